@@ -1,0 +1,1 @@
+"""Fast-update and meta-update: the heart, the same for every algorithm."""

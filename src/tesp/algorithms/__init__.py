@@ -1,0 +1,1 @@
+"""Which parameters adapt, with which rates, and what the policy is conditioned on."""

@@ -1,0 +1,53 @@
+"""What an algorithm is: three answers, and nothing else."""
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tesp.types import Episodes, Parameters, PyTree
+
+
+class Algorithm(eqx.Module):
+    """Which parameters adapt, with which rates, and what the policy is conditioned on.
+
+    Collection, advantages, fast-update, meta-update, evaluation, records and checkpoints are shared by all
+    algorithms and know none of them by name. The methods describe **one** task; the task axis is added
+    outside.
+
+    Attributes:
+        warm_up: Whether a round with the embedding at zero fills the buffer before the first fast-update.
+        keep_all: Whether the buffer holds every experienced episode instead of the best M.
+        learned_rates: Whether the meta-update also trains the rates α.
+        adapts_policy: Whether :meth:`policy` depends on ``adapted``, so that every task has its own policy.
+        action_size: Entries of an action.
+        embedding_size: d, entries of what the policy is conditioned on; 0 for nothing.
+    """
+
+    warm_up: eqx.AbstractVar[bool]
+    keep_all: eqx.AbstractVar[bool]
+    learned_rates: eqx.AbstractVar[bool]
+    adapts_policy: eqx.AbstractVar[bool]
+    action_size: eqx.AbstractVar[int]
+    embedding_size: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def init(self, key: PRNGKeyArray) -> Parameters:
+        """Draw the parameters of a fresh meta-learner."""
+
+    @abc.abstractmethod
+    def policy(self, adapted: PyTree, shared: PyTree) -> PyTree:
+        """Return the policy: a callable pytree (observation, embedding) → (mean, log_std)."""
+
+    @abc.abstractmethod
+    def embedding(
+        self, adapted: PyTree, buffer: Episodes | None, task: Float[Array, " parameter"]
+    ) -> Float[Array, " embedding"]:
+        """Return what the policy is conditioned on.
+
+        Args:
+            adapted: The task's adapted parameters.
+            buffer: The task's best episodes so far, (episode, step, …); None for algorithms without a
+                warm-up round, which keep no buffer.
+            task: The task itself; only an oracle may look at it.
+        """

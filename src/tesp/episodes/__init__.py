@@ -1,0 +1,1 @@
+"""Collecting episodes and keeping the best of them."""

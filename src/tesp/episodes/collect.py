@@ -1,0 +1,162 @@
+"""Collecting a whole round in lockstep: every episode of every task takes its t-th step together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tesp.errors import NonFiniteError
+from tesp.tasks.base import Simulation
+from tesp.types import Episodes
+
+#: (observation (task, episode, feature), noise (task, episode, action)) → action, mean, log_std.
+Act = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the episodes of a round, for people rather than for learning.
+
+    Attributes:
+        average_return: Sum over the episode of the distance reward (control cost left out).
+        success: Whether the episode arrived.
+        final_distance: Distance to the goal after the last step, metres.
+        length: Control steps.
+        unhealthy: Whether the body was unhealthy at any step.
+        position: Where the body was after every step, metres; NaN in the padding.
+    """
+
+    average_return: Float[np.ndarray, "task episode"]
+    success: Bool[np.ndarray, "task episode"]
+    final_distance: Float[np.ndarray, "task episode"]
+    length: Int[np.ndarray, "task episode"]
+    unhealthy: Bool[np.ndarray, "task episode"]
+    position: Float[np.ndarray, "task episode step 2"]
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent, by what they were spent on."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, since: float) -> float:
+        """Add the time since ``since`` (of ``perf_counter``) to ``name``; return the present."""
+        now = perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - since
+        return now
+
+
+def collect(
+    simulation: Simulation,
+    act: Act,
+    tasks: Float[np.ndarray, "task parameter"],
+    noise: Float[np.ndarray, "task episode step action"],
+    stopwatch: Stopwatch,
+) -> tuple[Episodes, Outcomes]:
+    """Sample one round: ``noise.shape[1]`` episodes of every task, of at most ``noise.shape[2]`` steps.
+
+    Only episodes that are still running are stepped. The noise is drawn beforehand, so that no result depends
+    on which episodes run together or on how many threads step them.
+
+    Args:
+        simulation: One simulation for every task and episode, task-major.
+        act: The policies of all tasks.
+        tasks: The tasks.
+        noise: Standard normal noise of the actions; its shape says how many episodes and steps.
+        stopwatch: Gets the seconds of ``physics`` and ``acting``.
+
+    Returns:
+        The padded episodes with axes (task, episode, step, …), and their outcomes.
+
+    Raises:
+        NonFiniteError: An action or an observation became NaN or infinite; it names the task.
+    """
+    count, per_task, horizon, _ = noise.shape
+    began = perf_counter()
+    observation = np.array(simulation.reset(np.repeat(tasks, per_task, axis=0)), np.float32)
+    record = _Record(observation.shape[0], horizon, observation.shape[1], noise.shape[-1])
+    running = np.arange(observation.shape[0])
+    began = stopwatch.add("physics", began)
+    for t in range(horizon):
+        action, mean, log_std = (
+            x.reshape(len(observation), -1)
+            for x in act(observation.reshape(count, per_task, -1), noise[:, :, t])
+        )
+        _require_finite("action", action[running], running, per_task, t)
+        began = stopwatch.add("acting", began)
+        step = simulation.step(running, action[running])
+        _require_finite("observation", step.observation, running, per_task, t)
+        record.write(t, running, observation, action, mean, log_std, step, last=t == horizon - 1)
+        observation[running] = step.observation
+        running = running[~step.terminated]
+        began = stopwatch.add("physics", began)
+        if not running.size:
+            break
+    return record.finish(count, per_task)
+
+
+class _Record:
+    """Arrays of a round under way, one row per simulation."""
+
+    def __init__(self, rows: int, horizon: int, observation_size: int, action_size: int):
+        def zeros(*shape, dtype=np.float32):
+            return np.zeros((rows, horizon, *shape), dtype)
+
+        self.episodes = Episodes(
+            observation=zeros(observation_size),
+            action=zeros(action_size),
+            reward=zeros(),
+            distance_reward=zeros(),
+            mean=zeros(action_size),
+            log_std=zeros(action_size),
+            valid=zeros(dtype=bool),
+            terminated=zeros(dtype=bool),
+            truncated=zeros(dtype=bool),
+        )
+        self.position = np.full((rows, horizon, 2), np.nan)
+        self.average_return, self.final_distance = np.zeros(rows), np.zeros(rows)
+        self.success, self.unhealthy = np.zeros(rows, bool), np.zeros(rows, bool)
+
+    def write(self, t, running, observation, action, mean, log_std, step, last):
+        episodes = self.episodes
+        episodes.observation[running, t] = observation[running]
+        episodes.action[running, t] = action[running]
+        episodes.mean[running, t] = mean[running]
+        episodes.log_std[running, t] = log_std[running]
+        episodes.reward[running, t] = step.reward
+        episodes.distance_reward[running, t] = step.distance_reward
+        episodes.valid[running, t] = True
+        episodes.terminated[running, t] = step.terminated
+        episodes.truncated[running, t] = last & ~step.terminated
+        self.position[running, t] = step.position
+        self.average_return[running] += step.distance_reward
+        self.final_distance[running] = step.distance
+        self.success[running] |= step.success
+        self.unhealthy[running] |= ~step.healthy
+
+    def finish(self, tasks: int, per_task: int) -> tuple[Episodes, Outcomes]:
+        def grid(x):
+            return x.reshape(tasks, per_task, *x.shape[1:])
+
+        outcomes = Outcomes(
+            average_return=grid(self.average_return),
+            success=grid(self.success),
+            final_distance=grid(self.final_distance),
+            length=grid(self.episodes.valid.sum(axis=1)),
+            unhealthy=grid(self.unhealthy),
+            position=grid(self.position),
+        )
+        return jax.tree.map(grid, self.episodes), outcomes
+
+
+def _require_finite(quantity, values, running, per_task, t):
+    # One reduction over everything is far cheaper than asking entry by entry at every step.
+    if np.isfinite(values.sum()):
+        return
+    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if bad.any():
+        raise NonFiniteError(quantity, int(running[bad][0] // per_task), f"at control step {t}")

@@ -1,0 +1,33 @@
+"""Errors that speak to the person who caused them."""
+
+
+class TespError(Exception):
+    """Base of every error this library raises on purpose.
+
+    The message is one sentence that names the value, what is allowed and what to do. The command line
+    prints it and ends with exit code 2.
+    """
+
+
+class ConfigurationError(TespError, ValueError):
+    """A value in the configuration, or an argument, is not possible."""
+
+
+class RunFolderError(TespError):
+    """A run folder is missing, already exists, is incomplete or belongs to something else."""
+
+
+class NonFiniteError(TespError, FloatingPointError):
+    """A state, a loss or a parameter became NaN or infinite.
+
+    Attributes:
+        quantity: What became non-finite, for instance ``"observation"``.
+        task: Index of the task, or None if no single task is to blame.
+    """
+
+    def __init__(self, quantity: str, task: int | None = None, detail: str = ""):
+        self.quantity = quantity
+        self.task = task
+        self.detail = detail
+        where = "" if task is None else f" in task {task}"
+        super().__init__(f"{quantity} became NaN or infinite{where}{f' ({detail})' if detail else ''}.")

@@ -1,0 +1,1 @@
+"""How a meta-learner is judged."""

@@ -1,0 +1,256 @@
+"""The rounds of adaptation: sample, estimate, fast-update, buffer; the same for training and evaluation."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tesp.adaptation.fast_update import Context, FastUpdated, FastUpdateSettings, fast_update
+from tesp.adaptation.meta_update import (
+    Experience,
+    MetaUpdated,
+    MetaUpdateSettings,
+    Round,
+    meta_update,
+)
+from tesp.adaptation.objective import Batch
+from tesp.adaptation.task_axis import map_over_tasks
+from tesp.algorithms.base import Algorithm
+from tesp.episodes import buffer as episode_buffer
+from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.estimators.advantages import EstimationSettings, advantages
+from tesp.tasks.base import Simulation
+from tesp.types import Parameters, PyTree
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How much is sampled."""
+
+    tasks_per_update: int = 20
+    """Training tasks of one meta-update, drawn without replacement."""
+    episodes_per_round: int = 25
+    """N, the episodes sampled per task in one round."""
+    buffer_size: int = 16
+    """M, the best episodes that a task's buffer keeps."""
+
+    def __post_init__(self):
+        for name in ("tasks_per_update", "episodes_per_round", "buffer_size"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")
+        if self.buffer_size > self.episodes_per_round:
+            raise ConfigurationError(
+                f"buffer_size = {self.buffer_size} is not possible with episodes_per_round = "
+                f"{self.episodes_per_round}: the warm-up round must fill the buffer. Give a buffer_size of at most "
+                f"{self.episodes_per_round} or more episodes_per_round."
+            )
+
+
+class RoundResult(NamedTuple):
+    """One round of all tasks.
+
+    Attributes:
+        fast_update: Number of fast-updates before the round; −1 for the warm-up round.
+        round: Embeddings and batch, with leading axis ``task``.
+        outcomes: What became of the episodes.
+        inner_norm: Norms of the inner gradients that followed the round, (task,), or None.
+    """
+
+    fast_update: int
+    round: Round
+    outcomes: Outcomes
+    inner_norm: np.ndarray | None
+
+
+@dataclass
+class Adaptation:
+    """What K fast-updates of a number of tasks left behind.
+
+    Attributes:
+        adapted: θ^{K+1}, with leading axis ``task``.
+        gradient_sum: Σ_k g_k, likewise.
+        rounds: The warm-up round (where the algorithm has one) and rounds 1…K+1.
+        stopwatch: Seconds in ``physics``, ``acting`` and ``fast_updates``.
+    """
+
+    adapted: PyTree
+    gradient_sum: PyTree
+    rounds: list[RoundResult] = field(default_factory=list)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps sampled."""
+        return int(sum(r.outcomes.length.sum() for r in self.rounds))
+
+
+class Learner:
+    """An algorithm with its settings, compiled: everything between episodes and new parameters.
+
+    It holds no parameters; every method takes them and returns new ones.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        sampling: SamplingSettings,
+        fast: FastUpdateSettings,
+        meta: MetaUpdateSettings,
+        estimation: EstimationSettings,
+    ):
+        self.algorithm, self.sampling, self.fast, self.meta = algorithm, sampling, fast, meta
+        self._embed = eqx.filter_jit(partial(_embed, algorithm, meta.tasks_at_once))
+        self._act = jax.jit(partial(_act, 0 if algorithm.adapts_policy else None))
+        self._noise = jax.jit(_noise, static_argnums=(3,))
+        self._advantages = jax.jit(jax.vmap(partial(advantages, settings=estimation)))
+        self._fast_update = eqx.filter_jit(partial(_fast_updates, algorithm, fast, meta.tasks_at_once))
+        size = None if algorithm.keep_all else sampling.buffer_size
+        self._first_buffer = jax.jit(jax.vmap(partial(episode_buffer.update, None, size=size)))
+        self._buffer = jax.jit(jax.vmap(partial(episode_buffer.update, size=size)))
+        self._meta_update = eqx.filter_jit(
+            partial(meta_update, partial(_condition, algorithm), learned_rates=algorithm.learned_rates),
+        )
+
+    def adapt(
+        self,
+        parameters: Parameters,
+        simulation: Simulation,
+        tasks: Float[np.ndarray, "task parameter"],
+        horizon: int,
+        key: PRNGKeyArray,
+        task_ids: np.ndarray | None = None,
+    ) -> Adaptation:
+        """Run the warm-up round, K fast-updates and the final round K+1 on a number of tasks.
+
+        Args:
+            parameters: The meta-learner.
+            simulation: One simulation for every task and each of its N episodes, task-major.
+            tasks: The tasks.
+            horizon: H.
+            key: Randomness of this adaptation; rounds and tasks are folded in.
+            task_ids: What identifies each task in the randomness; its index by default.
+        """
+        count = len(tasks)
+        ids = jnp.arange(count) if task_ids is None else jnp.asarray(task_ids)
+        adapted = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), parameters.adapted)
+        result = Adaptation(adapted, jax.tree.map(jnp.zeros_like, adapted))
+        task_array = jnp.asarray(tasks, jnp.float32)
+        context = Context(None, task_array)
+
+        def sample(fast_updates: int, embedding) -> Round:
+            noise = self._noise(key, ids, fast_updates + 1, (self.sampling.episodes_per_round, horizon, self.algorithm.action_size))
+            return self._sample(parameters, result, simulation, tasks, context, fast_updates, embedding, noise)
+
+        if self.algorithm.warm_up:
+            warm = sample(-1, jnp.zeros((count, self.algorithm.embedding_size)))
+            context = Context(self._first_buffer(warm.batch.episodes), task_array)
+        for k in range(self.fast.fast_updates + 1):
+            began = perf_counter()
+            embedding = jax.block_until_ready(self._embed(result.adapted, context))
+            result.stopwatch.add("fast_updates", began)
+            current = sample(k, embedding)
+            if k < self.fast.fast_updates:
+                began = perf_counter()
+                self._adapt_once(parameters, result, context, current)
+                if context.buffer is not None:
+                    context = Context(self._buffer(context.buffer, current.batch.episodes), task_array)
+                jax.block_until_ready((result.adapted, context))
+                result.stopwatch.add("fast_updates", began)
+        return result
+
+    def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noise) -> Round:
+        """Collect one round, estimate its advantages and append it to the result."""
+        policy = self.algorithm.policy(result.adapted, parameters.shared)
+
+        def act(observation, step_noise):
+            return jax.device_get(self._act(policy, embedding, observation, step_noise))
+
+        episodes, outcomes = collect(simulation, act, tasks, np.asarray(noise), result.stopwatch)
+        began = perf_counter()
+        with jax.enable_x64(True):
+            estimate = self._advantages(episodes)
+        batch = Batch(jax.tree.map(jnp.asarray, episodes), jax.block_until_ready(estimate))
+        result.stopwatch.add("fast_updates", began)
+        current = Round(context if fast_updates >= 0 else None, embedding, batch)
+        result.rounds.append(RoundResult(fast_updates, current, outcomes, None))
+        return current
+
+    def _adapt_once(self, parameters, result, context, current) -> None:
+        """Do the fast-update that follows a round, for all tasks."""
+        updated: FastUpdated = self._fast_update(
+            result.adapted, parameters.rates, parameters.shared, context, current.batch
+        )
+        norm = np.asarray(updated.norm)
+        if not np.isfinite(norm).all():
+            raise NonFiniteError("gradient of the fast-update", int(np.argmin(np.isfinite(norm))))
+        result.adapted = updated.adapted
+        result.gradient_sum = jax.tree.map(jnp.add, result.gradient_sum, updated.gradient)
+        result.rounds[-1] = result.rounds[-1]._replace(inner_norm=norm)
+
+    def experience(self, adaptation: Adaptation) -> Experience:
+        """Gather what the meta-update needs from an adaptation."""
+        *past, last = [r.round for r in adaptation.rounds]
+        # Rounds are passed on only where an option asks for them: they cost memory and compilation.
+        history = tuple(r for r in past if r.context is not None) if self.fast.second_order else ()
+        early = tuple(r._replace(context=None) for r in past) if self.meta.early_rounds_weight > 0 else ()
+        return Experience(last, adaptation.gradient_sum, history, early)
+
+    def meta_update(
+        self,
+        parameters: Parameters,
+        optimiser_state: optax.OptState,
+        adaptation: Adaptation,
+        step_size: float,
+    ) -> MetaUpdated:
+        """Train the parameters on what the tasks experienced."""
+        return jax.block_until_ready(
+            self._meta_update(
+                parameters,
+                optimiser_state,
+                self.experience(adaptation),
+                jnp.asarray(step_size, jnp.float32),
+                fast=self.fast,
+                meta=self.meta,
+            )
+        )
+
+
+def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: Context):
+    return algorithm.policy(adapted, shared), algorithm.embedding(adapted, context.buffer, context.task)
+
+
+def _embed(algorithm: Algorithm, tasks_at_once: int, adapted: PyTree, context: Context):
+    def one(data):
+        parameters, own = data
+        return algorithm.embedding(parameters, own.buffer, own.task)
+
+    return map_over_tasks(one, (adapted, context), tasks_at_once)
+
+
+def _act(policy_axis: int | None, policy: PyTree, embedding, observation, noise):
+    mean, log_std = jax.vmap(lambda p, h, s: p(s, h), in_axes=(policy_axis, 0, 0))(policy, embedding, observation)
+    return mean + jnp.exp(log_std) * noise, mean, log_std
+
+
+def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int]) -> Float[Array, "task ..."]:
+    """Standard normal noise, one key per task and round, so that it does not depend on what else is sampled."""
+    key = jax.random.fold_in(key, round_number)
+    keys = jax.vmap(lambda task: jax.random.fold_in(key, task))(task_ids)
+    return jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
+
+
+def _fast_updates(algorithm, settings, tasks_at_once, adapted, rates, shared, context, batch) -> FastUpdated:
+    def one(data):
+        parameters, own, episodes = data
+        condition = partial(_condition, algorithm)
+        return fast_update(condition, parameters, rates, shared, own, episodes, settings)
+
+    return map_over_tasks(one, (adapted, context, batch), tasks_at_once)

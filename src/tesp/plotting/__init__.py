@@ -1,0 +1,1 @@
+"""Figures from records; reads files only, no JAX."""

@@ -1,0 +1,144 @@
+"""A four-legged ant that walks to the goal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tesp.tasks.goal_family import make_presets
+from tesp.tasks.mujoco_family import MujocoFamily
+from tesp.tasks.scenery import compile_model, velocity_actuators
+
+#: Control range of the velocity actuators, ± rad/s.
+SPEED_LIMIT = 50.0
+
+#: Height of the torso's centre at the start, and the heights between which the ant is healthy, in metres.
+START_HEIGHT = 0.25
+HEALTHY_HEIGHT = (0.15, 0.45)
+
+#: Legs 1 to 4: signs (u, v) of their diagonal, axis of the ankle, its range in degrees, its angle at the start.
+LEGS = (
+    ((1, 1), (-1, 1, 0), (30, 70), 1.0),
+    ((-1, 1), (1, 1, 0), (-70, -30), -1.0),
+    ((-1, -1), (-1, 1, 0), (-70, -30), -1.0),
+    ((1, -1), (1, 1, 0), (30, 70), 1.0),
+)
+HIP_RANGE = (-30, 30)
+
+#: The actuators go round the legs in this order, hip before ankle.
+ACTUATED_LEGS = (4, 1, 2, 3)
+
+_DEFAULT = """
+<default>
+  <joint type="hinge" armature="1" damping="1" limited="true"/>
+  <geom conaffinity="0" condim="3" friction="1 0.5 0.5" margin="0.005" size="0.04" material="limb"/>
+</default>
+"""
+
+PRESETS = make_presets(
+    units=(512, 512),
+    encoder=256,
+    embedding=32,
+    penalty=0.01,
+    quick={
+        "policy_units": (64, 64),
+        "encoder_units": 64,
+        "embedding_size": 16,
+        "episodes_per_round": 10,
+        "buffer_size": 6,
+        "learning_rate": 1e-3,
+        "meta_updates": 100,
+        "horizon": 100,
+    },
+)
+
+
+def _radians(degrees: tuple[int, int]) -> str:
+    return " ".join(repr(float(np.deg2rad(angle))) for angle in degrees)
+
+
+def _capsule(name: str, u: int, v: int, length: float) -> str:
+    return f'<geom name="{name}" type="capsule" fromto="0 0 0 {length * u} {length * v} 0"/>'
+
+
+def _leg(number: int) -> str:
+    """Return MJCF of one leg: a capsule of the torso, then a hip and an ankle with a capsule each."""
+    (u, v), axis, ankle_range, _ = LEGS[number - 1]
+    return f"""
+    {_capsule(f"shoulder{number}", u, v, 0.08)}
+    <body name="leg{number}" pos="{0.08 * u} {0.08 * v} 0">
+      <joint name="hip{number}" axis="0 0 1" range="{_radians(HIP_RANGE)}"/>
+      {_capsule(f"leg{number}", u, v, 0.1)}
+      <body name="foot{number}" pos="{0.1 * u} {0.1 * v} 0">
+        <joint name="ankle{number}" axis="{axis[0]} {axis[1]} {axis[2]}" range="{_radians(ankle_range)}"/>
+        {_capsule(f"foot{number}", u, v, 0.16)}
+      </body>
+    </body>
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class AntFamily(MujocoFamily):
+    """The ant. It is healthy while its state is finite and its torso's height within 0.15 … 0.45 m.
+
+    State and observation: torso's position (m) and quaternion, then hip and ankle angles (rad) of legs 1 to 4;
+    then the velocities in the same order. Actions: hip and ankle speeds of legs 4, 1, 2, 3.
+
+    Attributes:
+        when_unhealthy: ``terminate`` ends the episode as soon as the ant is unhealthy, as the paper's authors
+            do; rewards are never positive, so this pays for falling early. ``continue`` goes on.
+    """
+
+    name: str = field(init=False, default="ant")
+    observation_size: int = field(init=False, default=29)
+    action_size: int = field(init=False, default=8)
+    arrival: float = field(init=False, default=0.03)
+    when_unhealthy: str = "terminate"
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """Configuration values that suit the ant, by preset name."""
+        return PRESETS
+
+    def build_model(self) -> mujoco.MjModel:
+        """Compile the ant."""
+        return compile_model(
+            name="ant",
+            integrator="RK4",
+            default=_DEFAULT,
+            world=f"""
+            <geom name="floor" type="plane" size="6 6 1" conaffinity="1" material="floor"/>
+            <body name="torso" pos="0 0 {START_HEIGHT}">
+              <freejoint name="root"/>
+              <geom name="torso" type="sphere" size="0.1" material="body"/>
+              {"".join(_leg(number) for number in (1, 2, 3, 4))}
+            </body>
+            """,
+            actuators=velocity_actuators(
+                [f"{joint}{leg}" for leg in ACTUATED_LEGS for joint in ("hip", "ankle")], SPEED_LIMIT
+            ),
+            start=(0.0, 0.0, START_HEIGHT, 1.0, 0.0, 0.0, 0.0)
+            + tuple(angle for leg in LEGS for angle in (0.0, leg[3])),
+        )
+
+    def position(self, qpos: Float[np.ndarray, "*batch nq"]) -> Float[np.ndarray, "*batch 2"]:
+        """Return the torso's x and y in metres."""
+        return qpos[..., :2]
+
+    def observe(
+        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
+    ) -> Float[np.ndarray, "*batch observation"]:
+        """Return the positions (15), then the velocities (14)."""
+        return np.concatenate([qpos, qvel], axis=-1)
+
+    def healthy(
+        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
+    ) -> Bool[np.ndarray, "*batch"]:
+        """Tell where everything is finite and 0.15 ≤ torso's height ≤ 0.45 m."""
+        finite = np.isfinite(qpos).all(axis=-1) & np.isfinite(qvel).all(axis=-1)
+        low, high = HEALTHY_HEIGHT
+        height = qpos[..., 2]
+        return finite & (low <= height) & (height <= high)

@@ -1,0 +1,155 @@
+"""Base of the families that MuJoCo simulates: many simulations of one model, stepped on a pool of threads."""
+
+import abc
+from dataclasses import dataclass
+from functools import cached_property
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from mujoco.batch import Batch, SimulationError
+
+from tesp.errors import NonFiniteError
+from tesp.tasks.base import Transition
+from tesp.tasks.goal_family import GoalFamily, GoalSimulation, check_simulate, check_tasks, clip_actions
+from tesp.tasks.rendering import SceneRenderer
+from tesp.tasks.scenery import SUBSTEPS
+
+_NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MujocoFamily(GoalFamily):
+    """A family with a model. Its functions of the state work on any leading axes and read nothing else.
+
+    Derived fields of the engine (body and site positions) lag one physics step behind the state, which is
+    why positions come from the generalised positions.
+    """
+
+    @abc.abstractmethod
+    def build_model(self) -> mujoco.MjModel:
+        """Compile the model; its keyframe 0 is the start."""
+
+    @abc.abstractmethod
+    def position(self, qpos: Float[np.ndarray, "*batch nq"]) -> Float[np.ndarray, "*batch 2"]:
+        """Return the agent's position x in the plane, in metres."""
+
+    @abc.abstractmethod
+    def observe(
+        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
+    ) -> Float[np.ndarray, "*batch observation"]:
+        """Return the observation of a state."""
+
+    @abc.abstractmethod
+    def healthy(
+        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
+    ) -> Bool[np.ndarray, "*batch"]:
+        """Tell which states are healthy."""
+
+    @cached_property
+    def model(self) -> mujoco.MjModel:
+        """The compiled model; do not change it."""
+        return self.build_model()
+
+    def simulate(self, count: int, threads: int = 0) -> "MujocoSimulation":
+        """Make ``count`` simulations, stepped on ``threads`` threads (0: all cores).
+
+        Raises:
+            ConfigurationError: ``count`` is below 1 or ``threads`` is negative.
+        """
+        check_simulate(count, threads)
+        return MujocoSimulation(self, count, threads)
+
+
+class MujocoSimulation(GoalSimulation):
+    """n simulations of one model. Results do not depend on the number of threads, nor on which are stepped."""
+
+    def __init__(self, family: MujocoFamily, count: int, threads: int):
+        self._family = family
+        self._count = count
+        self._batch = Batch(family.model, nsim=count, nthread=threads)
+        self._qpos = self._batch.bind("qpos")
+        self._qvel = self._batch.bind("qvel")
+        self._ctrl = self._batch.bind("ctrl")
+        low, high = family.model.actuator_ctrlrange.T
+        self._middle, self._half_range = (low + high) / 2, (high - low) / 2
+        self._goals = np.zeros((count, 2))
+        self._renderer: SceneRenderer | None = None
+        self._batch.reset(keyframe=0, stage=_NO_STAGE)
+
+    @property
+    def goals(self) -> Float[np.ndarray, "simulation 2"]:
+        """The goals (x, y) of the last reset, in metres."""
+        return self._goals.copy()
+
+    @property
+    def positions(self) -> Float[np.ndarray, "simulation 2"]:
+        """The positions x now, in metres."""
+        return self._family.position(self._qpos).copy()
+
+    @property
+    def qpos(self) -> Float[np.ndarray, "simulation nq"]:
+        """The generalised positions; what is written here is the state at the next step."""
+        return self._qpos
+
+    @property
+    def qvel(self) -> Float[np.ndarray, "simulation nv"]:
+        """The generalised velocities; what is written here is the state at the next step."""
+        return self._qvel
+
+    def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
+        """Put every simulation at the deterministic start with the given goals; return the first observations."""
+        self._goals = check_tasks(tasks, self._count)
+        self._batch.reset(keyframe=0, stage=_NO_STAGE)
+        return self._family.observe(self._qpos, self._qvel)
+
+    def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
+        """Advance the simulations ``ids`` by one control step of 5 physics steps; the others stay as they are.
+
+        Actions are clipped to [−1, 1] and scaled linearly to the actuators' control range. A state that
+        diverges shows as NaN in the transition.
+
+        Raises:
+            ConfigurationError: There is not one action for every simulation.
+            NonFiniteError: An action is not finite, or the engine gave up on a simulation.
+        """
+        family = self._family
+        clipped = clip_actions(actions, ids, family.action_size)
+        self._ctrl[ids] = self._middle + self._half_range * clipped
+        try:
+            self._batch.step(None if len(ids) == self._count else ids, nstep=SUBSTEPS)
+        except SimulationError as error:
+            raise NonFiniteError("physics state", detail=str(error)) from error
+        qpos, qvel = self._qpos[ids], self._qvel[ids]
+        # A diverged state is reported by the learner, not by a warning from NumPy on the way.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return family.transition(
+                family.observe(qpos, qvel),
+                family.position(qpos),
+                self._goals[ids],
+                clipped,
+                family.healthy(qpos, qvel),
+            )
+
+    def render(self, index: int) -> np.ndarray:
+        """Return an RGB image (480, 640, 3) of one simulation, its goal and the boundary of the training area.
+
+        Raises:
+            TespError: There is no OpenGL to render with.
+        """
+        if self._renderer is None:
+            self._renderer = SceneRenderer(self._family.model)
+        data = self._batch.get_data(index)
+        mujoco.mj_forward(self._family.model, data)
+        return self._renderer.image(data, self._goals[index], self._family.boundary_radius)
+
+    def close(self) -> None:
+        """Free the renderer; the simulations go on working. Closing twice is allowed."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+def always_healthy(qpos: Float[np.ndarray, "*batch nq"]) -> Bool[np.ndarray, "*batch"]:
+    """Return true for every state: for bodies that cannot fall."""
+    return np.ones(qpos.shape[:-1], bool)

@@ -1,0 +1,101 @@
+"""A point in the plane that moves as it is told: no physics, for demonstrations and tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tesp.tasks.base import Transition
+from tesp.tasks.drawing import draw_plane
+from tesp.tasks.goal_family import (
+    GoalFamily,
+    GoalSimulation,
+    check_simulate,
+    check_tasks,
+    clip_actions,
+    make_presets,
+)
+
+#: Metres that an action of 1 moves the point along its axis.
+STEP_LENGTH = 0.1
+
+PRESETS = make_presets(
+    units=(64, 64),
+    encoder=64,
+    embedding=8,
+    penalty=0.01,
+    quick={
+        "episodes_per_round": 10,
+        "buffer_size": 6,
+        "learning_rate": 1e-3,
+        "meta_updates": 50,
+        "horizon": 100,
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointFamily(GoalFamily):
+    """The point starts at the origin; a control step adds 0.1·clip(a, −1, 1) metres. Observation: x, y."""
+
+    name: str = field(init=False, default="point")
+    observation_size: int = field(init=False, default=2)
+    action_size: int = field(init=False, default=2)
+    arrival: float = field(init=False, default=0.02)
+    horizon: int = 100
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """Configuration values that suit the point, by preset name."""
+        return PRESETS
+
+    def simulate(self, count: int, threads: int = 0) -> GoalSimulation:
+        """Make ``count`` points; they need no threads.
+
+        Raises:
+            ConfigurationError: ``count`` is below 1 or ``threads`` is negative.
+        """
+        check_simulate(count, threads)
+        return PointSimulation(self, count)
+
+
+class PointSimulation(GoalSimulation):
+    """n points with a goal each."""
+
+    def __init__(self, family: PointFamily, count: int):
+        self._family = family
+        self._positions = np.zeros((count, 2))
+        self._goals = np.zeros((count, 2))
+
+    @property
+    def goals(self) -> Float[np.ndarray, "simulation 2"]:
+        """The goals (x, y) of the last reset, in metres."""
+        return self._goals.copy()
+
+    @property
+    def positions(self) -> Float[np.ndarray, "simulation 2"]:
+        """The positions now, in metres."""
+        return self._positions.copy()
+
+    def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
+        """Put every point at the origin with the given goals; return the first observations."""
+        self._goals = check_tasks(tasks, len(self._positions))
+        self._positions[:] = 0.0
+        return self._positions.copy()
+
+    def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
+        """Move the points ``ids`` by 0.1·clip(a, −1, 1) metres; the others stay where they are."""
+        clipped = clip_actions(actions, ids, self._family.action_size)
+        self._positions[ids] += STEP_LENGTH * clipped
+        position = self._positions[ids]
+        healthy = np.ones(len(position), bool)
+        return self._family.transition(position.copy(), position, self._goals[ids], clipped, healthy)
+
+    def render(self, index: int) -> np.ndarray:
+        """Return an RGB image (480, 480, 3) of one point, its goal and the boundary of the training area."""
+        return draw_plane(self._positions[index], self._goals[index], self._family.boundary_radius)
+
+    def close(self) -> None:
+        """Do nothing: drawing holds nothing."""

@@ -1,0 +1,76 @@
+"""Pictures of engine simulations, with the goal and the training area's boundary drawn into the scene."""
+
+import math
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from tesp.errors import TespError
+from tesp.tasks.scenery import CAMERA
+
+WIDTH = 640
+HEIGHT = 480
+
+GOAL_COLOUR = np.array([0.86, 0.20, 0.22, 1.0], np.float32)
+BOUNDARY_COLOUR = np.array([0.45, 0.50, 0.58, 1.0], np.float32)
+
+#: Pieces that the circle is drawn with, and half their thickness in metres.
+SEGMENTS = 64
+LINE = 0.008
+
+
+class SceneRenderer:
+    """Draws states of one model from its fixed camera. What it adds to the scene is not in the model."""
+
+    def __init__(self, model: mujoco.MjModel):
+        try:
+            self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
+        except Exception as error:  # each OpenGL back end fails in a way of its own
+            raise TespError(
+                f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a machine "
+                "without a screen set MUJOCO_GL=egl (install libegl1) or MUJOCO_GL=osmesa (install libosmesa6) "
+                "before Python starts."
+            ) from error
+
+    def image(
+        self, data: mujoco.MjData, goal: Float[np.ndarray, "2"], boundary_radius: float
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """Draw one state.
+
+        Args:
+            data: The state, with ``mj_forward`` done.
+            goal: The goal (x, y) in metres.
+            boundary_radius: Radius of the circle about the origin, in metres.
+        """
+        self._renderer.update_scene(data, CAMERA)
+        _add_goal(self._renderer.scene, goal)
+        _add_circle(self._renderer.scene, boundary_radius)
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Free the OpenGL context."""
+        self._renderer.close()
+
+
+def _add_goal(scene: mujoco.MjvScene, goal: np.ndarray) -> None:
+    sphere, pole = mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CAPSULE
+    for shape, size, height in ((sphere, (0.07, 0, 0), 0.5), (pole, (0.012, 0.25, 0), 0.25)):
+        geom = _next_geom(scene)
+        centre = np.array([goal[0], goal[1], height])
+        mujoco.mjv_initGeom(geom, shape, np.array(size, float), centre, np.eye(3).ravel(), GOAL_COLOUR)
+
+
+def _add_circle(scene: mujoco.MjvScene, radius: float) -> None:
+    angles = np.linspace(0.0, 2 * math.pi, SEGMENTS + 1)
+    points = np.stack([radius * np.cos(angles), radius * np.sin(angles), np.full_like(angles, LINE)], axis=1)
+    capsule = mujoco.mjtGeom.mjGEOM_CAPSULE
+    for start, end in zip(points[:-1], points[1:], strict=True):
+        geom = _next_geom(scene)
+        mujoco.mjv_initGeom(geom, capsule, np.zeros(3), np.zeros(3), np.eye(3).ravel(), BOUNDARY_COLOUR)
+        mujoco.mjv_connector(geom, capsule, LINE, start, end)
+
+
+def _next_geom(scene: mujoco.MjvScene) -> mujoco.MjvGeom:
+    scene.ngeom += 1
+    return scene.geoms[scene.ngeom - 1]

@@ -1,0 +1,71 @@
+"""Data that travels between the rooms. Axes have names, always in the order ``task episode step feature``."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+#: Any pytree of arrays.
+PyTree = Any
+
+#: The names of the three task sets: D, D′ and D″ of the paper.
+TASK_SETS = ("train", "in_distribution", "out_of_distribution")
+
+
+class Episodes(eqx.Module):
+    """A batch of episodes, padded to a common number of steps.
+
+    A step exists where ``valid`` is true; the valid steps of an episode come first. What stands in the
+    padding must not change any result. There is no flag ``done``: an episode that arrived (or failed) is
+    ``terminated`` at its last valid step, one that reached the horizon is ``truncated`` there.
+
+    Attributes:
+        observation: s_t, before the action.
+        action: a_t as sampled, before clipping to [−1, 1].
+        reward: r_t, the family's full reward.
+        distance_reward: −‖x − g‖₂ alone, in metres.
+        mean: Mean of the Gaussian that the action was drawn from.
+        log_std: Its log standard deviation.
+        valid: Whether the step exists.
+        terminated: Whether the episode ended at this step by itself.
+        truncated: Whether the episode was cut off at this step by the horizon.
+    """
+
+    observation: Float[Array | np.ndarray, "*batch step observation"]
+    action: Float[Array | np.ndarray, "*batch step action"]
+    reward: Float[Array | np.ndarray, "*batch step"]
+    distance_reward: Float[Array | np.ndarray, "*batch step"]
+    mean: Float[Array | np.ndarray, "*batch step action"]
+    log_std: Float[Array | np.ndarray, "*batch step action"]
+    valid: Bool[Array | np.ndarray, "*batch step"]
+    terminated: Bool[Array | np.ndarray, "*batch step"]
+    truncated: Bool[Array | np.ndarray, "*batch step"]
+
+
+class Parameters(NamedTuple):
+    """The three pytrees of a meta-learner.
+
+    Attributes:
+        adapted: What the fast-updates change, at its meta-learned start (θ_TE for TESP).
+        rates: α, one learning rate per entry of ``adapted`` (same tree), or one scalar if it is fixed.
+        shared: What all tasks share (θ_policy for TESP).
+    """
+
+    adapted: PyTree
+    rates: PyTree
+    shared: PyTree
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """Named tasks of one family.
+
+    Attributes:
+        name: ``train``, ``in_distribution`` or ``out_of_distribution``.
+        tasks: One row of task parameters per task; for the five families the goal (x, y) in metres.
+    """
+
+    name: str
+    tasks: Float[np.ndarray, "task parameter"]
