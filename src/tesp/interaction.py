@@ -21,14 +21,14 @@ from tesp.adaptation.meta_update import (
     meta_update,
 )
 from tesp.adaptation.objective import Batch
-from tesp.adaptation.task_axis import map_over_tasks
+from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks
 from tesp.algorithms.base import Algorithm
 from tesp.episodes import buffer as episode_buffer
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.estimators.advantages import EstimationSettings, advantages
 from tesp.tasks.base import Simulation
-from tesp.types import Parameters, PyTree
+from tesp.types import Episodes, Parameters, PyTree
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Learner:
         self._embed = eqx.filter_jit(partial(_embed, algorithm, meta.tasks_at_once))
         self._act = jax.jit(partial(_act, 0 if algorithm.adapts_policy else None))
         self._noise = jax.jit(_noise, static_argnums=(3,))
-        self._advantages = jax.jit(jax.vmap(partial(advantages, settings=estimation)))
+        self._advantages = jax.jit(partial(_advantages, estimation))
         self._fast_update = eqx.filter_jit(partial(_fast_updates, algorithm, fast, meta.tasks_at_once))
         size = None if algorithm.keep_all else sampling.buffer_size
         self._first_buffer = jax.jit(jax.vmap(partial(episode_buffer.update, None, size=size)))
@@ -140,9 +140,10 @@ class Learner:
         """
         count = len(tasks)
         ids = jnp.arange(count) if task_ids is None else jnp.asarray(task_ids)
-        adapted = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), parameters.adapted)
+        parameters = replicate(parameters, count)
+        adapted = shard_tasks(_for_each_task(parameters.adapted, count), count)
         result = Adaptation(adapted, jax.tree.map(jnp.zeros_like, adapted))
-        task_array = jnp.asarray(tasks, jnp.float32)
+        task_array = shard_tasks(np.asarray(tasks, np.float32), count)
         context = Context(None, task_array)
 
         def sample(fast_updates: int, embedding) -> Round:
@@ -150,7 +151,7 @@ class Learner:
             return self._sample(parameters, result, simulation, tasks, context, fast_updates, embedding, noise)
 
         if self.algorithm.warm_up:
-            warm = sample(-1, jnp.zeros((count, self.algorithm.embedding_size)))
+            warm = sample(-1, shard_tasks(np.zeros((count, self.algorithm.embedding_size), np.float32), count))
             context = Context(self._first_buffer(warm.batch.episodes), task_array)
         for k in range(self.fast.fast_updates + 1):
             began = perf_counter()
@@ -168,16 +169,18 @@ class Learner:
 
     def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noise) -> Round:
         """Collect one round, estimate its advantages and append it to the result."""
-        policy = self.algorithm.policy(result.adapted, parameters.shared)
+        # Acting is many small calls, for which one device is faster than a mesh.
+        policy, at = gather((self.algorithm.policy(result.adapted, parameters.shared), embedding))
 
         def act(observation, step_noise):
-            return jax.device_get(self._act(policy, embedding, observation, step_noise))
+            return jax.device_get(self._act(policy, at, observation, step_noise))
 
-        episodes, outcomes = collect(simulation, act, tasks, np.asarray(noise), result.stopwatch)
+        collected, outcomes = collect(simulation, act, tasks, np.asarray(noise), result.stopwatch)
         began = perf_counter()
+        episodes = shard_tasks(collected, len(tasks))
         with jax.enable_x64(True):
             estimate = self._advantages(episodes)
-        batch = Batch(jax.tree.map(jnp.asarray, episodes), jax.block_until_ready(estimate))
+        batch = Batch(episodes, jax.block_until_ready(estimate))
         result.stopwatch.add("fast_updates", began)
         current = Round(context if fast_updates >= 0 else None, embedding, batch)
         result.rounds.append(RoundResult(fast_updates, current, outcomes, None))
@@ -211,10 +214,11 @@ class Learner:
         step_size: float,
     ) -> MetaUpdated:
         """Train the parameters on what the tasks experienced."""
+        count = self.sampling.tasks_per_update
         return jax.block_until_ready(
             self._meta_update(
-                parameters,
-                optimiser_state,
+                replicate(parameters, count),
+                replicate(optimiser_state, count),
                 self.experience(adaptation),
                 jnp.asarray(step_size, jnp.float32),
                 fast=self.fast,
@@ -223,16 +227,24 @@ class Learner:
         )
 
 
+def _for_each_task(tree: PyTree, count: int) -> PyTree:
+    return jax.tree.map(lambda x: np.broadcast_to(x, (count, *x.shape)), tree)
+
+
 def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: Context):
     return algorithm.policy(adapted, shared), algorithm.embedding(adapted, context.buffer, context.task)
 
 
 def _embed(algorithm: Algorithm, tasks_at_once: int, adapted: PyTree, context: Context):
-    def one(data):
+    def one(_, data):
         parameters, own = data
         return algorithm.embedding(parameters, own.buffer, own.task)
 
-    return map_over_tasks(one, (adapted, context), tasks_at_once)
+    return map_over_tasks(one, None, (adapted, context), tasks_at_once)
+
+
+def _advantages(settings: EstimationSettings, episodes: Episodes):
+    return map_over_tasks(lambda _, own: advantages(own, settings), None, episodes, 1)
 
 
 def _act(policy_axis: int | None, policy: PyTree, embedding, observation, noise):
@@ -248,9 +260,9 @@ def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int
 
 
 def _fast_updates(algorithm, settings, tasks_at_once, adapted, rates, shared, context, batch) -> FastUpdated:
-    def one(data):
+    def one(common, data):
         parameters, own, episodes = data
         condition = partial(_condition, algorithm)
-        return fast_update(condition, parameters, rates, shared, own, episodes, settings)
+        return fast_update(condition, parameters, *common, own, episodes, settings)
 
-    return map_over_tasks(one, (adapted, context, batch), tasks_at_once)
+    return map_over_tasks(one, (rates, shared), (adapted, context, batch), tasks_at_once)

@@ -46,11 +46,11 @@ class MetaUpdateSettings:
     """Weight of a PPO loss on the warm-up round and rounds 1…K (embeddings held constant). Nothing else in the
     objective trains the policy at the embeddings it explores with; without it the episodes in the buffer can
     get worse while the last round improves."""
-    tasks_at_once: int = 20
-    """Tasks computed together in one vectorised call; fewer take less memory, more less overhead."""
+    tasks_at_once: int = 0
+    """Tasks a device computes in one vectorised call (0: two on a CPU, all on an accelerator)."""
 
     def __post_init__(self):
-        for name, allowed in (("epochs", 1), ("tasks_at_once", 1)):
+        for name, allowed in (("epochs", 1), ("tasks_at_once", 0)):
             if getattr(self, name) < allowed:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give {allowed} or more.")
         for name in ("learning_rate", "clip", "kl_bound"):
@@ -237,7 +237,12 @@ def meta_update(
     start = _start(parameters, optimiser_state, experience, meta.epochs)
     loop = jax.lax.while_loop(before_stop, step, start)
     # The last candidate has been made but not judged: one forward pass without gradients.
-    terms = map_over_tasks(lambda data: objective(loop.current[0], data)[1], experience, meta.tasks_at_once)
+    terms = map_over_tasks(
+        lambda parameters, data: objective(parameters, data)[1],
+        loop.current[0],
+        experience,
+        meta.tasks_at_once,
+    )
     loop = _judge(loop, terms, meta)
     return MetaUpdated(*loop.kept, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms)
 

@@ -1,26 +1,65 @@
-"""The one place where the task axis is added to functions that are written for one task."""
+"""The one place where the task axis is added to functions that are written for one task.
+
+The task axis is also the axis of parallelism: a mesh axis named ``task`` shards it over devices, be they
+several single-threaded CPU devices, GPUs or hosts. Within a device, tasks are computed a few at a time.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tesp.types import PyTree
 
+_TASK = PartitionSpec("task")
+_REPLICATED = PartitionSpec()
 
-def map_over_tasks(function: Callable, per_task: PyTree, tasks_at_once: int) -> PyTree:
-    """Apply ``function`` to every task, ``tasks_at_once`` of them in one vectorised call.
+
+def task_mesh(tasks: int) -> Mesh:
+    """Return the mesh that ``tasks`` tasks are sharded over.
+
+    It has as many of JAX's devices as divide the number of tasks evenly.
+    """
+    devices = jax.devices()
+    return Mesh(np.asarray(devices[: _largest_divisor(tasks, len(devices))]), ("task",))
+
+
+def shard_tasks(per_task: PyTree, tasks: int) -> PyTree:
+    """Place arrays with leading axis ``task`` on the mesh, each device with its own tasks."""
+    return jax.device_put(per_task, NamedSharding(task_mesh(tasks), _TASK))
+
+
+def replicate(tree: PyTree, tasks: int) -> PyTree:
+    """Place arrays that all tasks share on every device of the mesh."""
+    return jax.device_put(tree, NamedSharding(task_mesh(tasks), _REPLICATED))
+
+
+def gather(tree: PyTree) -> PyTree:
+    """Copy arrays to the first device, for work that is not spread over tasks."""
+    return jax.device_put(tree, jax.devices()[0])
+
+
+def map_over_tasks(function: Callable, shared: PyTree, per_task: PyTree, tasks_at_once: int) -> PyTree:
+    """Apply ``function(shared, data of one task)`` to every task.
 
     Args:
-        function: From the data of one task to the result of one task.
+        function: From what all tasks share and the data of one task to the result of one task.
+        shared: Pytree that every task gets whole.
         per_task: Pytree of arrays with leading axis ``task``.
-        tasks_at_once: How many tasks are computed together; small numbers keep activations in cache and
-            memory low, large ones amortise the overhead of small networks.
+        tasks_at_once: How many tasks a device computes in one vectorised call (0: chosen for the device).
+            Few keep activations in cache and memory low, many amortise the overhead of small networks.
     """
-    count = _task_count(per_task)
-    if tasks_at_once >= count:
-        return jax.vmap(function)(per_task)
-    return jax.lax.map(function, per_task, batch_size=tasks_at_once)
+    mesh, chunk = _plan(per_task, tasks_at_once)
+
+    def on_device(shared, per_task):
+        def one(data):
+            return function(shared, data)
+
+        return jax.lax.map(one, per_task, batch_size=chunk)
+
+    return _sharded(on_device, mesh, _TASK)(shared, per_task)
 
 
 def mean_gradient_over_tasks(
@@ -34,29 +73,49 @@ def mean_gradient_over_tasks(
         loss: (parameters, data of one task) → (loss, auxiliary).
         parameters: What is differentiated.
         per_task: Pytree of arrays with leading axis ``task``.
-        tasks_at_once: As for :func:`map_over_tasks`; lowered to the nearest divisor of the number of tasks.
+        tasks_at_once: As for :func:`map_over_tasks`.
 
     Returns:
         (gradient, auxiliary with leading axis ``task``).
     """
     count = _task_count(per_task)
-    chunk = next(size for size in range(min(tasks_at_once, count), 0, -1) if count % size == 0)
+    mesh, chunk = _plan(per_task, tasks_at_once)
 
     def total(parameters, data):
         losses, auxiliary = jax.vmap(loss, in_axes=(None, 0))(parameters, data)
         return jnp.sum(losses) / count, auxiliary
 
-    gradient_of = jax.grad(total, has_aux=True)
-    if chunk == count:
-        return gradient_of(parameters, per_task)
+    def on_device(parameters, per_task):
+        def accumulate(so_far, data):
+            gradient, auxiliary = jax.grad(total, has_aux=True)(parameters, data)
+            return jax.tree.map(jnp.add, so_far, gradient), auxiliary
 
-    def accumulate(so_far, data):
-        gradient, auxiliary = gradient_of(parameters, data)
-        return jax.tree.map(jnp.add, so_far, gradient), auxiliary
+        chunks = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), per_task)
+        gradient, auxiliary = jax.lax.scan(accumulate, jax.tree.map(jnp.zeros_like, parameters), chunks)
+        auxiliary = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), auxiliary)
+        return jax.lax.psum(gradient, "task"), auxiliary
 
-    chunks = jax.tree.map(lambda x: x.reshape(count // chunk, chunk, *x.shape[1:]), per_task)
-    gradient, auxiliary = jax.lax.scan(accumulate, jax.tree.map(jnp.zeros_like, parameters), chunks)
-    return gradient, jax.tree.map(lambda x: x.reshape(count, *x.shape[2:]), auxiliary)
+    return _sharded(on_device, mesh, (_REPLICATED, _TASK))(parameters, per_task)
+
+
+def _sharded(function: Callable, mesh: Mesh, out_specs) -> Callable:
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=(_REPLICATED, _TASK), out_specs=out_specs, check_vma=False
+    )
+
+
+def _plan(per_task: PyTree, tasks_at_once: int) -> tuple[Mesh, int]:
+    """Mesh, and how many tasks a device computes at once: a divisor of the tasks that it has."""
+    count = _task_count(per_task)
+    mesh = task_mesh(count)
+    per_device = count // mesh.size
+    if tasks_at_once == 0:
+        tasks_at_once = 2 if jax.default_backend() == "cpu" else per_device
+    return mesh, _largest_divisor(per_device, tasks_at_once)
+
+
+def _largest_divisor(number: int, bound: int) -> int:
+    return next(size for size in range(min(number, bound), 0, -1) if number % size == 0)
 
 
 def _task_count(per_task: PyTree) -> int:

@@ -1,0 +1,1 @@
+"""Families of tasks: their bodies, goals and rewards."""

@@ -1,5 +1,8 @@
 """A four-legged ant that walks to the goal."""
 
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +22,7 @@ SPEED_LIMIT = 50.0
 START_HEIGHT = 0.25
 HEALTHY_HEIGHT = (0.15, 0.45)
 
-#: Legs 1 to 4: signs (u, v) of their diagonal, axis of the ankle, its range in degrees, its angle at the start.
+#: Legs 1 to 4: signs (u, v) of the diagonal; the ankle's axis, range in degrees, and angle at the start.
 LEGS = (
     ((1, 1), (-1, 1, 0), (30, 70), 1.0),
     ((-1, 1), (1, 1, 0), (-70, -30), -1.0),
@@ -28,13 +31,18 @@ LEGS = (
 )
 HIP_RANGE = (-30, 30)
 
+#: The quaternion of an upright torso.
+UPRIGHT = (1.0, 0.0, 0.0, 0.0)
+
 #: The actuators go round the legs in this order, hip before ankle.
 ACTUATED_LEGS = (4, 1, 2, 3)
 
 _DEFAULT = """
 <default>
-  <joint type="hinge" armature="1" damping="1" limited="true"/>
-  <geom conaffinity="0" condim="3" friction="1 0.5 0.5" margin="0.005" size="0.04" material="limb"/>
+  <default class="ant">
+    <joint type="hinge" armature="1" damping="1" limited="true"/>
+    <geom conaffinity="0" condim="3" friction="1 0.5 0.5" margin="0.005" size="0.04" material="limb"/>
+  </default>
 </default>
 """
 
@@ -58,6 +66,10 @@ PRESETS = make_presets(
 
 def _radians(degrees: tuple[int, int]) -> str:
     return " ".join(repr(float(np.deg2rad(angle))) for angle in degrees)
+
+
+def _start_angles() -> list[float]:
+    return [angle for *_, ankle in LEGS for angle in (0.0, ankle)]
 
 
 def _capsule(name: str, u: int, v: int, length: float) -> str:
@@ -84,8 +96,8 @@ def _leg(number: int) -> str:
 class AntFamily(MujocoFamily):
     """The ant. It is healthy while its state is finite and its torso's height within 0.15 … 0.45 m.
 
-    State and observation: torso's position (m) and quaternion, then hip and ankle angles (rad) of legs 1 to 4;
-    then the velocities in the same order. Actions: hip and ankle speeds of legs 4, 1, 2, 3.
+    Observation: torso's position (m) and quaternion, hip and ankle angles (rad) of legs 1 to 4, then the
+    velocities in the same order. Actions: hip and ankle speeds of legs 4, 1, 2, 3, scaled to ±50 rad/s.
 
     Attributes:
         when_unhealthy: ``terminate`` ends the episode as soon as the ant is unhealthy, as the paper's authors
@@ -110,8 +122,8 @@ class AntFamily(MujocoFamily):
             integrator="RK4",
             default=_DEFAULT,
             world=f"""
-            <geom name="floor" type="plane" size="6 6 1" conaffinity="1" material="floor"/>
-            <body name="torso" pos="0 0 {START_HEIGHT}">
+            <geom name="floor" type="plane" size="6 6 1" conaffinity="1" margin="0.005" material="floor"/>
+            <body name="torso" pos="0 0 {START_HEIGHT}" childclass="ant">
               <freejoint name="root"/>
               <geom name="torso" type="sphere" size="0.1" material="body"/>
               {"".join(_leg(number) for number in (1, 2, 3, 4))}
@@ -120,8 +132,7 @@ class AntFamily(MujocoFamily):
             actuators=velocity_actuators(
                 [f"{joint}{leg}" for leg in ACTUATED_LEGS for joint in ("hip", "ankle")], SPEED_LIMIT
             ),
-            start=(0.0, 0.0, START_HEIGHT, 1.0, 0.0, 0.0, 0.0)
-            + tuple(angle for leg in LEGS for angle in (0.0, leg[3])),
+            start=(0.0, 0.0, START_HEIGHT, *UPRIGHT, *_start_angles()),
         )
 
     def position(self, qpos: Float[np.ndarray, "*batch nq"]) -> Float[np.ndarray, "*batch 2"]:

@@ -58,7 +58,8 @@ def check_tasks(tasks: np.ndarray, count: int) -> Float[np.ndarray, "simulation 
     goals = np.array(tasks, dtype=np.float64)
     if goals.shape != (count, 2) or not np.isfinite(goals).all():
         raise ConfigurationError(
-            f"tasks have shape {goals.shape}; reset takes one finite goal (x, y) for each of the {count} simulations."
+            f"tasks have shape {goals.shape}; reset takes one finite goal (x, y) for each of "
+            f"{count} simulations."
         )
     return goals
 
@@ -83,7 +84,7 @@ class GoalSimulation(Simulation):
 
 @dataclass(frozen=True, kw_only=True)
 class GoalFamily(Family):
-    """Options common to all families of goals. ``None`` for an option means the family's own default.
+    """What all families of goals share, with the options common to them.
 
     Attributes:
         arrival: An episode ends when the distance to the goal falls below this, in metres.
@@ -109,17 +110,14 @@ class GoalFamily(Family):
     tasks_per_set: int = 100
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            if option.init and getattr(self, option.name) is None:
-                object.__setattr__(self, option.name, option.default)
         for name in ("horizon", "tasks_per_set"):
-            object.__setattr__(self, name, _count(name, getattr(self, name)))
+            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
         for name in ("inner_radius", "boundary_radius", "outer_radius", "spacing"):
-            object.__setattr__(self, name, _length(name, getattr(self, name)))
+            object.__setattr__(self, name, checked_length(name, getattr(self, name)))
         if not self.inner_radius < self.boundary_radius < self.outer_radius:
             raise ConfigurationError(
-                f"inner_radius is {self.inner_radius:g}, boundary_radius {self.boundary_radius:g} and outer_radius "
-                f"{self.outer_radius:g} m; they must increase in this order."
+                f"inner_radius is {self.inner_radius:g}, boundary_radius {self.boundary_radius:g} and "
+                f"outer_radius {self.outer_radius:g} m; they must increase in this order."
             )
         if self.when_unhealthy not in ("terminate", "continue"):
             raise ConfigurationError(
@@ -185,15 +183,17 @@ def check_simulate(count: int, threads: int) -> None:
     Raises:
         ConfigurationError: There is no simulation to make, or the number of threads is negative.
     """
-    _count("count", count)
+    checked_count("count", count)
     if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 0:
-        raise ConfigurationError(f"threads is {threads!r}; it must be a positive integer, or 0 for all cores.")
+        raise ConfigurationError(
+            f"threads is {threads!r}; it must be a positive integer, or 0 for all cores."
+        )
 
 
 def make_presets(
     *, units: tuple[int, int], encoder: int, embedding: int, penalty: float, quick: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Return a family's ``paper`` and ``quick`` presets; ``quick`` keeps the embedding and overrides the rest."""
+    """Return a family's ``paper`` and ``quick`` presets; ``quick`` is ``paper`` with some values replaced."""
     paper = {
         "policy_units": units,
         "encoder_units": encoder,
@@ -203,13 +203,15 @@ def make_presets(
     return {"paper": paper, "quick": {**paper, **quick}}
 
 
-def _count(name: str, value: Any) -> int:
+def checked_count(name: str, value: Any) -> int:
+    """Return a number of things, or raise a ConfigurationError that names the value."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ConfigurationError(f"{name} is {value!r}; it must be an integer of at least 1.")
     return int(value)
 
 
-def _length(name: str, value: Any) -> float:
+def checked_length(name: str, value: Any) -> float:
+    """Return a length in metres, or raise a ConfigurationError that names the value."""
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
         raise ConfigurationError(f"{name} is {value!r}; it must be a finite length in metres, not negative.")
     return float(value)

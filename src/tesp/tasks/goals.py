@@ -11,8 +11,8 @@ from tesp.types import TASK_SETS, TaskSet
 
 #: Candidates drawn from the square at once, batches of them before a draw counts as jammed, and restarts.
 CANDIDATES = 4096
-BATCHES = 50
-RESTARTS = 8
+BATCHES = 30
+RESTARTS = 5
 
 #: The densest packing of equal discs in the plane, π/√12: more goals than this cannot exist at all.
 DENSEST_PACKING = math.pi / math.sqrt(12.0)
@@ -94,8 +94,9 @@ def sample_goals(
         if goals is not None:
             return goals
     raise ConfigurationError(
-        f"{count} goals at least {spacing:g} m apart could not be placed in {area.inner:g} < ρ < {area.outer:g} m: "
-        "lower spacing or tasks_per_set, or widen the area (inner_radius, boundary_radius, outer_radius)."
+        f"{count} goals at least {spacing:g} m apart could not be placed in "
+        f"{area.inner:g} < ρ < {area.outer:g} m: lower spacing or tasks_per_set, or widen the area "
+        "(inner_radius, boundary_radius, outer_radius)."
     )
 
 

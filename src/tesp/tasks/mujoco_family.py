@@ -1,5 +1,8 @@
 """Base of the families that MuJoCo simulates: many simulations of one model, stepped on a pool of threads."""
 
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import abc
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,7 +65,7 @@ class MujocoFamily(GoalFamily):
 
 
 class MujocoSimulation(GoalSimulation):
-    """n simulations of one model. Results do not depend on the number of threads, nor on which are stepped."""
+    """n simulations of one model. Results do not depend on the threads, nor on which others are stepped."""
 
     def __init__(self, family: MujocoFamily, count: int, threads: int):
         self._family = family
@@ -97,14 +100,18 @@ class MujocoSimulation(GoalSimulation):
         """The generalised velocities; what is written here is the state at the next step."""
         return self._qvel
 
-    def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
-        """Put every simulation at the deterministic start with the given goals; return the first observations."""
+    def reset(
+        self, tasks: Float[np.ndarray, "simulation parameter"]
+    ) -> Float[np.ndarray, "simulation observation"]:
+        """Put every simulation at the start with the given goals; return the first observations."""
         self._goals = check_tasks(tasks, self._count)
         self._batch.reset(keyframe=0, stage=_NO_STAGE)
         return self._family.observe(self._qpos, self._qvel)
 
-    def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
-        """Advance the simulations ``ids`` by one control step of 5 physics steps; the others stay as they are.
+    def step(
+        self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]
+    ) -> Transition:
+        """Advance the simulations ``ids`` by 5 physics steps of 0.01 s; the others stay as they are.
 
         Actions are clipped to [−1, 1] and scaled linearly to the actuators' control range. A state that
         diverges shows as NaN in the transition.
@@ -132,7 +139,7 @@ class MujocoSimulation(GoalSimulation):
             )
 
     def render(self, index: int) -> np.ndarray:
-        """Return an RGB image (480, 640, 3) of one simulation, its goal and the boundary of the training area.
+        """Return an RGB image (480, 640, 3) of one simulation, its goal and the training area's boundary.
 
         Raises:
             TespError: There is no OpenGL to render with.

@@ -1,5 +1,8 @@
 """Planar arms of n links about a vertical axis, whose fingertip reaches for the goal."""
 
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +49,10 @@ def fingertip(
     headings = np.cumsum(angles, axis=-1)
     lengths = np.full(angles.shape[-1], link_length)
     lengths[-1] = fingertip_length
-    return np.stack([np.cos(headings) @ lengths, np.sin(headings) @ lengths], axis=-1)
+    # A sum, not a matrix product: the product's rounding depends on how many rows there are.
+    x = np.sum(lengths * np.cos(headings), axis=-1)
+    y = np.sum(lengths * np.sin(headings), axis=-1)
+    return np.stack([x, y], axis=-1)
 
 
 def build_arm(links: int, link_length: float, fingertip_length: float, speed_limit: float) -> mujoco.MjModel:

@@ -1,5 +1,9 @@
 """Pictures of engine simulations, with the goal and the training area's boundary drawn into the scene."""
 
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
+import itertools
 import math
 
 import mujoco
@@ -28,9 +32,9 @@ class SceneRenderer:
             self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
         except Exception as error:  # each OpenGL back end fails in a way of its own
             raise TespError(
-                f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a machine "
-                "without a screen set MUJOCO_GL=egl (install libegl1) or MUJOCO_GL=osmesa (install libosmesa6) "
-                "before Python starts."
+                f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a "
+                "machine without a screen set MUJOCO_GL=egl (install libegl1) or MUJOCO_GL=osmesa "
+                "(install libosmesa6) before Python starts."
             ) from error
 
     def image(
@@ -65,7 +69,7 @@ def _add_circle(scene: mujoco.MjvScene, radius: float) -> None:
     angles = np.linspace(0.0, 2 * math.pi, SEGMENTS + 1)
     points = np.stack([radius * np.cos(angles), radius * np.sin(angles), np.full_like(angles, LINE)], axis=1)
     capsule = mujoco.mjtGeom.mjGEOM_CAPSULE
-    for start, end in zip(points[:-1], points[1:], strict=True):
+    for start, end in itertools.pairwise(points):
         geom = _next_geom(scene)
         mujoco.mjv_initGeom(geom, capsule, np.zeros(3), np.zeros(3), np.eye(3).ravel(), BOUNDARY_COLOUR)
         mujoco.mjv_connector(geom, capsule, LINE, start, end)

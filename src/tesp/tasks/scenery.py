@@ -1,5 +1,8 @@
 """What all engine models share: the frame of the MJCF, how it looks, and the scaling of masses."""
 
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import mujoco
 
 #: Length of a physics step in seconds, and physics steps in a control step.
@@ -20,14 +23,16 @@ _FRAME = """
   </option>
   <visual>
     <global offwidth="640" offheight="480" fovy="45"/>
-    <headlight ambient="0.35 0.35 0.35" diffuse="0.45 0.45 0.45" specular="0 0 0"/>
+    <headlight ambient="0.4 0.4 0.4" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
     <quality shadowsize="4096" offsamples="4"/>
     <map znear="0.02"/>
   </visual>
   <statistic center="0 0 0" extent="2"/>
   <asset>
-    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.75 0.84 0.93" rgb2="0.96 0.97 0.99" width="128" height="768"/>
-    <texture name="checker" type="2d" builtin="checker" rgb1="0.86 0.88 0.90" rgb2="0.80 0.83 0.86" width="256" height="256"/>
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.75 0.84 0.93" rgb2="0.96 0.97 0.99"
+      width="128" height="768"/>
+    <texture name="checker" type="2d" builtin="checker" rgb1="0.86 0.88 0.90" rgb2="0.80 0.83 0.86"
+      width="256" height="256"/>
     <material name="floor" texture="checker" texrepeat="2 2" texuniform="true" reflectance="0"/>
     <material name="body" rgba="0.15 0.33 0.64 1" specular="0.2" shininess="0.3"/>
     <material name="limb" rgba="0.36 0.56 0.80 1" specular="0.2" shininess="0.3"/>
@@ -35,8 +40,8 @@ _FRAME = """
   </asset>
   {default}
   <worldbody>
-    <light pos="-1.5 -1.5 5" dir="0.3 0.3 -1" directional="true" diffuse="0.5 0.5 0.5" castshadow="true"/>
-    <camera name="{camera}" pos="0 -3.9 4.1" xyaxes="1 0 0 0 0.725 0.689"/>
+    <light pos="-1 -1.5 6" dir="0.16 0.24 -1" diffuse="0.35 0.35 0.35" cutoff="60" castshadow="true"/>
+    <camera name="{camera}" pos="0 -3.6 4.1" xyaxes="1 0 0 0 0.775 0.632"/>
     {world}
   </worldbody>
   <actuator>

@@ -1,5 +1,8 @@
 """A car on two driven wheels that turns by driving them at different speeds."""
 
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

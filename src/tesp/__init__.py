@@ -1,0 +1,30 @@
+"""TESP: meta-reinforcement learning with task embeddings and a shared policy."""
+
+from importlib.metadata import version
+
+from tesp.config import Config, preset_config
+from tesp.devices import use_all_cores
+from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
+from tesp.runs import Run, load_run, resume, train
+from tesp.tasks.registry import families, make_family, register_environments, register_family
+
+__version__ = version("tesp")
+__all__ = [
+    "Config",
+    "ConfigurationError",
+    "NonFiniteError",
+    "Run",
+    "RunFolderError",
+    "TespError",
+    "families",
+    "load_run",
+    "make_family",
+    "preset_config",
+    "register_environments",
+    "register_family",
+    "resume",
+    "train",
+    "use_all_cores",
+]
+
+register_environments()

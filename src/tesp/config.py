@@ -1,0 +1,171 @@
+"""The typed configuration of a run, its presets, and how it is stored."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import cattrs
+
+from tesp.adaptation.fast_update import FastUpdateSettings
+from tesp.adaptation.meta_update import MetaUpdateSettings
+from tesp.algorithms.base import Algorithm
+from tesp.algorithms.tesp import TESP
+from tesp.errors import ConfigurationError
+from tesp.estimators.advantages import EstimationSettings
+from tesp.interaction import Learner, SamplingSettings
+from tesp.tasks.base import Family
+from tesp.tasks.registry import make_family
+from tesp.training.settings import ScheduleSettings
+
+
+@dataclass(frozen=True)
+class FamilySettings:
+    """Options of the family of tasks. Left out (None), the family's own default holds."""
+
+    horizon: int | None = None
+    """H, control steps after which an episode is cut off."""
+    tasks_per_set: int | None = None
+    """Number of tasks in each of D, D′ and D″."""
+    spacing: float | None = None
+    """Least distance between goals, metres."""
+    when_unhealthy: str | None = None
+    """What happens to an ant that falls: `terminate` ends its episode (as the paper's authors), `continue` does not."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Sizes of the networks."""
+
+    policy_units: tuple[int, ...] = (256, 256)
+    """Units of the policy's hidden layers."""
+    encoder_units: int = 256
+    """Units of the task encoder's GRU."""
+    embedding_size: int = 8
+    """d, entries of the task embedding."""
+
+    def __post_init__(self):
+        sizes = {"encoder_units": self.encoder_units, "embedding_size": self.embedding_size}
+        for name, value in {**sizes, **{"policy_units": min(self.policy_units, default=0)}}.items():
+            if value < 1:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines the result of a run, besides the versions of the software."""
+
+    family: str = "point"
+    """Name of the family of tasks."""
+    preset: str = "paper"
+    """Preset that the configuration started from."""
+    algorithm: str = "tesp"
+    """Name of the algorithm."""
+    seed: int = 0
+    """Seed of tasks, parameters and all sampling."""
+    task: FamilySettings = field(default_factory=FamilySettings)
+    """Options of the family."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    """How much is sampled."""
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    """Sizes of the networks."""
+    fast: FastUpdateSettings = field(default_factory=FastUpdateSettings)
+    """The fast-updates."""
+    meta: MetaUpdateSettings = field(default_factory=MetaUpdateSettings)
+    """The meta-updates."""
+    estimation: EstimationSettings = field(default_factory=EstimationSettings)
+    """Advantages."""
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    """Length of the run, evaluation and checkpoints."""
+
+    def __post_init__(self):
+        if self.seed < 0:
+            raise ConfigurationError(f"seed = {self.seed} is not possible; give 0 or more.")
+        if self.algorithm not in ALGORITHMS:
+            known = ", ".join(ALGORITHMS)
+            raise ConfigurationError(f"There is no algorithm {self.algorithm!r}; known are: {known}.")
+
+
+#: Algorithms by name.
+ALGORITHMS = {"tesp": TESP}
+
+
+def preset_config(family: str, preset: str = "paper", **overrides: Any) -> Config:
+    """Return the configuration of a family's preset, with some fields replaced.
+
+    Args:
+        family: Name of the family.
+        preset: ``paper`` (the paper's numbers) or ``quick`` (small networks, for minutes on a laptop).
+        overrides: Values by field name, whichever group the field is in.
+
+    Raises:
+        ConfigurationError: The family, the preset, a field or a value is not known or not possible.
+    """
+    presets = make_family(family).presets
+    if preset not in presets:
+        raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
+    config = Config(family=family, preset=preset)
+    return override(config, **{**presets[preset], **overrides})
+
+
+def override(config: Config, **values: Any) -> Config:
+    """Return the configuration with fields replaced, whichever group they are in."""
+    groups = [f.name for f in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
+    changed: dict[str, Any] = {}
+    for group in groups:
+        own = {f.name for f in dataclasses.fields(getattr(config, group))} & set(values)
+        if own:
+            changed[group] = dataclasses.replace(
+                getattr(config, group), **{name: values.pop(name) for name in sorted(own)}
+            )
+    unknown = set(values) - {f.name for f in dataclasses.fields(config)} | set(values) & set(groups)
+    if unknown:
+        raise ConfigurationError(
+            f"The configuration has no field {sorted(unknown)[0]!r}; `tesp train {config.family} --help` lists all."
+        )
+    return dataclasses.replace(config, **changed, **values)
+
+
+def build_family(config: Config) -> Family:
+    """Make the configured family."""
+    given = {name: value for name, value in dataclasses.asdict(config.task).items() if value is not None}
+    return make_family(config.family, **given)
+
+
+def build_algorithm(config: Config, family: Family) -> Algorithm:
+    """Make the configured algorithm for a family."""
+    return ALGORITHMS[config.algorithm](
+        observation_size=family.observation_size,
+        action_size=family.action_size,
+        embedding_size=config.network.embedding_size,
+        policy_units=tuple(config.network.policy_units),
+        encoder_units=config.network.encoder_units,
+        initial_rate=config.fast.initial_rate,
+    )
+
+
+def build_learner(config: Config, family: Family) -> Learner:
+    """Make the configured learner for a family."""
+    algorithm = build_algorithm(config, family)
+    return Learner(algorithm, config.sampling, config.fast, config.meta, config.estimation)
+
+
+def to_json(config: Config) -> str:
+    """Return the configuration as JSON."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Config:
+    """Read a configuration that :func:`to_json` wrote.
+
+    Raises:
+        ConfigurationError: A field is unknown, missing a type or out of range.
+    """
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    try:
+        return converter.structure(json.loads(text), Config)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, ExceptionGroup) else str(error)
+        raise ConfigurationError(f"The stored configuration cannot be read: {reasons}.") from error

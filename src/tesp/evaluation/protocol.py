@@ -1,0 +1,92 @@
+"""How a meta-learner is judged: k = 0…K fast-updates on all tasks of D, D′ and D″."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.interaction import Adaptation, Learner
+from tesp.tasks.base import Family
+from tesp.types import TASK_SETS, Parameters, TaskSet
+
+#: Separates the randomness of evaluation from that of training.
+_EVALUATION = 0x7E57
+
+
+class Evaluator:
+    """Evaluates parameters on the task sets of a run, always the same way.
+
+    Every evaluation uses K fast-updates on every task with the run's own numbers of episodes, and fresh noise
+    that depends only on the seed, the meta-update, the task set, the task and the round.
+    """
+
+    def __init__(
+        self, learner: Learner, family: Family, task_sets: dict[str, TaskSet], seed: int, threads: int = 0
+    ):
+        self.learner, self.family, self.task_sets = learner, family, task_sets
+        self._seed, self._threads = seed, threads
+        self._simulations = {}
+
+    def evaluate(self, parameters: Parameters, meta_update: int) -> list[dict[str, Any]]:
+        """Return one row per task set and number of fast-updates, without the run's own columns."""
+        rows = []
+        for index, name in enumerate(TASK_SETS):
+            key = jax.random.fold_in(jax.random.key(self._seed), _EVALUATION)
+            key = jax.random.fold_in(jax.random.fold_in(key, meta_update), index)
+            rows += [{"task_set": name, **row} for row in summarise(self._adapt(parameters, name, key))]
+        return rows
+
+    def _adapt(self, parameters: Parameters, name: str, key) -> Adaptation:
+        tasks = self.task_sets[name].tasks
+        simulation = self._simulation(len(tasks) * self.learner.sampling.episodes_per_round)
+        return self.learner.adapt(parameters, simulation, tasks, self.family.horizon, key)
+
+    def _simulation(self, count: int):
+        # Task sets of one size share their simulations: making them costs more than resetting them.
+        if count not in self._simulations:
+            self._simulations[count] = self.family.simulate(count, self._threads)
+        return self._simulations[count]
+
+
+def summarise(adaptation: Adaptation) -> list[dict[str, Any]]:
+    """Return one row for every round after k = 0…K fast-updates.
+
+    ``average_return`` is the mean over tasks and episodes of the sum over the episode of the distance reward
+    (the control cost is left out). The row of k = 0 also has the return of the warm-up round, if there is one.
+    """
+    rows = []
+    for result in adaptation.rounds:
+        if result.fast_update >= 0:
+            rows.append({"fast_update": result.fast_update, **outcome_columns(result.outcomes)})
+    if adaptation.rounds[0].fast_update < 0:
+        rows[0]["warm_up_return"] = float(adaptation.rounds[0].outcomes.average_return.mean())
+    return rows
+
+
+def outcome_columns(outcomes: Outcomes) -> dict[str, Any]:
+    """Return the columns of a record that describe the episodes of a round."""
+    per_task = outcomes.average_return.mean(axis=1)
+    return {
+        "average_return": float(per_task.mean()),
+        "average_return_std": float(per_task.std()),
+        "success_rate": float(outcomes.success.mean()),
+        "final_distance": float(outcomes.final_distance.mean()),
+        "episode_length": float(outcomes.length.mean()),
+        "unhealthy_rate": float(outcomes.unhealthy.mean()),
+        "tasks": len(per_task),
+        "episodes_per_task": outcomes.average_return.shape[1],
+    }
+
+
+def stand_still(family: Family, task_set: TaskSet, threads: int = 0) -> dict[str, Any]:
+    """Return the columns of an agent that never acts: one episode of zero actions on every task."""
+    count = len(task_set.tasks)
+    simulation = family.simulate(count, threads)
+    noise = np.zeros((count, 1, family.horizon, family.action_size), np.float32)
+
+    def act(observation, step_noise):
+        return step_noise, step_noise, step_noise
+
+    _, outcomes = collect(simulation, act, task_set.tasks, noise, Stopwatch())
+    return outcome_columns(outcomes)

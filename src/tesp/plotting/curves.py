@@ -1,0 +1,153 @@
+"""Learning curves in the paper's form: one panel per task set, one line per algorithm."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from tesp.errors import ConfigurationError
+from tesp.plotting import style
+from tesp.plotting.evaluations import fast_updates_of
+from tesp.plotting.records import Run
+from tesp.plotting.seeds import Axis, Band, Curve, curve, group_runs
+
+BANDS = {
+    "range": "band: least to greatest seed",
+    "interval": "band: 95 % interval of the mean (Student's t)",
+}
+
+#: An upper bound of the longest time in seconds, seconds per unit, and the unit.
+TIME_UNITS = ((600.0, 1.0, "s"), (7200.0, 60.0, "min"), (np.inf, 3600.0, "h"))
+
+
+def plot_learning_curves(
+    runs: Sequence[Run],
+    output: str | Path,
+    x: Axis = "meta_updates",
+    *,
+    band: Band = "range",
+    share_y: bool = True,
+) -> Figure:
+    """Draw the average return after K fast-updates against training, on D, D′ and D″.
+
+    A line is the mean over an algorithm's seeds, at the meta-updates that all of them have reached; with two
+    seeds or more a band surrounds it. A dashed line marks what standing still returns.
+
+    Args:
+        runs: Runs of one family, of any number of algorithms and seeds.
+        output: Where the figure is written; the ending chooses the format.
+        x: What the curves are drawn against; steps and seconds are means over seeds.
+        band: ``range`` for least to greatest seed, ``interval`` for the mean's 95 % interval.
+        share_y: Whether the three panels have one scale.
+
+    Raises:
+        RunFolderError: A run has no evaluation.
+        ConfigurationError: The runs are of several families, runs of one algorithm share a seed or differ in
+            K, or an argument is not possible.
+    """
+    for name, value, allowed in (("x", x, get_args(Axis)), ("band", band, get_args(Band))):
+        if value not in allowed:
+            raise ConfigurationError(f"{name} = {value!r} is not possible; give one of {', '.join(allowed)}.")
+    path = style.check_output(output)
+    groups = group_runs(runs)
+    curves = {
+        task_set: {name: curve(members, task_set, x, band) for name, members in groups.items()}
+        for task_set in style.TASK_SETS
+    }
+    label, scale = _axis(x, curves)
+    figure = Figure(figsize=(12.5, 3.9), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=share_y)
+    for axes, (task_set, title) in zip(panels, style.TASK_SETS.items(), strict=True):
+        style.tidy(axes, title)
+        axes.set_xlabel(label, fontsize=style.LABEL_SIZE)
+        _draw_curves(axes, curves[task_set], groups, scale)
+        _draw_stand_still(axes, runs, task_set)
+        if x == "environment_steps":
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "meta_updates"))
+    panels[0].set_ylabel(style.RETURN_LABEL, fontsize=style.LABEL_SIZE)
+    handles, labels = _legend_entries(panels)
+    figure.legend(handles, labels, loc="outside right center", fontsize=style.LABEL_SIZE, frameon=False)
+    style.caption(figure, _caption(groups, band))
+    style.save(figure, path)
+    return figure
+
+
+def _draw_curves(
+    axes: Axes, curves: Mapping[str, Curve], groups: Mapping[str, list[Run]], scale: float
+) -> None:
+    for index, (name, line) in enumerate(curves.items()):
+        if not len(line.x):
+            continue
+        seeds = len(groups[name])
+        colour = style.colour(index)
+        if seeds > 1:
+            axes.fill_between(line.x / scale, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+        axes.plot(
+            line.x / scale,
+            line.mean,
+            color=colour,
+            linewidth=1.8,
+            marker=style.marker(index),
+            markersize=4,
+            markerfacecolor="white",
+            markeredgewidth=1.1,
+            label=f"{style.ALGORITHMS.get(name, name)} ({seeds} seed{'s' if seeds > 1 else ''})",
+        )
+    if not any(len(line.x) for line in curves.values()):
+        axes.text(
+            0.5,
+            0.5,
+            "not evaluated",
+            transform=axes.transAxes,
+            ha="center",
+            fontsize=style.LABEL_SIZE,
+            color=style.GREY,
+        )
+
+
+def _draw_stand_still(axes: Axes, runs: Sequence[Run], task_set: str) -> None:
+    references = [found[task_set] for run in runs if task_set in (found := run.stand_still())]
+    if references:
+        axes.axhline(
+            float(np.mean(references)),
+            color=style.GREY,
+            linestyle="--",
+            linewidth=1.2,
+            label="standing still",
+        )
+
+
+def _legend_entries(panels: Sequence[Axes]) -> tuple[list, list[str]]:
+    entries = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    return list(entries.values()), list(entries)
+
+
+def _axis(x: Axis, curves: Mapping[str, Mapping[str, Curve]]) -> tuple[str, float]:
+    """Return the label of the horizontal axis and what its values are divided by."""
+    if x == "meta_updates":
+        return "meta-updates", 1.0
+    if x == "environment_steps":
+        return "environment steps", 1.0
+    longest = max(line.x.max(initial=0.0) for lines in curves.values() for line in lines.values())
+    scale, unit = next((scale, unit) for bound, scale, unit in TIME_UNITS if longest < bound)
+    return f"wall-clock time ({unit})", scale
+
+
+def _caption(groups: Mapping[str, list[Run]], band: Band) -> str:
+    counts = {fast_updates_of(run) for runs in groups.values() for run in runs}
+    if len(counts) == 1:
+        count = counts.pop()
+        text = f"Average return after {count} fast-update{'' if count == 1 else 's'}"
+    else:
+        text = "Average return after each algorithm's last fast-update"
+    if any(len(runs) > 1 for runs in groups.values()):
+        text += f"; line: mean over seeds, {BANDS[band]}"
+    return text + "."

@@ -1,0 +1,66 @@
+"""What each fast-update gains."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tesp.plotting import style
+from tesp.plotting.evaluations import evaluation_at
+from tesp.plotting.records import Record, Run
+
+
+def plot_fast_updates(run: Run, output: str | Path, meta_update: int | None = None) -> Figure:
+    """Draw the average return after k = 0 … K fast-updates, one panel per task set.
+
+    The bars span one standard deviation over tasks to either side. A dashed line marks standing still.
+
+    Args:
+        run: The run.
+        output: Where the figure is written; the ending chooses the format.
+        meta_update: Which evaluation; None for the last complete one.
+
+    Raises:
+        RunFolderError: The run has no evaluation.
+        ConfigurationError: The run was not evaluated at ``meta_update``, or the ending is not a known format.
+    """
+    path = style.check_output(output)
+    meta_update, evaluation = evaluation_at(run, meta_update)
+    task_sets = [name for name in style.TASK_SETS if name in evaluation]
+    stand_still = run.stand_still()
+    figure = Figure(figsize=(2.9 * len(task_sets) + 0.9, 3.7), layout="constrained")
+    panels = figure.subplots(1, len(task_sets), sharey=True, squeeze=False)[0]
+    for index, (axes, task_set) in enumerate(zip(panels, task_sets, strict=True)):
+        style.tidy(axes, style.TASK_SETS[task_set])
+        _draw_returns(axes, evaluation[task_set], index)
+        if task_set in stand_still:
+            axes.axhline(
+                stand_still[task_set], color=style.GREY, linestyle="--", linewidth=1.2, label="standing still"
+            )
+        axes.set_xlabel("fast-updates k", fontsize=style.LABEL_SIZE)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.margins(x=0.12)
+    panels[0].set_ylabel(style.RETURN_LABEL, fontsize=style.LABEL_SIZE)
+    first = next(iter(evaluation[task_sets[0]].values()))
+    algorithm = style.ALGORITHMS.get(first["algorithm"], first["algorithm"])
+    text = f"{algorithm} on {first['family']}, seed {first['seed']}, after {meta_update} meta-updates; "
+    text += "bars: one standard deviation over tasks"
+    style.caption(figure, text + ("; dashed: standing still." if stand_still else "."))
+    style.save(figure, path)
+    return figure
+
+
+def _draw_returns(axes: Axes, records: Mapping[int, Record], index: int) -> None:
+    axes.errorbar(
+        list(records),
+        [record["average_return"] for record in records.values()],
+        [record["average_return_std"] for record in records.values()],
+        color=style.colour(index),
+        linewidth=1.8,
+        elinewidth=1.2,
+        capsize=4,
+        marker=style.marker(index),
+        markersize=6,
+    )

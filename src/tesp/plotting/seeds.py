@@ -1,0 +1,139 @@
+"""Learning curves as numbers: runs grouped by algorithm, then mean and band over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tesp.errors import ConfigurationError
+from tesp.plotting.evaluations import fast_updates_of
+from tesp.plotting.records import Run
+
+#: The least and the greatest seed, or Student's 95 % interval of the mean.
+Band = Literal["range", "interval"]
+
+#: What a learning curve can be drawn against; each is a field of an evaluation record but the first.
+Axis = Literal["meta_updates", "environment_steps", "wall_seconds"]
+
+#: 97.5 % quantiles of Student's t for 1, 2, … degrees of freedom.
+STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+
+#: 97.5 % quantile of the normal distribution.
+NORMAL = 1.959964
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Return against training, over the seeds of one algorithm; every array has one entry per evaluation.
+
+    Attributes:
+        x: Meta-updates, environment steps or seconds; the mean over seeds.
+        mean: Average return in metre·steps, the mean over seeds.
+        low: Lower edge of the band; equal to ``mean`` for a single seed.
+        high: Upper edge of the band.
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the runs of each algorithm, algorithms in the order of their first run.
+
+    Raises:
+        RunFolderError: A run has no evaluation.
+        ConfigurationError: There is no run, the runs are of several families, or runs of one algorithm share
+            a seed or differ in K.
+    """
+    if not runs:
+        raise ConfigurationError("There is no run to draw; give at least one run folder.")
+    groups: dict[str, list[Run]] = {}
+    families: dict[str, str] = {}
+    for run in runs:
+        fast_updates_of(run)
+        first = run.records["evaluation"][0]
+        families.setdefault(first["family"], run.name)
+        groups.setdefault(first["algorithm"], []).append(run)
+    if len(families) > 1:
+        found = ", ".join(f"{family!r} (run {name!r})" for family, name in families.items())
+        raise ConfigurationError(f"The runs are of several families: {found}; draw one figure per family.")
+    for algorithm, members in groups.items():
+        _check_group(algorithm, members)
+    return groups
+
+
+def curve(runs: Sequence[Run], task_set: str, x: Axis, band: Band) -> Curve:
+    """Return the curve of one algorithm on one task set, after K fast-updates.
+
+    Only the meta-updates that every seed was evaluated at are kept: otherwise a seed that ends early would
+    make the mean jump.
+    """
+    points = [_points(run, task_set, x) for run in runs]
+    shared = sorted(set.intersection(*(set(found) for found in points)))
+    # (seed, evaluation, x or return)
+    values = np.array([[found[update] for update in shared] for found in points], float)
+    values = values.reshape(len(runs), len(shared), 2)
+    returns = values[..., 1]
+    mean = returns.mean(axis=0)
+    if band == "range":
+        low, high = returns.min(axis=0), returns.max(axis=0)
+    else:
+        half = half_width(returns)
+        low, high = mean - half, mean + half
+    return Curve(values[..., 0].mean(axis=0), mean, low, high)
+
+
+def half_width(values: np.ndarray) -> np.ndarray:
+    """Return half of Student's 95 % interval of the mean: t₀.₉₇₅(n − 1)·s/√n, and 0 for one seed.
+
+    Args:
+        values: (seed, …).
+    """
+    seeds = len(values)
+    if seeds < 2:
+        return np.zeros(values.shape[1:])
+    return student_quantile(seeds - 1) * values.std(axis=0, ddof=1) / np.sqrt(seeds)
+
+
+def student_quantile(freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t for ``freedom`` ≥ 1 degrees of freedom.
+
+    Beyond the table the first two terms of Fisher's expansion, exact to 0.001:
+    t ≈ z + (z³ + z)/(4ν) + (5z⁵ + 16z³ + 3z)/(96ν²).
+    """
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    z = NORMAL
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+def _check_group(algorithm: str, runs: Sequence[Run]) -> None:
+    seeds: dict[int, str] = {}
+    for run in runs:
+        seed = run.records["evaluation"][0]["seed"]
+        if seed in seeds:
+            raise ConfigurationError(
+                f"Runs {seeds[seed]!r} and {run.name!r} of {algorithm!r} both have seed {seed}, so a band "
+                "over seeds would count it twice; give one of them."
+            )
+        seeds[seed] = run.name
+    counts = {fast_updates_of(run): run.name for run in runs}
+    if len(counts) > 1:
+        found = ", ".join(f"{count} (run {name!r})" for count, name in counts.items())
+        raise ConfigurationError(
+            f"Runs of {algorithm!r} were evaluated after different numbers of fast-updates: {found}; draw "
+            "runs with the same number."
+        )
+
+
+def _points(run: Run, task_set: str, x: Axis) -> dict[int, tuple[float, float]]:
+    last = fast_updates_of(run)
+    field = "meta_update" if x == "meta_updates" else x
+    return {
+        meta_update: (record[field], record["average_return"])
+        for (meta_update, found, fast_update), record in run.evaluations().items()
+        if found == task_set and fast_update == last
+    }

@@ -1,0 +1,203 @@
+"""Runs: start, continue and load them. What the command line and a program of your own have in common."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tesp.config import (
+    Config,
+    build_algorithm,
+    build_family,
+    build_learner,
+    from_json,
+    to_json,
+)
+from tesp.errors import ConfigurationError, RunFolderError
+from tesp.evaluation.protocol import Evaluator, stand_still
+from tesp.interaction import Learner
+from tesp.tasks.base import Family
+from tesp.training.callbacks import Callback, ShowProgress, WriteRecords, WriteTensorBoard
+from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state
+from tesp.training.loop import Training
+from tesp.training.loop import train as train_loop
+from tesp.training.run_folder import RunFolder
+from tesp.types import TASK_SETS, Parameters, TaskSet
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk with a state of its meta-learner.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its configuration.
+        family: Its family of tasks.
+        task_sets: D, D′ and D″.
+        learner: Its algorithm, compiled.
+        state: The state that was loaded.
+    """
+
+    folder: RunFolder
+    config: Config
+    family: Family
+    task_sets: dict[str, TaskSet]
+    learner: Learner
+    state: TrainingState
+
+    @property
+    def parameters(self) -> Parameters:
+        """The meta-learner's parameters."""
+        return self.state.parameters
+
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k."""
+        threads = self.config.schedule.threads
+        evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads)
+        return evaluator.evaluate(self.state.parameters, self.state.meta_update)
+
+
+def default_output(config: Config) -> Path:
+    """Return the folder of a run for which none is given."""
+    return Path("runs") / f"{config.family}-{config.algorithm}-{config.preset}-seed{config.seed}"
+
+
+def train(config: Config, output: str | os.PathLike[str] | None = None, console: Console | None = None) -> Run:
+    """Start a run and train it to its end.
+
+    Args:
+        config: What to train, for instance ``tesp.preset_config("point", "quick")``.
+        output: The run folder to make; by default ``runs/FAMILY-ALGORITHM-PRESET-seedSEED``.
+        console: Where progress is shown; by default nowhere.
+
+    Raises:
+        ConfigurationError: The configuration is not possible.
+        RunFolderError: The folder exists or cannot be made.
+        NonFiniteError: A state, loss or gradient became NaN or infinite.
+    """
+    family = build_family(config)
+    task_sets = family.sample_task_sets(config.seed)
+    drawn, there_are = config.sampling.tasks_per_update, len(task_sets["train"].tasks)
+    if drawn > there_are:
+        raise ConfigurationError(
+            f"tasks_per_update = {drawn} is not possible with {there_are} training tasks: they are drawn without "
+            "replacement. Give fewer tasks_per_update or more tasks_per_set."
+        )
+    folder = RunFolder.create(output or default_output(config), to_json(config), task_sets)
+    return _continue(folder, config, family, task_sets, console)
+
+
+def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
+    """Continue a run from its last checkpoint to its end, as if it had not been interrupted.
+
+    Raises:
+        RunFolderError: The folder is not a run's, or its checkpoint does not fit its configuration.
+    """
+    folder = RunFolder.open(path)
+    config = from_json(folder.read_config())
+    return _continue(folder, config, build_family(config), folder.read_task_sets(), console)
+
+
+def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Run:
+    """Load a trained run.
+
+    Args:
+        path: The run folder.
+        checkpoint: ``"best"`` (highest return on D′), ``"latest"``, or a number of meta-updates.
+
+    Raises:
+        RunFolderError: The folder is not a run's, or has no such checkpoint.
+    """
+    folder = RunFolder.open(path)
+    config = from_json(folder.read_config())
+    family = build_family(config)
+    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
+    try:
+        number = _checkpoint_number(checkpoints, checkpoint, folder)
+        state = checkpoints.restore(build_algorithm(config, family), number)
+    finally:
+        checkpoints.close()
+    return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
+
+
+def _checkpoint_number(checkpoints: Checkpoints, which: str | int, folder: RunFolder) -> int:
+    if which == "best":
+        which = number if (number := checkpoints.best()) is not None else "latest"
+    if which == "latest":
+        number = checkpoints.latest()
+        if number is None:
+            raise RunFolderError(
+                f"{folder.path} has no checkpoint yet; `tesp resume {folder.path}` starts it again."
+            )
+        return number
+    try:
+        return int(which)
+    except ValueError:
+        raise ConfigurationError(
+            f"There is no checkpoint {which!r}; give best, latest or a number of meta-updates."
+        ) from None
+
+
+def _continue(
+    folder: RunFolder, config: Config, family: Family, task_sets: dict[str, TaskSet], console: Console | None
+) -> Run:
+    """Train a run from its last checkpoint, or from the start if there is none."""
+    learner = build_learner(config, family)
+    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
+    latest = checkpoints.latest()
+    if latest is None:
+        state = initial_state(learner.algorithm, config.seed)
+    else:
+        state = checkpoints.restore(learner.algorithm, latest)
+    evaluated = _rewind_records(folder, state.meta_update, fresh=latest is None)
+    identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
+    callbacks = _callbacks(folder, config, state, console)
+    threads = config.schedule.threads
+    try:
+        if latest is None:
+            _record_references(callbacks, identity, family, task_sets, threads)
+        evaluator = Evaluator(learner, family, task_sets, config.seed, threads)
+        training = Training(
+            learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity
+        )
+        state = train_loop(training, state, checkpoints, callbacks, evaluated)
+    finally:
+        for callback in callbacks:
+            callback.close()
+        checkpoints.close()
+    return Run(folder, config, family, task_sets, learner, state)
+
+
+def _callbacks(folder, config, state, console) -> Sequence[Callback]:
+    callbacks: list[Callback] = [WriteRecords(folder), WriteTensorBoard(folder, state.meta_update)]
+    if console is not None:
+        total = config.schedule.meta_updates
+        callbacks.append(ShowProgress(console, total, state.meta_update, folder.path.name))
+    return callbacks
+
+
+def _rewind_records(folder: RunFolder, meta_update: int, fresh: bool) -> bool:
+    """Drop the records that are newer than the checkpoint; say whether its evaluation is among the rest.
+
+    They belong to meta-updates that will be done again.
+    """
+    folder.keep_records(lambda r: not fresh and r.get("meta_update", 0) <= meta_update)
+    evaluations = [
+        r for r in folder.read_records() if r["kind"] == "evaluation" and r["meta_update"] == meta_update
+    ]
+    if {r["task_set"] for r in evaluations} == set(TASK_SETS):
+        return True
+    folder.keep_records(lambda r: not (r["kind"] == "evaluation" and r["meta_update"] == meta_update))
+    return False
+
+
+def _record_references(callbacks, identity, family, task_sets, threads) -> None:
+    records = []
+    for name in TASK_SETS:
+        columns = stand_still(family, task_sets[name], threads)
+        records.append({"kind": "reference", "reference": "stand_still", **identity, "task_set": name, **columns})
+    for callback in callbacks:
+        callback.on_records(records)

@@ -1,0 +1,160 @@
+"""The folder of a run: what lies where, made whole or not at all."""
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tesp.errors import RunFolderError
+from tesp.types import TaskSet
+
+_PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
+#: A run is not started with less free space than this, bytes.
+_LEAST_FREE = 64 * 2**20
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    @property
+    def records(self) -> Path:
+        """JSON lines: what the run measured."""
+        return self.path / "records.jsonl"
+
+    @property
+    def adaptations(self) -> Path:
+        """JSON lines: what `tesp adapt` measured with this run."""
+        return self.path / "adaptations.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints, one subfolder each."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def figures(self) -> Path:
+        """Figures."""
+        return self.path / "figures"
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: str, task_sets: dict[str, TaskSet]) -> "RunFolder":
+        """Make the folder of a new run with its configuration, task sets and versions.
+
+        It is prepared beside its place and moved there when it is whole.
+
+        Raises:
+            RunFolderError: The folder exists, its parent cannot be written, or the disk is full.
+        """
+        folder = cls(path)
+        if folder.path.exists():
+            raise RunFolderError(
+                f"{folder.path} exists already. Continue it with `tesp resume {folder.path}`, or give another "
+                "folder with --output."
+            )
+        try:
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            _require_space(folder.path.parent)
+            prepared = Path(tempfile.mkdtemp(prefix=f".{folder.path.name}-", dir=folder.path.parent))
+        except OSError as error:
+            raise RunFolderError(
+                f"The run folder {folder.path} cannot be made: {error.strerror}. Give a folder that you may write "
+                "to with --output."
+            ) from error
+        try:
+            tasks = {name: task_set.tasks.tolist() for name, task_set in task_sets.items()}
+            (prepared / "config.json").write_text(config, encoding="utf-8")
+            (prepared / "tasks.json").write_text(json.dumps(tasks) + "\n", encoding="utf-8")
+            (prepared / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+            (prepared / "records.jsonl").touch()
+            prepared.chmod(0o755)
+            prepared.rename(folder.path)
+        except BaseException:
+            shutil.rmtree(prepared, ignore_errors=True)
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "RunFolder":
+        """Return the folder of an existing run.
+
+        Raises:
+            RunFolderError: It does not exist or is not a run folder.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise RunFolderError(f"There is no run folder {folder.path}; `tesp list` shows the runs there are.")
+        for name in ("config.json", "tasks.json"):
+            if not (folder.path / name).is_file():
+                raise RunFolderError(
+                    f"{folder.path} is not a run folder: it has no {name}. Give a folder that `tesp train` made."
+                )
+        return folder
+
+    def read_config(self) -> str:
+        """Return the stored configuration, JSON."""
+        return (self.path / "config.json").read_text(encoding="utf-8")
+
+    def read_task_sets(self) -> dict[str, TaskSet]:
+        """Return the stored task sets."""
+        stored = json.loads((self.path / "tasks.json").read_text(encoding="utf-8"))
+        return {name: TaskSet(name, np.asarray(tasks, np.float64)) for name, tasks in stored.items()}
+
+    def read_records(self) -> list[dict[str, Any]]:
+        """Return all records; a last line that was torn by a crash is left out."""
+        return list(_whole_lines(self.records))
+
+    def keep_records(self, keep) -> None:
+        """Drop the records for which ``keep(record)`` is false, in one atomic replacement of the file."""
+        lines = [json.dumps(record) + "\n" for record in _whole_lines(self.records) if keep(record)]
+        beside = self.records.with_suffix(".tmp")
+        beside.write_text("".join(lines), encoding="utf-8")
+        os.replace(beside, self.records)
+
+
+def append_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Append records to a file of JSON lines, all of them in one write."""
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, the operating system's name and the packages that results depend on."""
+    packages = {name: metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "system": platform.system(), **packages}
+
+
+def _require_space(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_FREE:
+        raise RunFolderError(
+            f"The disk of {folder} is full: {free / 2**20:.0f} MB are free and a run needs at least "
+            f"{_LEAST_FREE / 2**20:.0f} MB. Free some space or give another folder with --output."
+        )
+
+
+def _whole_lines(path: Path):
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)

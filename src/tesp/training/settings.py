@@ -1,0 +1,30 @@
+"""Length of a run, evaluation and checkpoints."""
+
+from dataclasses import dataclass
+
+from tesp.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """How long a run trains and what it writes when."""
+
+    meta_updates: int = 600
+    """Meta-updates of the run."""
+    evaluate_every: int = 25
+    """Meta-updates between evaluations on D, D′ and D″; the start and the end are evaluated too."""
+    checkpoint_every: int = 5
+    """Meta-updates between checkpoints; there is one at every evaluation too."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints are kept, besides the best."""
+    threads: int = 0
+    """Threads that step the physics (0: all cores). No result depends on it."""
+
+    def __post_init__(self):
+        if self.meta_updates < 0 or self.threads < 0:
+            raise ConfigurationError(
+                f"meta_updates = {self.meta_updates} and threads = {self.threads} must not be negative."
+            )
+        for name in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")

@@ -1,0 +1,278 @@
+"""What every family must do; a new family joins by its name."""
+
+import json
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.tasks.goal_family import GoalFamily
+from tesp.tasks.registry import ENVIRONMENTS, make_family, register_environments
+from tesp.types import TASK_SETS
+
+FAMILIES = {"point": 2, "wheeled": 9, "ant": 29, "reacher2": 8, "reacher4": 14}
+ACTIONS = {"point": 2, "wheeled": 2, "ant": 8, "reacher2": 2, "reacher4": 4}
+ARRIVAL = {"point": 0.02, "wheeled": 0.02, "ant": 0.03, "reacher2": 0.06, "reacher4": 0.11}
+START = {"reacher2": (1.70, 0.0), "reacher4": (2.00, 0.0)}
+
+
+@pytest.fixture(params=FAMILIES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def family(name) -> GoalFamily:
+    made = make_family(name)
+    assert isinstance(made, GoalFamily)
+    return made
+
+
+def goals(count: int) -> np.ndarray:
+    return np.random.default_rng(7).uniform(-1.0, 1.0, (count, 2))
+
+
+def actions(family: GoalFamily, steps: int, count: int) -> np.ndarray:
+    return np.random.default_rng(8).uniform(-1.5, 1.5, (steps, count, family.action_size))
+
+
+def run(family: GoalFamily, count: int, threads: int, steps: int = 12) -> np.ndarray:
+    """Observations and rewards of all simulations, step by step."""
+    simulation = family.simulate(count, threads)
+    simulation.reset(goals(count))
+    rows = []
+    for action in actions(family, steps, count):
+        done = simulation.step(np.arange(count), action)
+        rows.append(np.column_stack([done.observation, done.reward]))
+    return np.array(rows)
+
+
+def test_sizes_and_constants(name, family):
+    observation = family.simulate(3).reset(goals(3))
+    assert observation.shape == (3, FAMILIES[name])
+    assert observation.dtype == np.float64
+    assert family.observation_size == FAMILIES[name]
+    assert family.action_size == ACTIONS[name]
+    assert family.task_size == 2
+    assert family.arrival == ARRIVAL[name]
+    assert family.horizon == (100 if name == "point" else 200)
+    assert family.name == name
+
+
+def test_start_position(name, family):
+    simulation = family.simulate(2)
+    simulation.reset(goals(2))
+    np.testing.assert_allclose(simulation.positions, [START.get(name, (0.0, 0.0))] * 2, atol=1e-12)
+
+
+def test_reset_is_deterministic_and_forgets_the_episode_before(family):
+    simulation = family.simulate(2)
+    first = simulation.reset(goals(2))
+    for action in actions(family, 5, 2):
+        before = simulation.step(np.arange(2), action)
+    assert not np.array_equal(before.observation, first)
+    np.testing.assert_array_equal(simulation.reset(goals(2)), first)
+    for action in actions(family, 5, 2):
+        after = simulation.step(np.arange(2), action)
+    np.testing.assert_array_equal(after.observation, before.observation)
+    np.testing.assert_array_equal(first[0], first[1])
+
+
+def test_threads_change_nothing(family):
+    np.testing.assert_array_equal(run(family, 5, threads=1), run(family, 5, threads=2))
+
+
+def test_simulations_are_those_of_a_single_environment(name, family):
+    together = run(family, 3, threads=2)
+    register_environments()
+    for index in range(3):
+        identifier = next(key for key, value in ENVIRONMENTS.items() if value == name)
+        env = gymnasium.make(identifier).unwrapped
+        env.reset(options={"goal": goals(3)[index]})
+        for t, action in enumerate(actions(family, 12, 3)[:, index]):
+            observation, reward, _, truncated, _ = env.step(action)
+            np.testing.assert_array_equal(observation, together[t, index, :-1])
+            assert reward == together[t, index, -1]
+            assert truncated is False
+        env.close()
+
+
+def test_only_the_given_simulations_move(family):
+    together = run(family, 4, threads=2)
+    simulation = family.simulate(4)
+    simulation.reset(goals(4))
+    taken = np.zeros(4, int)
+    for ids in ([0, 1, 2, 3], [1, 3], [3], [0, 2], [0, 1, 2, 3]):
+        rows = np.array(ids)
+        still = np.setdiff1d(np.arange(4), rows)
+        waiting = simulation.positions[still]
+        done = simulation.step(rows, actions(family, 12, 4)[taken[rows], rows])
+        np.testing.assert_array_equal(done.observation, together[taken[rows], rows, :-1])
+        np.testing.assert_array_equal(done.reward, together[taken[rows], rows, -1])
+        np.testing.assert_array_equal(simulation.positions[still], waiting)
+        np.testing.assert_array_equal(simulation.positions[rows], done.position)
+        taken[rows] += 1
+
+
+def test_reward_is_the_sum_of_its_terms(family):
+    simulation = family.simulate(4)
+    simulation.reset(goals(4))
+    for action in actions(family, 5, 4):
+        done = simulation.step(np.arange(4), action)
+        distance = np.linalg.norm(done.position - goals(4), axis=1)
+        clipped = np.maximum(-1, np.minimum(1, action))
+        np.testing.assert_allclose(done.distance, distance, rtol=1e-12)
+        np.testing.assert_allclose(done.distance_reward, -distance, rtol=1e-12)
+        np.testing.assert_allclose(
+            done.reward, -distance - 0.001 * np.linalg.norm(clipped, axis=1) ** 2, rtol=1e-12
+        )
+
+
+def test_actions_are_clipped(family):
+    simulation = family.simulate(2)
+    simulation.reset(np.zeros((2, 2)) + 0.5)
+    for sign in (1.0, -1.0, 1.0):
+        action = sign * np.ones((2, family.action_size))
+        action[1] *= 37.0
+        done = simulation.step(np.arange(2), action)
+    np.testing.assert_array_equal(done.observation[0], done.observation[1])
+    assert done.reward[0] == done.reward[1]
+    weak = family.simulate(1)
+    weak.reset(np.zeros((1, 2)) + 0.5)
+    for sign in (1.0, -1.0, 1.0):
+        half = weak.step(np.arange(1), 0.5 * sign * np.ones((1, family.action_size)))
+    assert not np.array_equal(half.observation[0], done.observation[0])
+
+
+def test_arrival_terminates(family):
+    simulation = family.simulate(3)
+    simulation.reset(goals(3))
+    still = np.zeros((3, family.action_size))
+    position = simulation.step(np.arange(3), still).position[0]
+    offsets = family.arrival * np.array([[0.98, 0.0], [0.0, 1.02], [-5.0, 0.0]])
+    simulation.reset(position + offsets)
+    done = simulation.step(np.arange(3), still)
+    np.testing.assert_array_equal(done.success, [True, False, False])
+    np.testing.assert_array_equal(done.terminated, [True, False, False])
+    assert done.healthy.all()
+
+
+def test_task_sets(name, family):
+    sets = family.sample_task_sets(3)
+    assert tuple(sets) == TASK_SETS
+    spacing = 0.11 if name == "reacher4" else 0.10
+    for key, (inner, outer) in zip(TASK_SETS, [(0.2, 1.1), (0.2, 1.1), (1.1, 1.5)], strict=True):
+        assert sets[key].name == key
+        assert sets[key].tasks.shape == (100, 2)
+        radius = np.linalg.norm(sets[key].tasks, axis=1)
+        assert inner < radius.min() < inner + 0.1
+        assert outer - 0.1 < radius.max() < outer
+    inside = np.concatenate([sets["train"].tasks, sets["in_distribution"].tasks])
+    for points in (inside, sets["out_of_distribution"].tasks):
+        distances = np.linalg.norm(points[:, None] - points[None], axis=-1)[np.triu_indices(len(points), 1)]
+        assert spacing <= distances.min() < spacing + 0.01
+
+
+def test_task_sets_belong_to_family_and_seed(family):
+    first, again, other = (family.sample_task_sets(seed) for seed in (3, 3, 4))
+    for key in TASK_SETS:
+        np.testing.assert_array_equal(first[key].tasks, again[key].tasks)
+        assert not np.array_equal(first[key].tasks, other[key].tasks)
+
+
+def test_options_survive_json(name, family):
+    assert make_family(name, **json.loads(json.dumps(family.options))) == family
+    changed = make_family(name, horizon=7, spacing=0.05, tasks_per_set=9, outer_radius=2.0, inner_radius=0.3)
+    assert isinstance(changed, GoalFamily)
+    assert changed != family
+    assert changed.horizon == 7
+    assert make_family(name, **json.loads(json.dumps(changed.options))) == changed
+    assert changed.sample_task_sets(0)["train"].tasks.shape == (9, 2)
+
+
+def test_none_keeps_the_default(name, family):
+    assert make_family(name, **dict.fromkeys(family.options)) == family
+
+
+def test_presets(name, family):
+    paper, quick = family.presets["paper"], family.presets["quick"]
+    expected = {
+        "point": ((64, 64), 64, 8, 0.01),
+        "wheeled": ((256, 256), 256, 8, 0.01),
+        "ant": ((512, 512), 256, 32, 0.01),
+        "reacher2": ((256, 256), 256, 8, 0.005),
+        "reacher4": ((512, 512), 256, 16, 0.005),
+    }[name]
+    keys = ("policy_units", "encoder_units", "embedding_size", "embedding_penalty")
+    assert dict(paper) == dict(zip(keys, expected, strict=True))
+    assert set(quick) >= set(keys)
+    assert quick["embedding_penalty"] == expected[3]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"horizon": 0}, "horizon is 0"),
+        ({"tasks_per_set": -1}, "tasks_per_set is -1"),
+        ({"spacing": float("nan")}, "spacing is nan"),
+        ({"inner_radius": -0.1}, "inner_radius is -0.1"),
+        ({"inner_radius": 1.2}, "must increase in this order"),
+    ],
+)
+def test_impossible_options_are_named(name, options, words):
+    with pytest.raises(ConfigurationError, match=words):
+        make_family(name, **options)
+
+
+def test_bad_arguments_are_named(family):
+    with pytest.raises(ConfigurationError, match="count is 0"):
+        family.simulate(0)
+    with pytest.raises(ConfigurationError, match="threads is -1"):
+        family.simulate(1, threads=-1)
+    simulation = family.simulate(2)
+    with pytest.raises(ConfigurationError, match="one finite goal"):
+        simulation.reset(np.zeros((3, 2)))
+    with pytest.raises(ConfigurationError, match="one finite goal"):
+        simulation.reset(np.full((2, 2), np.nan))
+    simulation.reset(goals(2))
+    with pytest.raises(ConfigurationError, match="actions have shape"):
+        simulation.step(np.arange(2), np.zeros((2, family.action_size + 1)))
+    bad = np.zeros((2, family.action_size))
+    bad[1, 0] = np.nan
+    with pytest.raises(NonFiniteError, match=r"action became NaN or infinite \(simulation 1\)"):
+        simulation.step(np.arange(2), bad)
+
+
+@pytest.mark.parametrize("identifier", ENVIRONMENTS)
+def test_gymnasium_finds_no_fault(identifier):
+    register_environments()
+    env = gymnasium.make(identifier, render_mode="rgb_array")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+    env.close()
+
+
+def test_pictures_show_the_goal_and_the_body(family):
+    simulation = family.simulate(1)
+    pictures = {}
+    for x in (-0.8, 0.8):
+        simulation.reset(np.array([[x, 0.3]]))
+        pictures[x] = simulation.render(0)
+    left, right = pictures[-0.8].astype(int), pictures[0.8].astype(int)
+    assert left.shape[2] == 3
+    assert pictures[0.8].dtype == np.uint8
+    reddest = [
+        np.unravel_index(np.argmax(2 * p[..., 0] - p[..., 1] - p[..., 2]), p.shape[:2]) for p in (left, right)
+    ]
+    middle = left.shape[1] / 2
+    assert reddest[0][1] < middle - 50
+    assert reddest[1][1] > middle + 50
+    for _ in range(4):
+        simulation.step(np.arange(1), np.ones((1, family.action_size)))
+    assert not np.array_equal(simulation.render(0), right)
+    simulation.close()
+    simulation.close()

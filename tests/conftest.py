@@ -1,0 +1,28 @@
+import os
+import sys
+
+from jaxtyping import install_import_hook
+
+# Pictures are drawn without a screen. The engine reads this once, when it is first imported.
+if sys.platform == "linux":
+    os.environ.setdefault("MUJOCO_GL", "egl")
+
+# Under test every annotated shape is checked. This must stand before the first import of tesp.
+install_import_hook("tesp", "beartype.beartype")
+
+import hypothesis
+import jax
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Compilation makes the first example slow, and the same examples must run everywhere.
+hypothesis.settings.register_profile("tesp", deadline=None, derandomize=True, database=None, max_examples=20)
+hypothesis.settings.load_profile("tesp")
+
+
+@pytest.fixture
+def float64():
+    """Double precision for one test, so that finite differences can tell right from almost right."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,114 @@
+"""The method a second time, as plainly as it can be written: no padding tricks, no hand-written derivative.
+
+Everything is for one task, in the symbols of the paper, and differentiable by JAX's own rules alone.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def encode(encoder, episodes):
+    """h = mean over the episodes of g(τ), one step after the other."""
+    gru, units = encoder.gru, encoder.gru.recurrent_weight.shape[0]
+    wr, wz, wn = (gru.input_weight[:, i * units : (i + 1) * units] for i in range(3))
+    ur, uz, un = (gru.recurrent_weight[:, i * units : (i + 1) * units] for i in range(3))
+    br, bz, bn = (gru.bias[i * units : (i + 1) * units] for i in range(3))
+    x = jnp.concatenate([episodes.observation, episodes.action, episodes.reward[..., None]], axis=-1)
+    h = jnp.zeros((x.shape[0], units), x.dtype)
+    for t in range(x.shape[1]):
+        r = jax.nn.sigmoid(x[:, t] @ wr + h @ ur + br)
+        z = jax.nn.sigmoid(x[:, t] @ wz + h @ uz + bz)
+        n = jnp.tanh(x[:, t] @ wn + bn + r * (h @ un + gru.candidate_bias))
+        h = jnp.where(episodes.valid[:, t, None], (1 - z) * n + z * h, h)
+    return jnp.mean(h @ encoder.output.weight + encoder.output.bias, axis=0)
+
+
+def act(policy, observation, h):
+    """Mean and log standard deviation from the concatenation [s, h]."""
+    x = jnp.concatenate([observation, jnp.broadcast_to(h, (*observation.shape[:-1], h.shape[0]))], axis=-1)
+    for layer in policy.hidden:
+        x = jnp.tanh(x @ layer.weight + layer.bias)
+    out = x @ policy.output.weight + policy.output.bias
+    return out[..., : out.shape[-1] // 2], out[..., out.shape[-1] // 2 :]
+
+
+def log_density(mean, log_std, action):
+    return sum(
+        jax.scipy.stats.norm.logpdf(action[..., j], mean[..., j], jnp.exp(log_std[..., j]))
+        for j in range(action.shape[-1])
+    )
+
+
+def mean_over_steps(values, valid):
+    """Mean over the steps that exist, picked out by index."""
+    where = np.nonzero(np.asarray(valid))
+    return jnp.mean(values[where])
+
+
+def vanilla_loss(policy, h, episodes, advantages):
+    mean, log_std = act(policy, episodes.observation, h)
+    return -mean_over_steps(log_density(mean, log_std, episodes.action) * advantages, episodes.valid)
+
+
+def ratios(policy, h, episodes):
+    mean, log_std = act(policy, episodes.observation, h)
+    behaviour = log_density(episodes.mean, episodes.log_std, episodes.action)
+    return jnp.exp(log_density(mean, log_std, episodes.action) - behaviour)
+
+
+def surrogate(policy, h, episodes, advantages, clip):
+    ratio = ratios(policy, h, episodes)
+    pessimistic = jnp.minimum(ratio * advantages, jnp.clip(ratio, 1 - clip, 1 + clip) * advantages)
+    return -mean_over_steps(pessimistic, episodes.valid)
+
+
+def inner_gradient(encoder, policy, buffer, episodes, advantages, bound):
+    """∇ of the vanilla loss with respect to the encoder, clipped to the global norm."""
+    g = jax.grad(lambda e: vanilla_loss(policy, encode(e, buffer), episodes, advantages))(encoder)
+    norm = jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(g)))
+    return jax.tree.map(lambda x: x * jnp.minimum(1.0, bound / norm), g)
+
+
+def descend(encoder, rates, gradient):
+    return jax.tree.map(lambda p, a, g: p - a * g, encoder, rates, gradient)
+
+
+def objective(parameters, adapted, last, meta):
+    """L_PPO(τ^{K+1}) + η · mean_j h_j² at given θ^{K+1}."""
+    h = encode(adapted, last.context.buffer)
+    loss = surrogate(parameters.shared, h, last.batch.episodes, last.batch.advantages, meta.clip)
+    return loss + meta.embedding_penalty * jnp.mean(h**2)
+
+
+def first_order_objective(parameters, gradients, last, meta):
+    """The inner gradients are numbers: θ^{K+1} = θ − α ∘ g_1 − … − α ∘ g_K."""
+    adapted = parameters.adapted
+    for g in gradients:
+        adapted = descend(adapted, parameters.rates, g)
+    return objective(parameters, adapted, last, meta)
+
+
+def second_order_objective(parameters, history, last, fast, meta):
+    """The inner gradients are recomputed on the stored episodes."""
+    adapted = parameters.adapted
+    for past in history:
+        g = inner_gradient(
+            adapted,
+            parameters.shared,
+            past.context.buffer,
+            past.batch.episodes,
+            past.batch.advantages,
+            fast.inner_gradient_norm,
+        )
+        adapted = descend(adapted, parameters.rates, g)
+    return objective(parameters, adapted, last, meta)
+
+
+def central_differences(function, parameters, step=1e-6):
+    """∂ function / ∂ every entry of a float64 pytree."""
+    flat, unravel = jax.flatten_util.ravel_pytree(parameters)
+    assert flat.dtype == jnp.float64
+    moved = jax.jit(lambda directions: jax.lax.map(lambda d: function(unravel(flat + d)), directions))
+    steps = step * jnp.eye(flat.size)
+    return unravel((moved(steps) - moved(-steps)) / (2 * step))

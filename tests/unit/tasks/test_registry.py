@@ -1,0 +1,66 @@
+import gymnasium
+import pytest
+
+from tesp.errors import ConfigurationError
+from tesp.tasks import registry
+from tesp.tasks.point import PointFamily
+from tesp.tasks.registry import families, make_family, register_environments, register_family
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+
+
+def test_names():
+    assert families() == ["point", "wheeled", "ant", "reacher2", "reacher4"]
+    assert [make_family(name).name for name in families()] == families()
+
+
+def test_unknown_family():
+    with pytest.raises(ConfigurationError) as caught:
+        make_family("wheel")
+    assert "'wheel'" in str(caught.value)
+    assert "did you mean 'wheeled'" in str(caught.value)
+    assert all(name in str(caught.value) for name in families())
+
+
+def test_unknown_option():
+    with pytest.raises(ConfigurationError) as caught:
+        make_family("ant", when_unhealth="continue")
+    assert "did you mean 'when_unhealthy'" in str(caught.value)
+    for name in ("horizon", "inner_radius", "boundary_radius", "outer_radius", "spacing", "tasks_per_set"):
+        assert name in str(caught.value)
+    with pytest.raises(ConfigurationError, match="no option 'when_unhealthy'"):
+        make_family("point", when_unhealthy=None)
+
+
+def test_a_family_of_ones_own():
+    register_family("mine", PointFamily)
+    register_family("mine", PointFamily)
+    assert families()[-1] == "mine"
+    assert make_family("mine", horizon=3) == PointFamily(horizon=3)
+    register_family("anything", lambda **options: PointFamily(horizon=len(options)))
+    assert make_family("anything", a=1, b=2).horizon == 2
+
+
+def test_names_are_not_taken_over():
+    with pytest.raises(ConfigurationError, match="'ant' is registered already"):
+        register_family("ant", PointFamily)
+    with pytest.raises(ConfigurationError, match="not empty"):
+        register_family("", PointFamily)
+
+
+def test_environments_are_registered_once():
+    register_environments()
+    before = gymnasium.registry["tesp/Ant-v0"]
+    register_environments()
+    assert gymnasium.registry["tesp/Ant-v0"] is before
+    limits = {key: gymnasium.registry[key].max_episode_steps for key in registry.ENVIRONMENTS}
+    assert limits == {
+        "tesp/Point-v0": 100,
+        "tesp/Wheeled-v0": 200,
+        "tesp/Ant-v0": 200,
+        "tesp/Reacher2-v0": 200,
+        "tesp/Reacher4-v0": 200,
+    }
