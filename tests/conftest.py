@@ -15,6 +15,8 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# The tests compile much and compute little.
+jax.config.update("jax_disable_most_optimizations", True)
 
 # Compilation makes the first example slow, and the same examples must run everywhere.
 hypothesis.settings.register_profile("tesp", deadline=None, derandomize=True, database=None, max_examples=20)

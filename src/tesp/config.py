@@ -3,9 +3,11 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import cattrs
+import numpy as np
+import tyro
 
 from tesp.adaptation.fast_update import FastUpdateSettings
 from tesp.adaptation.meta_update import MetaUpdateSettings
@@ -29,7 +31,7 @@ class FamilySettings:
     """Number of tasks in each of D, D′ and D″."""
     spacing: float | None = None
     """Least distance between goals, metres."""
-    when_unhealthy: str | None = None
+    when_unhealthy: Literal["terminate", "continue"] | None = None
     """What happens to an ant that falls: `terminate` ends its episode (as the paper's authors), `continue` does not."""
 
 
@@ -45,17 +47,18 @@ class NetworkSettings:
     """d, entries of the task embedding."""
 
     def __post_init__(self):
-        sizes = {"encoder_units": self.encoder_units, "embedding_size": self.embedding_size}
-        for name, value in {**sizes, **{"policy_units": min(self.policy_units, default=0)}}.items():
-            if value < 1:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more.")
+        for name in ("policy_units", "encoder_units", "embedding_size"):
+            if np.min(getattr(self, name), initial=1) < 1:
+                raise ConfigurationError(
+                    f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more."
+                )
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that determines the result of a run, besides the versions of the software."""
 
-    family: str = "point"
+    family: tyro.conf.Suppress[str] = "point"
     """Name of the family of tasks."""
     preset: str = "paper"
     """Preset that the configuration started from."""
@@ -103,7 +106,9 @@ def preset_config(family: str, preset: str = "paper", **overrides: Any) -> Confi
     """
     presets = make_family(family).presets
     if preset not in presets:
-        raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
+        raise ConfigurationError(
+            f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}."
+        )
     config = Config(family=family, preset=preset)
     return override(config, **{**presets[preset], **overrides})
 
@@ -167,5 +172,7 @@ def from_json(text: str) -> Config:
     except ConfigurationError:
         raise
     except Exception as error:
-        reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, ExceptionGroup) else str(error)
+        reasons = (
+            "; ".join(cattrs.transform_error(error)) if isinstance(error, ExceptionGroup) else str(error)
+        )
         raise ConfigurationError(f"The stored configuration cannot be read: {reasons}.") from error

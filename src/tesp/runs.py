@@ -65,7 +65,9 @@ def default_output(config: Config) -> Path:
     return Path("runs") / f"{config.family}-{config.algorithm}-{config.preset}-seed{config.seed}"
 
 
-def train(config: Config, output: str | os.PathLike[str] | None = None, console: Console | None = None) -> Run:
+def train(
+    config: Config, output: str | os.PathLike[str] | None = None, console: Console | None = None
+) -> Run:
     """Start a run and train it to its end.
 
     Args:
@@ -158,8 +160,11 @@ def _continue(
     threads = config.schedule.threads
     try:
         if latest is None:
-            _record_references(callbacks, identity, family, task_sets, threads)
-        evaluator = Evaluator(learner, family, task_sets, config.seed, threads)
+            evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)
+            _record_references(callbacks, identity, family, evaluated_sets, threads)
+        evaluator = Evaluator(
+            learner, family, _first(task_sets, config.schedule.evaluation_tasks), config.seed, threads
+        )
         training = Training(
             learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity
         )
@@ -194,10 +199,17 @@ def _rewind_records(folder: RunFolder, meta_update: int, fresh: bool) -> bool:
     return False
 
 
+def _first(task_sets: dict[str, TaskSet], count: int) -> dict[str, TaskSet]:
+    """Return the task sets cut to their first ``count`` tasks (0: all)."""
+    return {name: TaskSet(name, task_set.tasks[: count or None]) for name, task_set in task_sets.items()}
+
+
 def _record_references(callbacks, identity, family, task_sets, threads) -> None:
     records = []
     for name in TASK_SETS:
         columns = stand_still(family, task_sets[name], threads)
-        records.append({"kind": "reference", "reference": "stand_still", **identity, "task_set": name, **columns})
+        records.append(
+            {"kind": "reference", "reference": "stand_still", **identity, "task_set": name, **columns}
+        )
     for callback in callbacks:
         callback.on_records(records)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 #: Any pytree of arrays.
 PyTree = Any
@@ -21,6 +21,8 @@ class Episodes(eqx.Module):
     padding must not change any result. There is no flag ``done``: an episode that arrived (or failed) is
     ``terminated`` at its last valid step, one that reached the horizon is ``truncated`` there.
 
+    The arrays are NumPy's on the host, where they are collected, and JAX's everywhere else.
+
     Attributes:
         observation: s_t, before the action.
         action: a_t as sampled, before clipping to [−1, 1].
@@ -33,15 +35,15 @@ class Episodes(eqx.Module):
         truncated: Whether the episode was cut off at this step by the horizon.
     """
 
-    observation: Float[Array | np.ndarray, "*batch step observation"]
-    action: Float[Array | np.ndarray, "*batch step action"]
-    reward: Float[Array | np.ndarray, "*batch step"]
-    distance_reward: Float[Array | np.ndarray, "*batch step"]
-    mean: Float[Array | np.ndarray, "*batch step action"]
-    log_std: Float[Array | np.ndarray, "*batch step action"]
-    valid: Bool[Array | np.ndarray, "*batch step"]
-    terminated: Bool[Array | np.ndarray, "*batch step"]
-    truncated: Bool[Array | np.ndarray, "*batch step"]
+    observation: Float[Any, "*batch step observation"]
+    action: Float[Any, "*batch step action"]
+    reward: Float[Any, "*batch step"]
+    distance_reward: Float[Any, "*batch step"]
+    mean: Float[Any, "*batch step action"]
+    log_std: Float[Any, "*batch step action"]
+    valid: Bool[Any, "*batch step"]
+    terminated: Bool[Any, "*batch step"]
+    truncated: Bool[Any, "*batch step"]
 
 
 class Parameters(NamedTuple):

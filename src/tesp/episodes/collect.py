@@ -103,7 +103,7 @@ class _Record:
     """Arrays of a round under way, one row per simulation."""
 
     def __init__(self, rows: int, horizon: int, observation_size: int, action_size: int):
-        def zeros(*shape, dtype=np.float32):
+        def zeros(*shape, dtype: type = np.float32):
             return np.zeros((rows, horizon, *shape), dtype)
 
         self.episodes = Episodes(

@@ -31,9 +31,7 @@ class EstimationSettings:
                 raise ConfigurationError(f"{name} = {value} is not possible; give a number between 0 and 1.")
 
 
-def advantages(
-    episodes: Episodes, settings: EstimationSettings
-) -> Float[Array, "episode step"]:
+def advantages(episodes: Episodes, settings: EstimationSettings) -> Float[Array, "episode step"]:
     """Advantages of the episodes of one task, zero in the padding.
 
     The baseline is fitted to the discounted returns of these same episodes and its predictions enter
@@ -41,7 +39,7 @@ def advantages(
     normal equations are close to singular; returned in the rewards' own precision.
     """
     wide = jax.dtypes.canonicalize_dtype(jnp.float64)
-    reward, observation = episodes.reward.astype(wide), episodes.observation.astype(wide)
+    reward, observation = jnp.asarray(episodes.reward, wide), jnp.asarray(episodes.observation, wide)
     valid = jnp.asarray(episodes.valid)
     returns = jax.vmap(discounted_returns, in_axes=(0, 0, None))(reward, valid, settings.discount)
     feature = linear_baseline.features(observation)

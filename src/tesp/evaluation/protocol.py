@@ -85,7 +85,7 @@ def stand_still(family: Family, task_set: TaskSet, threads: int = 0) -> dict[str
     simulation = family.simulate(count, threads)
     noise = np.zeros((count, 1, family.horizon, family.action_size), np.float32)
 
-    def act(observation, step_noise):
+    def act(_, step_noise):
         return step_noise, step_noise, step_noise
 
     _, outcomes = collect(simulation, act, task_set.tasks, noise, Stopwatch())

@@ -45,9 +45,7 @@ class GRU(eqx.Module):
         """
         # One large product for all steps instead of one small product a step.
         projected = jnp.where(valid[..., None], inputs, 0.0) @ self.input_weight + self.bias
-        return _recur(
-            jnp.swapaxes(projected, 0, 1), valid.T, self.recurrent_weight, self.candidate_bias
-        )
+        return _recur(jnp.swapaxes(projected, 0, 1), valid.T, self.recurrent_weight, self.candidate_bias)
 
 
 class _Gates(NamedTuple):
@@ -85,7 +83,8 @@ def _recur(projected, valid, recurrent_weight, candidate_bias):
 
 def _recur_forward(projected, valid, recurrent_weight, candidate_bias):
     def step(state, xs):
-        return _advance(state, *xs, recurrent_weight, candidate_bias)
+        x, exists = xs
+        return _advance(state, x, exists, recurrent_weight, candidate_bias)
 
     start = jnp.zeros((projected.shape[1], recurrent_weight.shape[0]), projected.dtype)
     last, gates = jax.lax.scan(step, start, (projected, valid))

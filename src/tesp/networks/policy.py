@@ -35,13 +35,19 @@ class Policy(eqx.Module):
 
     @classmethod
     def create(
-        cls, key: PRNGKeyArray, observation_size: int, embedding_size: int, action_size: int, units: tuple[int, ...]
+        cls,
+        key: PRNGKeyArray,
+        observation_size: int,
+        embedding_size: int,
+        action_size: int,
+        units: tuple[int, ...],
     ) -> "Policy":
         """Draw a policy with hidden layers of the given numbers of units."""
         sizes = (observation_size + embedding_size, *units)
         keys = jax.random.split(key, len(units) + 1)
         hidden = tuple(
-            Linear.create(k, inputs, outputs) for k, inputs, outputs in zip(keys, sizes, sizes[1:], strict=False)
+            Linear.create(k, inputs, outputs)
+            for k, inputs, outputs in zip(keys, sizes, sizes[1:], strict=False)
         )
         return cls(hidden, Linear.create(keys[-1], sizes[-1], 2 * action_size, norm=0.01))
 

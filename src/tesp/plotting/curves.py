@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from tesp.errors import ConfigurationError
 from tesp.plotting import style
 from tesp.plotting.evaluations import fast_updates_of
 from tesp.plotting.records import Run
-from tesp.plotting.seeds import Axis, Band, Curve, curve, group_runs
+from tesp.plotting.seeds import FIELDS, Curve, curve, group_runs
 
 BANDS = {
     "range": "band: least to greatest seed",
@@ -27,9 +26,9 @@ TIME_UNITS = ((600.0, 1.0, "s"), (7200.0, 60.0, "min"), (np.inf, 3600.0, "h"))
 def plot_learning_curves(
     runs: Sequence[Run],
     output: str | Path,
-    x: Axis = "meta_updates",
+    x: str = "meta_updates",
     *,
-    band: Band = "range",
+    band: str = "range",
     share_y: bool = True,
 ) -> Figure:
     """Draw the average return after K fast-updates against training, on D, D′ and D″.
@@ -40,7 +39,8 @@ def plot_learning_curves(
     Args:
         runs: Runs of one family, of any number of algorithms and seeds.
         output: Where the figure is written; the ending chooses the format.
-        x: What the curves are drawn against; steps and seconds are means over seeds.
+        x: What the curves are drawn against: ``meta_updates``, ``environment_steps`` or ``wall_seconds``;
+            steps and seconds are means over seeds.
         band: ``range`` for least to greatest seed, ``interval`` for the mean's 95 % interval.
         share_y: Whether the three panels have one scale.
 
@@ -49,7 +49,7 @@ def plot_learning_curves(
         ConfigurationError: The runs are of several families, runs of one algorithm share a seed or differ in
             K, or an argument is not possible.
     """
-    for name, value, allowed in (("x", x, get_args(Axis)), ("band", band, get_args(Band))):
+    for name, value, allowed in (("x", x, FIELDS), ("band", band, BANDS)):
         if value not in allowed:
             raise ConfigurationError(f"{name} = {value!r} is not possible; give one of {', '.join(allowed)}.")
     path = style.check_output(output)
@@ -70,16 +70,14 @@ def plot_learning_curves(
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "meta_updates"))
     panels[0].set_ylabel(style.RETURN_LABEL, fontsize=style.LABEL_SIZE)
-    handles, labels = _legend_entries(panels)
+    handles, labels = _legend_entries(list(panels))
     figure.legend(handles, labels, loc="outside right center", fontsize=style.LABEL_SIZE, frameon=False)
     style.caption(figure, _caption(groups, band))
     style.save(figure, path)
     return figure
 
 
-def _draw_curves(
-    axes: Axes, curves: Mapping[str, Curve], groups: Mapping[str, list[Run]], scale: float
-) -> None:
+def _draw_curves(axes: Axes, curves: Mapping[str, Curve], groups: Mapping[str, list[Run]], scale: float) -> None:
     for index, (name, line) in enumerate(curves.items()):
         if not len(line.x):
             continue
@@ -111,7 +109,8 @@ def _draw_curves(
 
 
 def _draw_stand_still(axes: Axes, runs: Sequence[Run], task_set: str) -> None:
-    references = [found[task_set] for run in runs if task_set in (found := run.stand_still())]
+    records = [found[task_set] for run in runs if task_set in (found := run.stand_still())]
+    references = [record["average_return"] for record in records]
     if references:
         axes.axhline(
             float(np.mean(references)),
@@ -130,7 +129,7 @@ def _legend_entries(panels: Sequence[Axes]) -> tuple[list, list[str]]:
     return list(entries.values()), list(entries)
 
 
-def _axis(x: Axis, curves: Mapping[str, Mapping[str, Curve]]) -> tuple[str, float]:
+def _axis(x: str, curves: Mapping[str, Mapping[str, Curve]]) -> tuple[str, float]:
     """Return the label of the horizontal axis and what its values are divided by."""
     if x == "meta_updates":
         return "meta-updates", 1.0
@@ -141,7 +140,7 @@ def _axis(x: Axis, curves: Mapping[str, Mapping[str, Curve]]) -> tuple[str, floa
     return f"wall-clock time ({unit})", scale
 
 
-def _caption(groups: Mapping[str, list[Run]], band: Band) -> str:
+def _caption(groups: Mapping[str, list[Run]], band: str) -> str:
     counts = {fast_updates_of(run) for runs in groups.values() for run in runs}
     if len(counts) == 1:
         count = counts.pop()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -37,7 +38,11 @@ def plot_fast_updates(run: Run, output: str | Path, meta_update: int | None = No
         _draw_returns(axes, evaluation[task_set], index)
         if task_set in stand_still:
             axes.axhline(
-                stand_still[task_set], color=style.GREY, linestyle="--", linewidth=1.2, label="standing still"
+                stand_still[task_set]["average_return"],
+                color=style.GREY,
+                linestyle="--",
+                linewidth=1.2,
+                label="standing still",
             )
         axes.set_xlabel("fast-updates k", fontsize=style.LABEL_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -55,8 +60,8 @@ def plot_fast_updates(run: Run, output: str | Path, meta_update: int | None = No
 def _draw_returns(axes: Axes, records: Mapping[int, Record], index: int) -> None:
     axes.errorbar(
         list(records),
-        [record["average_return"] for record in records.values()],
-        [record["average_return_std"] for record in records.values()],
+        np.array([record["average_return"] for record in records.values()], float),
+        np.array([record["average_return_std"] for record in records.values()], float),
         color=style.colour(index),
         linewidth=1.8,
         elinewidth=1.2,

@@ -57,10 +57,10 @@ class Run:
             for record in self.records.get("evaluation", [])
         }
 
-    def stand_still(self) -> dict[str, float]:
-        """Return the average return of standing still, in metre·steps, by task set."""
+    def stand_still(self) -> dict[str, Record]:
+        """Return the record of standing still by task set."""
         return {
-            record["task_set"]: record["average_return"]
+            record["task_set"]: record
             for record in self.records.get("reference", [])
             if record["reference"] == "stand_still"
         }
@@ -80,9 +80,7 @@ def read_records(path: str | Path) -> list[Record]:
     """
     path = Path(path)
     if not path.is_file():
-        raise RunFolderError(
-            f"{path} does not exist; give the file or folder of a run that has been started."
-        )
+        raise RunFolderError(f"{path} does not exist; give the file or folder of a run that has been started.")
     *ended, last = path.read_bytes().split(b"\n")
     records = [_record(line, path, number) for number, line in enumerate(ended, 1) if line.strip()]
     if _is_json(last):
@@ -112,9 +110,7 @@ def read_run(folder: str | Path) -> Run:
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise RunFolderError(
-            f"{path} does not exist, so {path.parent} is not a run folder; give another one."
-        )
+        raise RunFolderError(f"{path} does not exist, so {path.parent} is not a run folder; give another one.")
     if not _is_json(path.read_bytes()):
         raise RunFolderError(f"{path} is not valid JSON; restore it or give another run folder.")
     config = json.loads(path.read_bytes())
@@ -141,7 +137,7 @@ def _record(line: bytes, path: Path, number: int) -> Record:
     missing = [name for name in FIELDS.get(record["kind"], ()) if name not in record]
     if missing:
         raise RunFolderError(
-            f"Line {number} of {path}, of kind {record['kind']!r}, lacks {', '.join(missing)}; it was written "
-            "by another version or by hand."
+            f"Line {number} of {path}, of kind {record['kind']!r}, lacks {', '.join(missing)}; it was "
+            "written by another version or by hand."
         )
     return record

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -10,11 +9,12 @@ from tesp.errors import ConfigurationError
 from tesp.plotting.evaluations import fast_updates_of
 from tesp.plotting.records import Run
 
-#: The least and the greatest seed, or Student's 95 % interval of the mean.
-Band = Literal["range", "interval"]
-
-#: What a learning curve can be drawn against; each is a field of an evaluation record but the first.
-Axis = Literal["meta_updates", "environment_steps", "wall_seconds"]
+#: What a learning curve can be drawn against, and the field of an evaluation that holds it.
+FIELDS = {
+    "meta_updates": "meta_update",
+    "environment_steps": "environment_steps",
+    "wall_seconds": "wall_seconds",
+}
 
 #: 97.5 % quantiles of Student's t for 1, 2, … degrees of freedom.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
@@ -65,11 +65,17 @@ def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return groups
 
 
-def curve(runs: Sequence[Run], task_set: str, x: Axis, band: Band) -> Curve:
+def curve(runs: Sequence[Run], task_set: str, x: str, band: str) -> Curve:
     """Return the curve of one algorithm on one task set, after K fast-updates.
 
     Only the meta-updates that every seed was evaluated at are kept: otherwise a seed that ends early would
     make the mean jump.
+
+    Args:
+        runs: The algorithm's runs, one per seed.
+        task_set: D, D′ or D″ by its name in the records.
+        x: A key of ``FIELDS``.
+        band: ``range`` for the least and the greatest seed, ``interval`` for the mean ± :func:`half_width`.
     """
     points = [_points(run, task_set, x) for run in runs]
     shared = sorted(set.intersection(*(set(found) for found in points)))
@@ -101,13 +107,16 @@ def half_width(values: np.ndarray) -> np.ndarray:
 def student_quantile(freedom: int) -> float:
     """Return the 97.5 % quantile of Student's t for ``freedom`` ≥ 1 degrees of freedom.
 
-    Beyond the table the first two terms of Fisher's expansion, exact to 0.001:
-    t ≈ z + (z³ + z)/(4ν) + (5z⁵ + 16z³ + 3z)/(96ν²).
+    Beyond the table the first terms of Fisher's expansion, exact to 0.001:
+    t ≈ z + (z³ + z)/(4ν) + (5z⁵ + 16z³ + 3z)/(96ν²) + (3z⁷ + 19z⁵ + 17z³ − 15z)/(384ν³).
     """
     if freedom <= len(STUDENT):
         return STUDENT[freedom - 1]
     z = NORMAL
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def _check_group(algorithm: str, runs: Sequence[Run]) -> None:
@@ -129,11 +138,11 @@ def _check_group(algorithm: str, runs: Sequence[Run]) -> None:
         )
 
 
-def _points(run: Run, task_set: str, x: Axis) -> dict[int, tuple[float, float]]:
+def _points(run: Run, task_set: str, x: str) -> dict[int, tuple[float, float]]:
     last = fast_updates_of(run)
-    field = "meta_update" if x == "meta_updates" else x
+    field = FIELDS[x]
     return {
-        meta_update: (record[field], record["average_return"])
+        meta_update: (float(record[field]), float(record["average_return"]))
         for (meta_update, found, fast_update), record in run.evaluations().items()
         if found == task_set and fast_update == last
     }

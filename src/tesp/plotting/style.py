@@ -1,6 +1,7 @@
 """How every figure looks, and how it is written."""
 
 import math
+import textwrap
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -19,6 +20,9 @@ TITLE_SIZE = 11
 LABEL_SIZE = 10
 TICK_SIZE = 9
 CAPTION_SIZE = 8.5
+
+#: Characters of a caption that surely fit into an inch.
+CAPTION_CHARACTERS = 14
 
 #: Dots per inch of a figure made of pixels.
 RESOLUTION = 150
@@ -63,8 +67,9 @@ def tidy(axes: Axes, title: str) -> None:
 
 
 def caption(figure: Figure, text: str) -> None:
-    """Write a sentence below the panels."""
-    figure.supxlabel(text, fontsize=CAPTION_SIZE, color=GREY)
+    """Write a sentence below the panels, on as many lines as the figure's width needs."""
+    lines = textwrap.fill(text, int(CAPTION_CHARACTERS * figure.get_figwidth()))
+    figure.supxlabel(lines, fontsize=CAPTION_SIZE, color=GREY)
 
 
 def check_output(output: str | Path) -> Path:

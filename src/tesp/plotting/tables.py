@@ -8,7 +8,7 @@ from rich.table import Table
 
 from tesp.plotting import style
 from tesp.plotting.evaluations import evaluation_at
-from tesp.plotting.records import Run
+from tesp.plotting.records import Record, Run
 
 #: Names of the task sets that leave the other columns room in a terminal 80 characters wide.
 SHORT = {"train": "D (training)", "in_distribution": "D′ (new)", "out_of_distribution": "D″ (outside)"}
@@ -22,7 +22,7 @@ class EvaluationRow:
 
     Attributes:
         task_set: ``train``, ``in_distribution`` or ``out_of_distribution``.
-        fast_update: k; None for standing still, of which only the return is recorded.
+        fast_update: k; None for standing still.
         average_return: Mean over tasks, in metre·steps.
         average_return_std: Standard deviation over tasks, in metre·steps.
         success_rate: Share of the episodes that arrived.
@@ -57,19 +57,8 @@ def evaluation_rows(run: Run, meta_update: int | None = None) -> list[Evaluation
         if task_set not in evaluation:
             continue
         if task_set in stand_still:
-            rows.append(EvaluationRow(task_set, None, stand_still[task_set]))
-        for fast_update, record in evaluation[task_set].items():
-            rows.append(
-                EvaluationRow(
-                    task_set,
-                    fast_update,
-                    record["average_return"],
-                    record["average_return_std"],
-                    record["success_rate"],
-                    record["final_distance"],
-                    record["episode_length"],
-                )
-            )
+            rows.append(_row(None, stand_still[task_set]))
+        rows += [_row(fast_update, record) for fast_update, record in evaluation[task_set].items()]
     return rows
 
 
@@ -85,14 +74,24 @@ def markdown_table(rows: Sequence[EvaluationRow]) -> str:
 
 def rich_table(rows: Sequence[EvaluationRow], title: str | None = None) -> Table:
     """Return the rows as a table for the terminal, with a rule between task sets."""
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
     for index, header in enumerate(HEADERS):
-        table.add_column(header, justify="right" if index else "left")
+        table.add_column(header.replace(" ", "\n"), justify="right" if index else "left")
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        table.add_row(
-            *_cells(row, SHORT), end_section=following is not None and following.task_set != row.task_set
-        )
+        table.add_row(*_cells(row, SHORT), end_section=following is not None and following.task_set != row.task_set)
     return table
+
+
+def _row(fast_update: int | None, record: Record) -> EvaluationRow:
+    return EvaluationRow(
+        record["task_set"],
+        fast_update,
+        record["average_return"],
+        record.get("average_return_std"),
+        record.get("success_rate"),
+        record.get("final_distance"),
+        record.get("episode_length"),
+    )
 
 
 def _cells(row: EvaluationRow, names: Mapping[str, str]) -> tuple[str, ...]:

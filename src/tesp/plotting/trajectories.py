@@ -10,7 +10,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 
 from tesp.errors import ConfigurationError
 from tesp.plotting import style
@@ -25,6 +24,11 @@ SIDE = 2.5
 #: Viridis without its yellow end, which is hard to see on white.
 COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
 
+ANGLES = np.linspace(0.0, 2 * np.pi, 181)
+
+#: The unit circle, (x or y, point).
+CIRCLE = np.array([np.cos(ANGLES), np.sin(ANGLES)])
+
 GOAL_COLOUR = "#D55E00"
 
 
@@ -34,7 +38,7 @@ def plot_trajectories(
     """Draw the episodes of every round of an adaptation, coloured by their return.
 
     The rounds are the warm-up and those after 0, 1, …, K fast-updates. If the adaptation had several goals,
-    each has a row of its own.
+    each has a row of its own. A task that is not a point of the plane has no star.
 
     Args:
         adaptation_records: Records of kind ``adaptation``; others are passed over.
@@ -49,7 +53,10 @@ def plot_trajectories(
     norm = _return_scale(goals)
     columns = min(COLUMNS, max(len(rounds) for rounds in goals.values()))
     rows = [-(-len(rounds) // columns) for rounds in goals.values()]
-    figure = Figure(figsize=(SIDE * columns + 1.5, (SIDE + 0.65) * sum(rows) + 0.9), layout="compressed")
+    legend_columns = 4 if columns > 2 else columns
+    legend_height = 0.22 * -(-4 // legend_columns)
+    size = (SIDE * columns + 1.5, (SIDE + 0.6) * sum(rows) + legend_height + 0.45)
+    figure = Figure(figsize=size, layout="compressed")
     grid = figure.subplots(sum(rows), columns, sharex=True, sharey=True, squeeze=False)
     unused = set(grid.flat)
     for rounds, start in zip(goals.values(), np.cumsum([0, *rows]), strict=False):
@@ -60,12 +67,18 @@ def plot_trajectories(
     for axes in unused:
         axes.set_axis_off()
     _label_edges(grid, unused)
+    _show_everything(grid[0, 0])
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=grid, fraction=0.03, pad=0.015)
     bar.set_label("return of the episode (m·steps)", fontsize=style.LABEL_SIZE)
     bar.ax.tick_params(labelsize=style.TICK_SIZE)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, fontsize=style.LABEL_SIZE, frameon=False
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=legend_columns,
+        fontsize=style.LABEL_SIZE,
+        frameon=False,
     )
     style.save(figure, path)
     return figure
@@ -113,20 +126,15 @@ def _draw_round(axes: Axes, fast_update: int, record: Record, norm: Normalize) -
     style.tidy(axes, _title(fast_update, record))
     axes.set_aspect("equal")
     if record.get("boundary_radius") is not None:
-        circle = Circle(
-            (0, 0), record["boundary_radius"], fill=False, color=style.GREY, linestyle=":", linewidth=1.2
-        )
-        circle.set_label("boundary between D, D′ and D″")
-        axes.add_patch(circle)
-    axes.add_collection(
-        LineCollection(paths, array=returns, cmap=COLOURS, norm=norm, linewidths=1.1, alpha=0.85)
-    )
+        circle = record["boundary_radius"] * CIRCLE
+        axes.plot(*circle, ":", color=style.GREY, linewidth=1.2, label="boundary between D, D′ and D″")
+    axes.add_collection(LineCollection(paths, array=returns, cmap=COLOURS, norm=norm, linewidths=1.1, alpha=0.85))
     ends = np.array([path[-1] for path in paths]).reshape(-1, 2)
-    axes.scatter(*ends.T, c=returns, cmap=COLOURS, norm=norm, s=14, zorder=3, linewidths=0, label="end")
+    axes.scatter(*ends.T, c=returns, cmap=COLOURS, norm=norm, s=20, zorder=3, linewidths=0.5, edgecolors="white")
+    axes.plot([], [], "o", color=style.GREY, markersize=4, label="end of an episode")
     axes.scatter(*start, marker="s", s=34, color="black", edgecolors="white", zorder=4, label="start")
-    axes.scatter(
-        *record["goal"], marker="*", s=170, color=GOAL_COLOUR, edgecolors="white", zorder=5, label="goal"
-    )
+    if len(record["goal"]) == 2:
+        axes.scatter(*record["goal"], marker="*", s=170, color=GOAL_COLOUR, edgecolors="white", zorder=5, label="goal")
 
 
 def _title(fast_update: int, record: Record) -> str:
@@ -135,9 +143,16 @@ def _title(fast_update: int, record: Record) -> str:
     else:
         name = f"After {fast_update} fast-update{'' if fast_update == 1 else 's'}"
     return (
-        f"{name}\nreturn {style.number(record['average_return'], 1)}, success "
-        f"{style.percent(record['success_rate'])}"
+        f"{name}\nreturn {style.number(record['average_return'], 1)}, success {style.percent(record['success_rate'])}"
     )
+
+
+def _show_everything(axes: Axes) -> None:
+    """Make the shared view square, so that every panel fills its place."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    half = max(right - left, top - bottom) / 2
+    axes.set_xlim((left + right) / 2 - half, (left + right) / 2 + half)
+    axes.set_ylim((bottom + top) / 2 - half, (bottom + top) / 2 + half)
 
 
 def _label_edges(grid: np.ndarray, unused: set[Axes]) -> None:

@@ -83,6 +83,11 @@ class Family(abc.ABC):
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
         """Configuration values that suit this family, by preset name (``paper``, ``quick``)."""
 
+    @property
+    @abc.abstractmethod
+    def options(self) -> dict[str, Any]:
+        """JSON-able options that make this family again, by name."""
+
     @abc.abstractmethod
     def sample_task_sets(self, seed: int) -> dict[str, TaskSet]:
         """Draw D, D′ and D″ (keys ``train``, ``in_distribution``, ``out_of_distribution``)."""

@@ -12,8 +12,10 @@ import mujoco
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tesp.tasks.goal_family import make_presets
-from tesp.tasks.mujoco_family import MujocoFamily, always_healthy
+from tesp.errors import ConfigurationError
+from tesp.tasks.goal_family import GoalSimulation, check_simulate, make_presets
+from tesp.tasks.mujoco_family import MujocoFamily, MujocoSimulation, always_healthy
+from tesp.tasks.planar_arm import ArmSimulation
 from tesp.tasks.scenery import compile_model, velocity_actuators
 
 #: Radius of the links' capsules and of the fingertip's sphere, and height of the arm, in metres.
@@ -92,12 +94,35 @@ def build_arm(links: int, link_length: float, fingertip_length: float, speed_lim
 
 @dataclass(frozen=True, kw_only=True)
 class ReacherFamily(MujocoFamily):
-    """An arm of ``links`` links. Observation: cos θ, sin θ, θ̇ (rad/s), fingertip x and y (m)."""
+    """An arm of ``links`` links. Observation: cos θ, sin θ, θ̇ (rad/s), fingertip x and y (m).
+
+    Attributes:
+        engine: What simulates the arm: ``mujoco``, or the faster ``closed-form``, which agrees with it.
+    """
 
     links: int = field(init=False)
     link_length: float = field(init=False)
     fingertip_length: float = field(init=False)
     speed_limit: float = field(init=False)
+    engine: str = "mujoco"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine not in ("mujoco", "closed-form"):
+            raise ConfigurationError(f"engine is {self.engine!r}; it must be 'mujoco' or 'closed-form'.")
+
+    def simulate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, count: int, threads: int = 0
+    ) -> GoalSimulation:
+        """Make ``count`` simulations; ``threads`` (0: all cores) are those of ``mujoco``.
+
+        Raises:
+            ConfigurationError: ``count`` is below 1 or ``threads`` is negative.
+        """
+        check_simulate(count, threads)
+        if self.engine == "closed-form":
+            return ArmSimulation(self, count)
+        return MujocoSimulation(self, count, threads)
 
     def build_model(self) -> mujoco.MjModel:
         """Compile the arm."""
@@ -116,7 +141,7 @@ class ReacherFamily(MujocoFamily):
     def healthy(
         self,
         qpos: Float[np.ndarray, "*batch nq"],
-        qvel: Float[np.ndarray, "*batch nv"],  # noqa: ARG002
+        qvel: Float[np.ndarray, "*batch nv"],
     ) -> Bool[np.ndarray, "*batch"]:
         """Return true for every state: an arm cannot fall."""
         return always_healthy(qpos)

@@ -106,7 +106,7 @@ class WheeledFamily(MujocoFamily):
     def healthy(
         self,
         qpos: Float[np.ndarray, "*batch nq"],
-        qvel: Float[np.ndarray, "*batch nv"],  # noqa: ARG002
+        qvel: Float[np.ndarray, "*batch nv"],
     ) -> Bool[np.ndarray, "*batch"]:
         """Return true for every state: the car cannot fall."""
         return always_healthy(qpos)

@@ -56,7 +56,12 @@ class WriteTensorBoard(Callback):
             if group == "evaluation":
                 group += f"/{record['task_set']}/k{record['fast_update']}"
             for name, value in record.items():
-                if isinstance(value, int | float) and name not in ("meta_update", "seed", "fast_update", "tasks"):
+                if isinstance(value, int | float) and name not in (
+                    "meta_update",
+                    "seed",
+                    "fast_update",
+                    "tasks",
+                ):
                     self._writer.add_scalar(f"{group}/{name}", value, record["meta_update"])
 
     def close(self):

@@ -1,6 +1,6 @@
 """Checkpoints of a run: atomic, the last n and the best, never pickled."""
 
-import shutil
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +53,7 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(
                 [
                     policies.LatestN(keep_last),
-                    policies.BestN(
-                        get_metric_fn=_score, n=1, reverse=False, keep_checkpoints_without_metrics=False
-                    ),
+                    policies.BestN(get_metric_fn=_score, n=1),
                 ]
             ),
             best_fn=_score,
@@ -74,7 +72,8 @@ class Checkpoints:
         if state.meta_update in self._manager.all_steps():
             return
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_arrays(state)))
-        metrics = None if score is None else {"score": float(score)}
+        # A checkpoint that was not evaluated never counts as the best.
+        metrics = {"score": -math.inf if score is None else float(score)}
         self._manager.save(state.meta_update, args=arguments, metrics=metrics, force=True)
 
     def steps(self) -> list[int]:
@@ -117,7 +116,6 @@ class Checkpoints:
             environment_steps=int(restored.environment_steps),
             wall_seconds=float(restored.wall_seconds),
         )
-
 
     def close(self) -> None:
         """Finish what is being written."""

@@ -13,6 +13,8 @@ class ScheduleSettings:
     """Meta-updates of the run."""
     evaluate_every: int = 25
     """Meta-updates between evaluations on D, D′ and D″; the start and the end are evaluated too."""
+    evaluation_tasks: int = 0
+    """Tasks of each set that are evaluated during training, from the first (0: all)."""
     checkpoint_every: int = 5
     """Meta-updates between checkpoints; there is one at every evaluation too."""
     keep_checkpoints: int = 2
@@ -21,10 +23,9 @@ class ScheduleSettings:
     """Threads that step the physics (0: all cores). No result depends on it."""
 
     def __post_init__(self):
-        if self.meta_updates < 0 or self.threads < 0:
-            raise ConfigurationError(
-                f"meta_updates = {self.meta_updates} and threads = {self.threads} must not be negative."
-            )
+        for name in ("meta_updates", "evaluation_tasks", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 0 or more.")
         for name in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")

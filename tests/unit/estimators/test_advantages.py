@@ -1,18 +1,22 @@
 import dataclasses
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from helpers.data import random_episodes, with_garbage
 
 from tesp.errors import ConfigurationError
-from tesp.estimators.advantages import EstimationSettings, advantages
+from tesp.estimators import advantages as module
+from tesp.estimators.advantages import EstimationSettings
+
+advantages = eqx.filter_jit(module.advantages)
 
 
 def estimate(episodes, **settings):
     """As the learner calls it: episodes in float32, arithmetic in float64."""
     with jax.enable_x64(True):
-        return advantages(episodes, EstimationSettings(**settings))
+        return np.asarray(advantages(episodes, EstimationSettings(**settings)))
 
 
 def by_hand(episodes, discount, gae_lambda):
@@ -83,6 +87,15 @@ def test_padding_changes_nothing(normalise, garbage):
     spoiled = estimate(with_garbage(episodes, garbage), normalise_advantages=normalise)
     np.testing.assert_array_equal(spoiled, clean)
     assert not np.any(clean[~np.asarray(episodes.valid)])
+
+
+def test_episodes_may_be_numpy_arrays():
+    episodes = random_episodes(3, 5, steps=6)
+    plain = jax.tree.map(np.asarray, episodes)
+    with jax.enable_x64(True):
+        # Closed over, because arguments of a compiled function arrive as JAX's own arrays.
+        actual = jax.jit(lambda: module.advantages(plain, EstimationSettings()))()
+    np.testing.assert_allclose(actual, estimate(episodes), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["discount", "gae_lambda"])

@@ -1,10 +1,14 @@
+import jax
 import numpy as np
 import pytest
 import scipy.stats
 
-from tesp.estimators.gaussian import kl_divergence, log_probability
+from tesp.estimators import gaussian
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+kl_divergence = jax.jit(gaussian.kl_divergence)
+log_probability = jax.jit(gaussian.log_probability)
 
 
 def gaussians(seed=0, shape=(5, 3)):

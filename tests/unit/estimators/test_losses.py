@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tesp.estimators.losses import clipped_surrogate_loss, masked_mean, policy_gradient_loss
+from tesp.estimators import losses
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+masked_mean = eqx.filter_jit(losses.masked_mean)
+policy_gradient_loss = eqx.filter_jit(losses.policy_gradient_loss)
+clipped_surrogate_loss = eqx.filter_jit(losses.clipped_surrogate_loss)
 
 
 def batch(seed=0, shape=(3, 4)):
@@ -49,8 +54,8 @@ def test_policy_gradient_loss():
 
 def test_surrogate_at_ratio_one_is_a_policy_gradient():
     log_p, advantages, valid = batch()
-    vanilla = jax.grad(policy_gradient_loss)(log_p, advantages, valid)
-    surrogate = jax.grad(clipped_surrogate_loss)(log_p, log_p, advantages, valid, 0.2)
+    vanilla = jax.grad(policy_gradient_loss)(jnp.asarray(log_p), advantages, valid)
+    surrogate = jax.grad(clipped_surrogate_loss)(jnp.asarray(log_p), log_p, advantages, valid, 0.2)
     np.testing.assert_allclose(surrogate, vanilla, rtol=1e-12)
     value = clipped_surrogate_loss(log_p, log_p, advantages, valid, 0.2)
     np.testing.assert_allclose(value, -advantages[valid].mean(), rtol=1e-12)
@@ -79,7 +84,7 @@ def test_padding_changes_nothing(garbage):
     log_p, advantages, valid = batch()
     behaviour = log_p + 0.1 * np.random.default_rng(1).normal(size=log_p.shape)
     spoil = [np.where(valid, x, sign * garbage) for x, sign in ((log_p, 1), (behaviour, -1), (advantages, 1))]
-    clean = jax.value_and_grad(clipped_surrogate_loss)(log_p, behaviour, advantages, valid, 0.2)
+    clean = jax.value_and_grad(clipped_surrogate_loss)(jnp.asarray(log_p), behaviour, advantages, valid, 0.2)
     spoiled = jax.value_and_grad(clipped_surrogate_loss)(jnp.asarray(spoil[0]), *spoil[1:], valid, 0.2)
     np.testing.assert_array_equal(spoiled[0], clean[0])
     np.testing.assert_array_equal(spoiled[1], clean[1])

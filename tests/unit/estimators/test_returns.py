@@ -1,12 +1,17 @@
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tesp.estimators.returns import discounted_returns, generalised_advantages
+from tesp.estimators import returns as module
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+discounted_returns = eqx.filter_jit(module.discounted_returns)
+generalised_advantages = eqx.filter_jit(module.generalised_advantages)
 
 
 def episode(seed=0, steps=7, length=5):
@@ -88,7 +93,11 @@ def test_padding_changes_nothing(seed, length, garbage):
 def test_padding_gets_no_gradient():
     reward, value, valid = episode(length=4)
     value = np.where(valid, value, np.nan)
-    gradient = jax.grad(lambda r, v: generalised_advantages(r, v, valid, 0.9, 0.8)[0], argnums=(0, 1))(reward, value)
+
+    def first(reward, value):
+        return generalised_advantages(reward, value, valid, 0.9, 0.8)[0]
+
+    gradient = jax.grad(first, argnums=(0, 1))(jnp.asarray(reward), jnp.asarray(value))
     np.testing.assert_allclose(gradient[0], [*0.72 ** np.arange(4), 0, 0, 0], rtol=1e-12)
     assert np.isfinite(gradient[1]).all()
     assert not np.any(gradient[1][4:])

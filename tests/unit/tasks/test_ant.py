@@ -131,8 +131,9 @@ def test_healthy_states(change, healthy):
     qpos = engine.start(MODEL).qpos.copy()
     for index, value in change.items():
         qpos[index] = value
-    assert FAMILY.healthy(qpos, np.zeros(14)) == healthy
-    assert not FAMILY.healthy(qpos, np.where(np.arange(14) == 3, np.nan, 0.0))
+    velocities = np.zeros((2, 14))
+    velocities[1, 3] = np.nan
+    np.testing.assert_array_equal(FAMILY.healthy(np.stack([qpos, qpos]), velocities), [healthy, False])
 
 
 @pytest.mark.parametrize("option", ["terminate", "continue"])

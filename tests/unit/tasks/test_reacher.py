@@ -127,9 +127,10 @@ def energies(model: mujoco.MjModel, steps: int) -> tuple[np.ndarray, np.ndarray]
     data.qvel[:] = np.linspace(0.6, -0.3, model.nv)
     values, velocities = [], []
     for _ in range(steps):
+        mujoco.mj_forward(model, data)
+        values.append(data.energy.sum())
         velocities.append(data.qvel.copy())
         mujoco.mj_step(model, data)
-        values.append(data.energy.sum())
     assert np.abs(data.qpos[1:]).max() < np.deg2rad(160)
     assert np.abs(data.qpos).max() > 0.1
     return np.array(values), np.array(velocities)

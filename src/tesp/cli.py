@@ -1,0 +1,298 @@
+"""The command line: ``tesp train | resume | evaluate | adapt | plot | list``."""
+
+import argparse
+import dataclasses
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from tesp.devices import use_all_cores
+from tesp.errors import ConfigurationError, NonFiniteError, TespError
+
+_USAGE = """usage: tesp COMMAND …
+
+  tesp train FAMILY [--preset quick|paper] [--seed N] [--output DIR] …   meta-train; `tesp train FAMILY --help`
+  tesp resume RUN                           continue an interrupted run
+  tesp evaluate RUN [--checkpoint best]     returns on D, D′ and D″ after 0…K fast-updates
+  tesp adapt RUN --goal X Y                 adapt to one task it has never seen
+  tesp plot RUN… [--x meta_updates]         draw learning curves and more
+  tesp list [DIR]                           families, presets and runs
+"""
+
+Folder = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Evaluate a run on D, D′ and D″ after k = 0…K fast-updates."""
+
+    run: Folder
+    """The run folder."""
+    checkpoint: str = "best"
+    """`best` (highest return on D′), `latest` or a number of meta-updates."""
+
+
+@dataclass(frozen=True)
+class AdaptArguments:
+    """Adapt a trained meta-learner to one task and draw the paths before and after each fast-update."""
+
+    run: Folder
+    """The run folder."""
+    goal: tuple[float, float]
+    """The goal, x and y in metres."""
+    checkpoint: str = "best"
+    """`best` (highest return on D′), `latest` or a number of meta-updates."""
+    seed: int = 0
+    """Seed of the sampling."""
+
+
+@dataclass(frozen=True)
+class PlotArguments:
+    """Draw the figures of one or several runs of a family."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """The run folders; runs that differ in the seed only are averaged."""
+    x: Literal["meta_updates", "environment_steps", "wall_seconds"] = "meta_updates"
+    """What the horizontal axis shows."""
+    output: Path | None = None
+    """Folder of the figures; by default `figures` in the run folder, or here for several runs."""
+
+
+@dataclass(frozen=True)
+class ListArguments:
+    """List families, presets and runs."""
+
+    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
+    """Where the runs lie."""
+
+
+@dataclass(frozen=True)
+class ResumeArguments:
+    """Continue a run from its last checkpoint, as if it had not been interrupted."""
+
+    run: Folder
+    """The run folder."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 (numbers went wrong), 2 (input), 130 (Ctrl-C)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not given or given[0] in ("-h", "--help", "help"):
+        console.print(_USAGE, markup=False)
+        return 0 if given else 2
+    command, *rest = given
+    if command not in _COMMANDS:
+        errors.print(
+            f"tesp: there is no command {command!r}; known are: {', '.join(_COMMANDS)}.", markup=False
+        )
+        return 2
+    use_all_cores()
+    try:
+        _COMMANDS[command](rest, console)
+    except TespError as error:
+        errors.print(f"tesp: {error}", markup=False)
+        return 1 if isinstance(error, NonFiniteError) else 2
+    except KeyboardInterrupt:
+        errors.print("tesp: interrupted; `tesp resume RUN` continues a training run from its checkpoint.")
+        return 130
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        errors.print(
+            "tesp: the disk is full. What was stored before is whole; free some space and continue a training run "
+            "with `tesp resume RUN`."
+        )
+        return 2
+    return 0
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        # Checkpoints are written by a library that reports the system's message inside its own exceptions.
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _train(arguments: list[str], console: Console) -> None:
+    from tesp import config as configuration
+    from tesp import runs
+
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="paper")
+    if not arguments or arguments[0].startswith("-"):
+        if set(arguments) & {"-h", "--help"}:
+            arguments = ["point", *arguments]
+        else:
+            raise ConfigurationError(
+                "`tesp train` needs the name of a family first, for instance `tesp train point --preset quick`; "
+                "`tesp list` shows all."
+            )
+    family, *options = arguments
+    preset = first.parse_known_args(options)[0].preset
+    default = configuration.preset_config(family, preset)
+
+    @dataclass(frozen=True)
+    class TrainArguments:
+        config: tyro.conf.OmitArgPrefixes[configuration.Config] = default
+        """Everything that determines the result."""
+        output: Path | None = None
+        """The run folder to make; by default runs/FAMILY-ALGORITHM-PRESET-seedSEED."""
+
+    parsed = _parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
+    folder = parsed.output or runs.default_output(parsed.config)
+    console.print(f"run folder: {folder}", markup=False)
+    run = runs.train(parsed.config, folder, console)
+    _finish(run.folder.path, console)
+
+
+def _resume(arguments: list[str], console: Console) -> None:
+    from tesp import runs
+
+    parsed = _parse(ResumeArguments, arguments, "tesp resume")
+    console.print(f"run folder: {parsed.run}", markup=False)
+    run = runs.resume(parsed.run, console)
+    _finish(run.folder.path, console)
+
+
+def _finish(folder: Path, console: Console) -> None:
+    """Show where the run ended: the table and the figures."""
+    from tesp.plotting.tables import evaluation_rows, rich_table
+
+    run = _drawn_run(folder)
+    console.print(rich_table(evaluation_rows(run)))
+    _draw([folder], "meta_updates", folder / "figures", console)
+
+
+def _evaluate(arguments: list[str], console: Console) -> None:
+    from tesp import runs
+    from tesp.plotting.tables import evaluation_rows, rich_table
+    from tesp.training.run_folder import append_records
+
+    parsed = _parse(EvaluateArguments, arguments, "tesp evaluate")
+    run = runs.load_run(parsed.run, parsed.checkpoint)
+    console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
+    identity = {name: getattr(run.config, name) for name in ("family", "algorithm", "seed")}
+    common = {
+        "meta_update": run.state.meta_update,
+        "environment_steps": run.state.environment_steps,
+        "wall_seconds": round(run.state.wall_seconds, 3),
+    }
+    rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate()]
+    append_records(run.folder.path / "evaluations.jsonl", rows)
+    stored = _drawn_run(parsed.run)
+    drawn = dataclasses.replace(stored, records={**stored.records, "evaluation": rows})
+    console.print(rich_table(evaluation_rows(drawn)))
+
+
+def _adapt(arguments: list[str], console: Console) -> None:
+    from tesp import runs
+    from tesp.adapt import adapt_to_task, adaptation_records
+    from tesp.plotting.trajectories import plot_trajectories
+    from tesp.training.run_folder import append_records
+
+    parsed = _parse(AdaptArguments, arguments, "tesp adapt")
+    run = runs.load_run(parsed.run, parsed.checkpoint)
+    adaptation = adapt_to_task(run.learner, run.parameters, run.family, parsed.goal, parsed.seed)
+    records = adaptation_records(adaptation, run.family, parsed.goal)
+    append_records(run.folder.adaptations, records)
+    table = Table(title=f"goal ({parsed.goal[0]:g}, {parsed.goal[1]:g})")
+    for title in ("after", "return", "success", "final distance / m", "steps sampled"):
+        table.add_column(title, justify="left" if title == "after" else "right")
+    for record in records:
+        k = record["fast_update"]
+        after = "warm-up round" if k < 0 else f"{k} fast-update{'' if k == 1 else 's'}"
+        figures = (record["average_return"], record["success_rate"], record["final_distance"])
+        table.add_row(after, *(f"{x:.2f}" for x in figures), f"{record['environment_steps']:,}")
+    console.print(table)
+    run.folder.figures.mkdir(exist_ok=True)
+    path = run.folder.figures / "trajectories.png"
+    plot_trajectories(records, path)
+    console.print(f"drawn: {path}", markup=False)
+
+
+def _plot(arguments: list[str], console: Console) -> None:
+    parsed = _parse(PlotArguments, arguments, "tesp plot")
+    if not parsed.runs:
+        raise ConfigurationError(
+            "`tesp plot` needs one run folder or more; `tesp list` shows the runs there are."
+        )
+    alone = parsed.runs[0] / "figures" if len(parsed.runs) == 1 else Path("figures")
+    _draw(list(parsed.runs), parsed.x, parsed.output or alone, console)
+
+
+def _draw(folders: list[Path], x: str, output: Path, console: Console) -> None:
+    from tesp.plotting.curves import plot_learning_curves
+    from tesp.plotting.fast_updates import plot_fast_updates
+
+    drawn = [_drawn_run(folder) for folder in folders]
+    output.mkdir(parents=True, exist_ok=True)
+    paths = [output / "learning_curves.png"]
+    plot_learning_curves(drawn, paths[0], x=x)
+    if len(drawn) == 1:
+        paths.append(output / "fast_updates.png")
+        plot_fast_updates(drawn[0], paths[1])
+    for path in paths:
+        console.print(f"drawn: {path}", markup=False)
+
+
+def _drawn_run(folder: Path):
+    from tesp.plotting.records import read_run
+
+    return read_run(folder)
+
+
+def _list(arguments: list[str], console: Console) -> None:
+    import json
+
+    from tesp.tasks.registry import families, make_family
+
+    parsed = _parse(ListArguments, arguments, "tesp list")
+    table = Table(title="families")
+    for title in ("family", "observation", "action", "horizon", "presets"):
+        table.add_column(title)
+    for name in families():
+        family = make_family(name)
+        sizes = (family.observation_size, family.action_size, family.horizon)
+        table.add_row(name, *map(str, sizes), ", ".join(family.presets))
+    console.print(table)
+    folders = sorted(path.parent for path in parsed.folder.glob("*/config.json"))
+    if not folders:
+        console.print(f"no runs in {parsed.folder}", markup=False)
+        return
+    table = Table(title=f"runs in {parsed.folder}")
+    for title in ("run", "family", "algorithm", "preset", "seed", "meta-updates"):
+        table.add_column(title)
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        done = max((r.get("meta_update", 0) for r in _drawn_run(folder).records.get("train", [])), default=0)
+        columns = (str(config[name]) for name in ("family", "algorithm", "preset", "seed"))
+        table.add_row(folder.name, *columns, f"{done}/{config['schedule']['meta_updates']}")
+    console.print(table)
+
+
+def _parse(kind, arguments: list[str], program: str, description: str | None = None):
+    return tyro.cli(kind, args=arguments, prog=program, description=description)
+
+
+_COMMANDS: dict[str, Callable[[list[str], Console], None]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "adapt": _adapt,
+    "plot": _plot,
+    "list": _list,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

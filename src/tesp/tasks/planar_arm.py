@@ -1,0 +1,427 @@
+"""Planar arms of n hinged links in closed form: the equations that MuJoCo solves for them, compiled by JAX.
+
+With absolute headings φ_i = θ_1 + … + θ_i the arm obeys
+
+    Σ_j c_ij·cos(φ_i − φ_j)·φ̈_j + Σ_j c_ij·sin(φ_i − φ_j)·φ̇_j² = torques about the links,
+
+where c_ij depends on masses and lengths only. Everything is written for one arm and vectorised over arms.
+Computed in float64 under ``jax.enable_x64``; the rest of the process stays in float32.
+"""
+
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from tesp.tasks.base import Transition
+from tesp.tasks.goal_family import GoalSimulation, check_tasks, clip_actions
+from tesp.tasks.mujoco_family import MujocoFamily
+from tesp.tasks.rendering import SceneRenderer
+from tesp.tasks.scenery import SUBSTEPS
+
+#: The engine's bounds of a constraint's impedance, and its least divisor.
+IMPEDANCE_BOUNDS = (0.0001, 0.9999)
+LEAST = 1e-15
+
+Scalars = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class JointLimit:
+    """A soft stop on both sides of one joint, as the engine's constraint solver sees it.
+
+    Attributes:
+        joint: Index of the joint.
+        low: Least angle, in radians.
+        high: Greatest angle, in radians.
+        inverse_weight: Approximate inverse inertia A that scales the regularisation R = A·(1 − d)/d.
+        stiffness: k of the reference acceleration −b·ṙ − k·d·r, in 1/s².
+        damping: b of the reference acceleration, in 1/s.
+        impedance: d at zero depth, d from ``width`` on, ``width`` (rad), midpoint and power of the curve.
+    """
+
+    joint: int
+    low: float
+    high: float
+    inverse_weight: float
+    stiffness: float
+    damping: float
+    impedance: tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The constants of an arm. Hashable, so that a compiled step belongs to an arm.
+
+    Attributes:
+        coupling: c_ij, in kg·m².
+        armature: Rotor inertia of each joint, in kg·m².
+        damping: Torque per angular velocity that joint and actuator take together, in N·m·s.
+        gain: Torque per control, in N·m·s.
+        limits: The joints' stops.
+        timestep: Length of a physics step, in seconds.
+    """
+
+    coupling: tuple[tuple[float, ...], ...]
+    armature: tuple[float, ...]
+    damping: tuple[float, ...]
+    gain: tuple[float, ...]
+    limits: tuple[JointLimit, ...]
+    timestep: float
+
+
+def read_arm(model: mujoco.MjModel) -> Arm:
+    """Read an arm from its model: a chain along x of bodies with one hinge and one velocity actuator each.
+
+    c_ij = l_i·(m_j·d_j + l_j·Σ_{k>j} m_k) for i < j and c_ii = I_i + m_i·d_i² + l_i²·Σ_{k>i} m_k, with
+    l the distance to the next joint and d that of the centre of mass.
+    """
+    mass, centre = model.body_mass[1:], model.body_ipos[1:, 0]
+    length = np.append(model.body_pos[2:, 0], 0.0)
+    beyond = np.append(np.cumsum(mass[:0:-1])[::-1], 0.0)
+    first_moment = mass * centre + length * beyond
+    upper = np.triu(np.outer(length, first_moment), 1)
+    own = _inertia_about_z(model)[1:] + mass * centre**2 + length**2 * beyond
+    actuator = np.argsort(model.actuator_trnid[:, 0])
+    return Arm(
+        coupling=tuple(map(tuple, (upper + upper.T + np.diag(own)).tolist())),
+        armature=tuple(model.dof_armature.tolist()),
+        damping=tuple((np.ravel(model.dof_damping) - model.actuator_biasprm[actuator, 2]).tolist()),
+        gain=tuple(model.actuator_gainprm[actuator, 0].tolist()),
+        limits=tuple(_read_limit(model, joint) for joint in np.flatnonzero(model.jnt_limited).tolist()),
+        timestep=model.opt.timestep,
+    )
+
+
+def _inertia_about_z(model: mujoco.MjModel) -> np.ndarray:
+    axes = np.zeros((model.nbody, 9))
+    for row, quaternion in zip(axes, model.body_iquat, strict=True):
+        mujoco.mju_quat2Mat(row, quaternion)
+    return np.sum(axes.reshape(-1, 3, 3)[:, 2] ** 2 * model.body_inertia, axis=1)
+
+
+def _read_limit(model: mujoco.MjModel, joint: int) -> JointLimit:
+    low, high = model.jnt_range[joint].tolist()
+    shallow, deep, width, midpoint, power = model.jnt_solimp[joint].tolist()
+    shallow, deep = np.clip([shallow, deep], *IMPEDANCE_BOUNDS).tolist()
+    time, ratio = model.jnt_solref[joint].tolist()
+    # The engine's "refsafe": a stop is not made stiffer than the timestep allows.
+    time = max(time, 2 * model.opt.timestep)
+    return JointLimit(
+        joint=joint,
+        low=low,
+        high=high,
+        inverse_weight=float(model.dof_invweight0[joint]),
+        stiffness=1 / (deep * time * ratio) ** 2,
+        damping=2 / (deep * time),
+        impedance=(shallow, deep, width, midpoint, power),
+    )
+
+
+def acceleration(arm: Arm, angles: Scalars, velocities: Scalars, controls: Scalars) -> list[Any]:
+    """Return θ̈ in rad/s², one entry a joint.
+
+    Args:
+        arm: The constants.
+        angles: θ in radians, one scalar a joint.
+        velocities: θ̇ in rad/s.
+        controls: Controls of the actuators, in rad/s.
+    """
+    joints = range(len(angles))
+    cosine, sine = _headings(angles)
+    spin = _running_sum(velocities)
+    inertia = [
+        [arm.coupling[i][j] * (cosine[i] * cosine[j] + sine[i] * sine[j]) for j in joints] for i in joints
+    ]
+    inertia = [[inertia[max(i, j)][min(i, j)] for j in joints] for i in joints]
+    squares = [rate * rate for rate in spin]
+    bias = [
+        sum(
+            (
+                arm.coupling[i][j] * (sine[i] * cosine[j] - cosine[i] * sine[j]) * squares[j]
+                for j in joints
+                if j != i
+            ),
+            start=jnp.zeros_like(spin[0]),
+        )
+        for i in joints
+    ]
+    # From headings to joint angles: a joint's torque turns every link beyond it.
+    rows = _sums_beyond([_sums_beyond(row) for row in inertia], add=_add_rows)
+    mass = [[rows[i][j] + arm.armature[i] if i == j else rows[i][j] for j in joints] for i in joints]
+    bias = _sums_beyond(bias)
+    force = [arm.gain[i] * controls[i] - arm.damping[i] * velocities[i] - bias[i] for i in joints]
+    return _stopped(arm.limits, mass, force, angles, velocities)
+
+
+def _headings(angles: Scalars) -> tuple[list[Any], list[Any]]:
+    """Cosines and sines of the headings relative to the first link, on which the dynamics do not depend."""
+    headings = _running_sum(angles[1:])
+    one, zero = jnp.ones_like(angles[0]), jnp.zeros_like(angles[0])
+    return [one, *map(jnp.cos, headings)], [zero, *map(jnp.sin, headings)]
+
+
+def _running_sum(values: Scalars) -> list[Any]:
+    sums = list(values[:1])
+    for value in values[1:]:
+        sums.append(sums[-1] + value)
+    return sums
+
+
+def _add_rows(row: list[Any], other: list[Any]) -> list[Any]:
+    return [one + two for one, two in zip(row, other, strict=True)]
+
+
+def _sums_beyond(values: Scalars, add: Any = lambda one, two: one + two) -> list[Any]:
+    """Return Σ_{k ≥ i} values_k for every i."""
+    sums = [values[-1]]
+    for value in reversed(values[:-1]):
+        sums.append(add(value, sums[-1]))
+    return sums[::-1]
+
+
+def _stopped(
+    limits: tuple[JointLimit, ...],
+    mass: list[list[Any]],
+    force: list[Any],
+    angles: Scalars,
+    velocities: Scalars,
+) -> list[Any]:
+    """Solve M·θ̈ = force + Σ stops, where a stop pushes (r < 0) or lets go (r ≥ 0).
+
+    A passed stop with residual r = ±θ̈ − reference pushes by −r/R. The solution is the minimum of a convex
+    function that is quadratic for each set of pushing stops. Sets are tried until one agrees with its own
+    solution: all stops that disagree change together, and later one by one, which must end (Murty 1974).
+    """
+    stops = [_stop(limit, angles[limit.joint], velocities[limit.joint]) for limit in limits]
+
+    def solve(pushing: Scalars) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        diagonal, right = [row[i] for i, row in enumerate(mass)], list(force)
+        for limit, push, (_, side, reference, weight) in zip(limits, pushing, stops, strict=True):
+            applied = jnp.where(push, weight, 0.0)
+            diagonal[limit.joint] += applied
+            right[limit.joint] += side * applied * reference
+        result = _solve_symmetric(mass, diagonal, right)
+        wrong = tuple(
+            passed & (push != (side * result[limit.joint] < reference))
+            for limit, push, (passed, side, reference, _) in zip(limits, pushing, stops, strict=True)
+        )
+        return tuple(result), wrong
+
+    def unsettled(state: Any) -> Any:
+        tries, _, _, wrong = state
+        return _any(wrong) & (tries < len(limits) + 2 ** len(limits))
+
+    def try_next(state: Any) -> Any:
+        tries, pushing, _, wrong = state
+        one_by_one, before, changed = tries >= len(limits), jnp.zeros_like(wrong[0]), []
+        for push, change in zip(pushing, wrong, strict=True):
+            changed.append(push ^ (change & ~(one_by_one & before)))
+            before = before | change
+        return tries + 1, tuple(changed), *solve(changed)
+
+    pushing = tuple(passed for passed, *_ in stops)
+    if not limits:
+        return list(solve(pushing)[0])
+    return list(jax.lax.while_loop(unsettled, try_next, (0, pushing, *solve(pushing)))[2])
+
+
+def _any(values: Scalars) -> Any:
+    total = values[0]
+    for value in values[1:]:
+        total = total | value
+    return total
+
+
+def _stop(limit: JointLimit, angle: Any, velocity: Any) -> tuple[Any, Any, Any, Any]:
+    """Tell whether the joint is past a stop; its side (1 low, −1 high), reference acceleration and 1/R."""
+    below, above = angle - limit.low, limit.high - angle
+    side = jnp.where(below < above, 1.0, -1.0)
+    depth = jnp.minimum(below, above)
+    impedance = _impedance(limit, depth)
+    reference = -limit.damping * side * velocity - limit.stiffness * impedance * depth
+    regularisation = jnp.maximum(LEAST, limit.inverse_weight * (1 - impedance) / impedance)
+    return depth < 0, side, reference, 1 / regularisation
+
+
+def _impedance(limit: JointLimit, depth: Any) -> Any:
+    """D rises from its shallow to its deep value over ``width``, in two arcs that meet at the midpoint."""
+    shallow, deep, width, midpoint, power = limit.impedance
+    share = jnp.minimum(jnp.abs(depth) / width, 1.0)
+    early = share**power / midpoint ** (power - 1)
+    late = 1 - (1 - share) ** power / (1 - midpoint) ** (power - 1)
+    return shallow + (deep - shallow) * jnp.where(share <= midpoint, early, late)
+
+
+def _solve_symmetric(matrix: list[list[Any]], diagonal: list[Any], right: list[Any]) -> list[Any]:
+    """Solve for a symmetric positive definite matrix with the given diagonal, by L·D·Lᵀ from the last row up."""
+    size = len(right)
+    rest = [[diagonal[i] if i == j else matrix[i][j] for j in range(size)] for i in range(size)]
+    right = list(right)
+    inverse: list[Any] = [None] * size
+    for k in reversed(range(size)):
+        inverse[k] = 1 / rest[k][k]
+        for i in range(k):
+            factor = rest[k][i] * inverse[k]
+            right[i] = right[i] - factor * right[k]
+            for j in range(i + 1):
+                rest[i][j] = rest[i][j] - factor * rest[k][j]
+    result: list[Any] = []
+    for k in range(size):
+        known = sum((rest[k][j] * result[j] for j in range(k)), start=jnp.zeros_like(right[k]))
+        result.append((right[k] - known) * inverse[k])
+    return result
+
+
+def physics_step(
+    arm: Arm, angles: Scalars, velocities: Scalars, controls: Scalars
+) -> tuple[list[Any], list[Any]]:
+    """Advance θ and θ̇ by one timestep of the classic Runge–Kutta method; stops act at every stage."""
+    rates, changes = [list(velocities)], [acceleration(arm, angles, velocities, controls)]
+    for share in (0.5, 0.5, 1.0):
+        reach = share * arm.timestep
+        stage_angles = _advance(angles, rates[-1], reach)
+        stage_velocities = _advance(velocities, changes[-1], reach)
+        rates.append(stage_velocities)
+        changes.append(acceleration(arm, stage_angles, stage_velocities, controls))
+    return (
+        _advance(angles, _average(rates), arm.timestep),
+        _advance(velocities, _average(changes), arm.timestep),
+    )
+
+
+def _advance(values: Scalars, rates: Scalars, time: float) -> list[Any]:
+    return [value + time * rate for value, rate in zip(values, rates, strict=True)]
+
+
+def _average(stages: Sequence[Scalars]) -> list[Any]:
+    return [(a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(*stages, strict=True)]
+
+
+def control_step(
+    arm: Arm,
+    angles: Float[Array, " joint"],
+    velocities: Float[Array, " joint"],
+    controls: Float[Array, " joint"],
+) -> tuple[Float[Array, " joint"], Float[Array, " joint"]]:
+    """Advance one arm by 5 physics steps with constant controls (rad/s); return θ and θ̇ (rad, rad/s)."""
+
+    def body(_: int, state: tuple[list[Any], list[Any]]) -> tuple[list[Any], list[Any]]:
+        return physics_step(arm, *state, list(controls))
+
+    angles, velocities = jax.lax.fori_loop(0, SUBSTEPS, body, (list(angles), list(velocities)))
+    return jnp.stack(angles), jnp.stack(velocities)
+
+
+@partial(jax.jit, static_argnames="arm")
+def control_steps(
+    arm: Arm,
+    angles: Float[Array, "simulation joint"],
+    velocities: Float[Array, "simulation joint"],
+    controls: Float[Array, "simulation joint"],
+) -> tuple[Float[Array, "simulation joint"], Float[Array, "simulation joint"]]:
+    """Advance arms independently of each other, row by row; see `control_step`."""
+    return jax.vmap(partial(control_step, arm))(angles, velocities, controls)
+
+
+class ArmSimulation(GoalSimulation):
+    """n simulations of one arm. All are computed at every step, so nothing is compiled anew for a subset."""
+
+    def __init__(self, family: MujocoFamily, count: int):
+        self._family = family
+        self._arm = read_arm(family.model)
+        self._start = family.model.key_qpos[0].copy()
+        low, high = family.model.actuator_ctrlrange.T
+        self._middle, self._half_range = (low + high) / 2, (high - low) / 2
+        self._qpos = np.tile(self._start, (count, 1))
+        self._qvel = np.zeros_like(self._qpos)
+        self._ctrl = np.zeros_like(self._qpos)
+        self._goals = np.zeros((count, 2))
+        self._renderer: SceneRenderer | None = None
+
+    @property
+    def goals(self) -> Float[np.ndarray, "simulation 2"]:
+        """The goals (x, y) of the last reset, in metres."""
+        return self._goals.copy()
+
+    @property
+    def positions(self) -> Float[np.ndarray, "simulation 2"]:
+        """The positions x now, in metres."""
+        return self._family.position(self._qpos)
+
+    @property
+    def qpos(self) -> Float[np.ndarray, "simulation nq"]:
+        """The joint angles in radians; what is written here is the state at the next step."""
+        return self._qpos
+
+    @property
+    def qvel(self) -> Float[np.ndarray, "simulation nv"]:
+        """The joint velocities in rad/s; what is written here is the state at the next step."""
+        return self._qvel
+
+    def reset(
+        self, tasks: Float[np.ndarray, "simulation parameter"]
+    ) -> Float[np.ndarray, "simulation observation"]:
+        """Put every simulation at the start with the given goals; return the first observations."""
+        self._goals = check_tasks(tasks, len(self._qpos))
+        self._qpos[:] = self._start
+        self._qvel[:] = 0.0
+        return self._family.observe(self._qpos, self._qvel)
+
+    def step(
+        self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]
+    ) -> Transition:
+        """Advance the simulations ``ids`` by 5 physics steps of 0.01 s; the others stay as they are.
+
+        Actions are clipped to [−1, 1] and scaled linearly to the actuators' control range. A state that
+        diverges shows as NaN in the transition.
+
+        Raises:
+            ConfigurationError: There is not one action for every simulation.
+            NonFiniteError: An action is not finite.
+        """
+        family = self._family
+        clipped = clip_actions(actions, ids, family.action_size)
+        self._ctrl[ids] = self._middle + self._half_range * clipped
+        with jax.enable_x64(True):
+            angles, velocities = control_steps(self._arm, self._qpos, self._qvel, self._ctrl)
+        qpos, qvel = np.asarray(angles)[ids], np.asarray(velocities)[ids]
+        self._qpos[ids], self._qvel[ids] = qpos, qvel
+        # A diverged state is reported by the learner, not by a warning from NumPy on the way.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return family.transition(
+                family.observe(qpos, qvel),
+                family.position(qpos),
+                self._goals[ids],
+                clipped,
+                family.healthy(qpos, qvel),
+            )
+
+    def render(self, index: int) -> np.ndarray:
+        """Return an RGB image (480, 640, 3) of one simulation, its goal and the training area's boundary.
+
+        Raises:
+            TespError: There is no OpenGL to render with.
+        """
+        model = self._family.model
+        if self._renderer is None:
+            self._renderer = SceneRenderer(model)
+        data = mujoco.MjData(model)
+        data.qpos[:] = self._qpos[index]
+        mujoco.mj_forward(model, data)
+        return self._renderer.image(data, self._goals[index], self._family.boundary_radius)
+
+    def close(self) -> None:
+        """Free the renderer; the simulations go on working. Closing twice is allowed."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from helpers.point import PointSimulation
+
+from tesp.episodes.collect import Stopwatch, collect
+from tesp.errors import NonFiniteError
+
+TASKS = np.array([[0.25, 0.0], [0.0, 2.0], [-0.15, 0.1]])
+EPISODES, HORIZON = 4, 6
+
+
+def noise_of(seed=0):
+    return np.random.default_rng(seed).normal(size=(3, EPISODES, HORIZON, 2)).astype(np.float32)
+
+
+def act(observation, noise):
+    """A policy that depends on what it observes; the tasks are told apart by nothing."""
+    mean = (0.3 - observation).astype(np.float32)
+    log_std = np.full_like(mean, -0.5) + 0.1 * mean
+    return mean + np.exp(log_std) * noise, mean, log_std
+
+
+def one_by_one(noise):
+    """Every episode alone, in a simulation of its own, as unpadded lists."""
+    for task, goal in enumerate(TASKS):
+        for n in range(EPISODES):
+            simulation, steps = PointSimulation(), []
+            observation = simulation.reset(goal[None]).astype(np.float32)
+            for t in range(HORIZON):
+                action, mean, log_std = act(observation, noise[task, n, t])
+                done = simulation.step(np.array([0]), action)
+                steps.append((observation[0], action[0], mean[0], log_std[0], done))
+                observation = done.observation.astype(np.float32)
+                if done.terminated[0]:
+                    break
+            yield (task, n), steps
+
+
+@pytest.fixture(scope="module")
+def collected():
+    simulation, noise = PointSimulation(), noise_of()
+    return simulation, noise, *collect(simulation, act, TASKS, noise, Stopwatch())
+
+
+def test_equals_episodes_sampled_alone(collected):
+    _, noise, episodes, outcomes = collected
+    lengths = []
+    for at, steps in one_by_one(noise):
+        n, last = len(steps), steps[-1][-1]
+        lengths.append(n)
+        assert episodes.valid[at].tolist() == [True] * n + [False] * (HORIZON - n)
+        for name, index in (("observation", 0), ("action", 1), ("mean", 2), ("log_std", 3)):
+            np.testing.assert_allclose(getattr(episodes, name)[at][:n], [s[index] for s in steps], rtol=1e-6)
+        for name in ("reward", "distance_reward"):
+            expected = [getattr(s[-1], name)[0] for s in steps]
+            np.testing.assert_allclose(getattr(episodes, name)[at][:n], expected, rtol=1e-6)
+        ended = bool(last.terminated[0])
+        assert episodes.terminated[at].tolist() == [ended and t == n - 1 for t in range(HORIZON)]
+        assert episodes.truncated[at].tolist() == [not ended and t == n - 1 for t in range(HORIZON)]
+        assert outcomes.length[at] == n
+        assert outcomes.success[at] == ended
+        assert not outcomes.unhealthy[at]
+        np.testing.assert_allclose(outcomes.final_distance[at], last.distance[0], rtol=1e-5)
+        np.testing.assert_allclose(outcomes.average_return[at], sum(s[-1].distance_reward[0] for s in steps), rtol=1e-5)
+        np.testing.assert_allclose(outcomes.position[at][:n], [s[-1].position[0] for s in steps], rtol=1e-5)
+        assert np.isnan(outcomes.position[at][n:]).all()
+    assert min(lengths) < HORIZON == max(lengths), "some episodes must end early and some must not"
+
+
+def test_padding_is_zero(collected):
+    _, _, episodes, _ = collected
+    for name in ("observation", "action", "reward", "distance_reward", "mean", "log_std"):
+        assert not np.any(getattr(episodes, name)[~episodes.valid]), name
+
+
+def test_only_running_episodes_are_stepped(collected):
+    simulation, _, episodes, _ = collected
+    running = episodes.valid.reshape(-1, HORIZON)
+    assert [ids.tolist() for ids in simulation.stepped] == [np.flatnonzero(r).tolist() for r in running.T]
+
+
+def test_stops_when_nothing_runs():
+    simulation = PointSimulation()
+    tasks = np.array([[0.15, 0.0]])
+
+    def ahead(observation, noise):
+        one = np.ones_like(noise)
+        return one * [1, 0], one * [1, 0], 0 * one
+
+    episodes, _ = collect(simulation, ahead, tasks, np.zeros((1, 2, 50, 2), np.float32), Stopwatch())
+    assert len(simulation.stepped) == 1
+    assert episodes.valid.shape == (1, 2, 50)
+
+
+def test_a_broken_observation_names_its_task():
+    simulation = PointSimulation(broken=TASKS[1])
+    with pytest.raises(NonFiniteError, match=r"observation .* in task 1 \(at control step 2\)") as error:
+        collect(simulation, act, TASKS, noise_of(), Stopwatch())
+    assert error.value.task == 1
+    assert error.value.quantity == "observation"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_broken_action_names_its_task(bad):
+    def broken(observation, noise):
+        action, mean, log_std = act(observation, noise)
+        action[2, 1] = [bad, -bad]
+        return action, mean, log_std
+
+    with pytest.raises(NonFiniteError, match="action .* in task 2") as error:
+        collect(PointSimulation(), broken, TASKS, noise_of(), Stopwatch())
+    assert error.value.task == 2
+
+
+def test_large_but_finite_numbers_are_not_an_error():
+    """Their sum overflows float32, they themselves do not."""
+
+    def huge(observation, noise):
+        mean = np.full(noise.shape, 3e38, np.float32)
+        return mean, mean, 0 * mean
+
+    with np.errstate(over="ignore"):
+        collect(PointSimulation(), huge, TASKS, noise_of(), Stopwatch())
+
+
+def test_stopwatch():
+    stopwatch = Stopwatch()
+    collect(PointSimulation(), act, TASKS, noise_of(), stopwatch)
+    assert set(stopwatch.seconds) == {"physics", "acting"}
+    assert all(seconds > 0 for seconds in stopwatch.seconds.values())

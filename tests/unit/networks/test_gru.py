@@ -1,0 +1,125 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.data import lengths_of
+from helpers.trees import assert_close, assert_identical, random_like
+
+from tesp.networks.gru import GRU
+
+EPISODES, STEPS, INPUTS, UNITS = 4, 5, 3, 2
+
+last_state = jax.jit(GRU.last_state)
+create = jax.jit(lambda key: GRU.create(key, INPUTS, UNITS))
+
+
+@pytest.fixture
+def gru(float64):
+    """Every weight and bias is different from every other, or a mix-up of gates would go unseen."""
+    return random_like(create(jax.random.key(0)), seed=1, scale=0.7)
+
+
+@pytest.fixture
+def sequences(float64):
+    rng = np.random.default_rng(2)
+    lengths = lengths_of(rng, EPISODES, STEPS)
+    return jnp.asarray(rng.normal(size=(EPISODES, STEPS, INPUTS))), jnp.asarray(np.arange(STEPS) < lengths[:, None])
+
+
+def equinox_cell(gru):
+    """Equinox's cell has the same gates in the same order, and keeps its weights transposed."""
+    cell = eqx.nn.GRUCell(INPUTS, UNITS, key=jax.random.key(0))
+    weights = gru.input_weight.T, gru.recurrent_weight.T, gru.bias, gru.candidate_bias
+    return eqx.tree_at(lambda c: (c.weight_ih, c.weight_hh, c.bias, c.bias_n), cell, weights)
+
+
+def reference(gru, inputs, valid):
+    """A plain scan over one episode at a time, left to automatic differentiation."""
+    cell = equinox_cell(gru)
+
+    def of_one_episode(inputs, valid):
+        def step(state, x):
+            return jnp.where(x[1], cell(x[0], state), state), None
+
+        return jax.lax.scan(step, jnp.zeros(UNITS), (inputs, valid))[0]
+
+    return jax.vmap(of_one_episode)(inputs, valid)
+
+
+def test_equals_equinox_step_by_step(gru, sequences):
+    """Also: the state is the one after the last valid step."""
+    inputs, valid = sequences
+    cell, actual = jax.jit(equinox_cell(gru).__call__), last_state(gru, inputs, valid)
+    for episode, length in enumerate(np.asarray(valid).sum(axis=1)):
+        state = np.zeros(UNITS)
+        for t in range(length):
+            state = cell(np.asarray(inputs)[episode, t], state)
+        np.testing.assert_allclose(actual[episode], state, rtol=1e-12, atol=1e-14)
+
+
+def test_derivative_equals_automatic_differentiation(gru, sequences):
+    inputs, valid = sequences
+    weight = jnp.asarray(np.random.default_rng(3).normal(size=(EPISODES, UNITS)))
+
+    def scalar(function):
+        return jax.jit(jax.grad(lambda g, x: jnp.sum(weight * function(g, x, valid) ** 2), argnums=(0, 1)))
+
+    actual, expected = scalar(GRU.last_state)(gru, inputs), scalar(reference)(gru, inputs)
+    assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+    assert all(np.all(leaf != 0) for leaf in jax.tree.leaves(expected[0])), "every weight must be put to the test"
+
+
+def test_second_derivative_equals_automatic_differentiation(gru, sequences):
+    """Second-order meta-gradients differentiate the hand-written backward pass."""
+    inputs, valid = sequences
+    direction = random_like(gru, seed=4)
+
+    def curvature(function):
+        def slope(g):
+            gradient = jax.grad(lambda g: jnp.sum(function(g, inputs, valid) ** 2))(g)
+            return sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
+
+        return jax.jit(jax.grad(slope))
+
+    assert_close(curvature(GRU.last_state)(gru), curvature(reference)(gru), rtol=1e-11, atol=1e-12)
+
+
+def test_derivative_under_vmap(gru, sequences):
+    """Tasks are computed together, each with weights of its own."""
+    inputs, valid = sequences
+    many = jax.tree.map(lambda *x: jnp.stack(x), gru, random_like(gru, seed=5))
+
+    def gradient(g, x):
+        return jax.grad(lambda g: jnp.sum(g.last_state(x, valid) ** 2))(g)
+
+    together = jax.jit(jax.vmap(gradient, in_axes=(0, None)))(many, inputs)
+    alone = jax.jit(gradient)
+    for task in range(2):
+        assert_close(
+            jax.tree.map(lambda x, task=task: x[task], together),
+            alone(jax.tree.map(lambda x, task=task: x[task], many), inputs),
+            rtol=1e-12,
+        )
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, 1e300])
+def test_padding_changes_nothing(gru, sequences, garbage):
+    inputs, valid = sequences
+    value_and_gradient = jax.jit(
+        jax.value_and_grad(lambda g, x: jnp.sum(g.last_state(x, valid) ** 2), argnums=(0, 1))
+    )
+    clean = value_and_gradient(gru, inputs)
+    spoiled = value_and_gradient(gru, jnp.where(valid[..., None], inputs, garbage))
+    assert_identical(spoiled, clean)
+    assert not np.any(np.asarray(clean[1][1])[~np.asarray(valid)])
+
+
+def test_initial_weights():
+    gru = create(jax.random.key(0))
+    for gate in np.split(np.asarray(gru.recurrent_weight), 3, axis=1):
+        np.testing.assert_allclose(gate.T @ gate, np.eye(UNITS), atol=1e-6)
+    bound = np.sqrt(6 / (INPUTS + 3 * UNITS))
+    assert 0.5 * bound < np.abs(gru.input_weight).max() <= bound
+    assert not np.any(gru.bias)
+    assert not np.any(gru.candidate_bias)

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import reference
+from helpers.trees import assert_close, random_like
+
+from tesp.networks.initialisers import unit_columns
+from tesp.networks.policy import Linear, Policy
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return jax.jit(lambda key: Policy.create(key, 5, 3, 2, (7, 6)))(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def policy(fresh):
+    """Large, distinct weights and biases."""
+    return random_like(fresh, seed=1)
+
+
+@pytest.fixture(scope="module")
+def observation():
+    return jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 5)), jnp.float32)
+
+
+EMBEDDING = jnp.array([0.3, -2.0, 1.1])
+
+
+def test_equals_the_network_on_the_concatenation(policy, observation):
+    actual = jax.jit(Policy.__call__)(policy, observation, EMBEDDING)
+    assert_close(actual, reference.act(policy, observation, EMBEDDING), rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_equals_that_of_the_concatenation(policy, observation):
+    """Also with respect to the embedding, which the fast-update hangs on."""
+
+    def loss(function):
+        def scalar(p, h):
+            mean, log_std = function(p, observation, h)
+            return jnp.mean(mean**2) + jnp.mean(jnp.sin(log_std))
+
+        return jax.jit(jax.grad(scalar, argnums=(0, 1)))(policy, EMBEDDING)
+
+    actual, expected = loss(lambda p, s, h: p(s, h)), loss(reference.act)
+    assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+    assert np.all(np.abs(expected[1]) > 1e-4)
+
+
+def test_single_observation(policy, observation):
+    mean, log_std = policy(observation[1, 2], EMBEDDING)
+    many = policy(observation, EMBEDDING)
+    np.testing.assert_allclose(mean, many[0][1, 2], rtol=1e-5)
+    np.testing.assert_allclose(log_std, many[1][1, 2], rtol=1e-5)
+
+
+def test_without_embedding(observation):
+    policy = Policy.create(jax.random.key(0), 5, 0, 2, (4,))
+    mean, log_std = policy(observation, jnp.zeros(0))
+    assert mean.shape == log_std.shape == (4, 6, 2)
+
+
+def test_log_std_depends_on_the_state(policy, observation):
+    _, log_std = policy(observation, EMBEDDING)
+    assert np.all(np.std(log_std, axis=(0, 1)) > 0.1)
+
+
+def test_initial_norms(fresh):
+    """Norm 1 into each hidden unit, 0.01 into each output, no bias: a fresh policy is N(0, 1)."""
+    assert [layer.weight.shape for layer in fresh.hidden] == [(8, 7), (7, 6)]
+    assert fresh.output.weight.shape == (6, 4)
+    for layer in fresh.hidden:
+        np.testing.assert_allclose(np.linalg.norm(layer.weight, axis=0), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(fresh.output.weight, axis=0), 0.01, rtol=1e-6)
+    assert not any(np.any(layer.bias) for layer in (*fresh.hidden, fresh.output))
+
+
+def test_layers_are_drawn_independently():
+    a, b = Policy.create(jax.random.key(0), 4, 0, 1, (4, 4)).hidden
+    assert not np.allclose(a.weight, b.weight)
+
+
+def test_fresh_policy_is_a_standard_normal(fresh, observation):
+    mean, log_std = fresh(observation, EMBEDDING)
+    assert np.abs(mean).max() < 0.03
+    assert np.abs(log_std).max() < 0.03
+
+
+def test_linear():
+    layer = random_like(Linear.create(jax.random.key(0), 3, 2), seed=0)
+    x = jnp.arange(6.0).reshape(2, 3)
+    expected = np.array(x) @ np.array(layer.weight) + np.array(layer.bias)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-6)
+
+
+def test_unit_columns():
+    weights = unit_columns(jax.random.key(1), 50, 8, norm=0.3)
+    np.testing.assert_allclose(np.linalg.norm(weights, axis=0), 0.3, rtol=1e-6)
+    assert abs(np.mean(weights)) < 0.01, "drawn around zero"

@@ -1,0 +1,83 @@
+"""Records as a run writes them, with returns that can be computed by hand."""
+
+import json
+from pathlib import Path
+
+from tesp.plotting.records import Run
+
+TASK_SETS = ("train", "in_distribution", "out_of_distribution")
+
+
+def reference(task_set="train", average_return=-150.0, family="wheeled"):
+    return {
+        "kind": "reference",
+        "reference": "stand_still",
+        "family": family,
+        "task_set": task_set,
+        "average_return": average_return,
+    }
+
+
+def evaluation(meta_update, fast_update, average_return, *, task_set="train", **other):
+    return {
+        "kind": "evaluation",
+        "family": "wheeled",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": meta_update,
+        "task_set": task_set,
+        "fast_update": fast_update,
+        "average_return": average_return,
+        "average_return_std": 4.0,
+        "success_rate": 0.25,
+        "final_distance": 0.5,
+        "episode_length": 180.0,
+        "unhealthy_rate": 0.0,
+        "tasks": 100,
+        "environment_steps": 1000 * meta_update,
+        "wall_seconds": 10.0 * meta_update,
+    } | other
+
+
+def evaluations(*meta_updates, last=1, shift=0.0, **other):
+    """Return = −100 + meta_update + 10·fast_update + shift, on all three task sets."""
+    return [
+        evaluation(m, k, -100.0 + m + 10 * k + shift, task_set=task_set, **other)
+        for m in meta_updates
+        for task_set in TASK_SETS
+        for k in range(last + 1)
+    ]
+
+
+def adaptation(fast_update, *, goal=(0.5, 0.5), adaptation_id="first", episodes=2, **other):
+    return {
+        "kind": "adaptation",
+        "adaptation_id": adaptation_id,
+        "family": "wheeled",
+        "goal": list(goal),
+        "fast_update": fast_update,
+        "average_return": -12.34,
+        "success_rate": 0.5,
+        "final_distance": 0.1,
+        "episodes": [
+            {"average_return": -10.0 * (i + 1), "success": i == 0, "position": [[0.1 * i, 0.2], [0.3, 0.4]]}
+            for i in range(episodes)
+        ],
+        "boundary_radius": 1.1,
+        "start": [0.0, 0.0],
+    } | other
+
+
+def read(records, name="run") -> Run:
+    """Return the run that the records would be read as."""
+    by_kind = {}
+    for record in records:
+        by_kind.setdefault(record["kind"], []).append(record)
+    return Run(name, {}, by_kind)
+
+
+def write_run(folder: Path, records, torn="") -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text('{"family": "wheeled"}')
+    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records) + torn)
+    return folder
