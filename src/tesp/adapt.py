@@ -60,7 +60,7 @@ def adaptation_records(adaptation: Adaptation, family: Family, task: np.ndarray)
             "fast_update": result.fast_update,
             **outcome_columns(result.outcomes),
             "environment_steps": int(result.outcomes.length.sum()),
-            "start": [0.0, 0.0],
+            "start": result.outcomes.start[0, 0].tolist(),
             "boundary_radius": family.options.get("boundary_radius"),
             "episodes": _paths(result.outcomes),
         }

@@ -256,6 +256,7 @@ def _list(arguments: list[str], console: Console) -> None:
     import json
 
     from tesp.tasks.registry import families, make_family
+    from tesp.training.run_folder import RunFolder
 
     parsed = _parse(ListArguments, arguments, "tesp list")
     table = Table(title="families")
@@ -275,7 +276,7 @@ def _list(arguments: list[str], console: Console) -> None:
         table.add_column(title)
     for folder in folders:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        done = max((r.get("meta_update", 0) for r in _drawn_run(folder).records.get("train", [])), default=0)
+        done = max((r.get("meta_update", 0) for r in RunFolder(folder).read_records()), default=0)
         columns = (str(config[name]) for name in ("family", "algorithm", "preset", "seed"))
         table.add_row(folder.name, *columns, f"{done}/{config['schedule']['meta_updates']}")
     console.print(table)

@@ -31,6 +31,8 @@ class FamilySettings:
     """Number of tasks in each of D, D′ and D″."""
     spacing: float | None = None
     """Least distance between goals, metres."""
+    engine: Literal["mujoco", "closed-form"] | None = None
+    """What steps a reacher: MuJoCo, or the arm's equations of motion written out, which is many times faster."""
     when_unhealthy: Literal["terminate", "continue"] | None = None
     """What happens to an ant that falls: `terminate` ends its episode (as the paper's authors), `continue` does not."""
 

@@ -26,6 +26,7 @@ class Outcomes:
         final_distance: Distance to the goal after the last step, metres.
         length: Control steps.
         unhealthy: Whether the body was unhealthy at any step.
+        start: Where the body was before the first step, metres.
         position: Where the body was after every step, metres; NaN in the padding.
     """
 
@@ -34,6 +35,7 @@ class Outcomes:
     final_distance: Float[np.ndarray, "task episode"]
     length: Int[np.ndarray, "task episode"]
     unhealthy: Bool[np.ndarray, "task episode"]
+    start: Float[np.ndarray, "task episode 2"]
     position: Float[np.ndarray, "task episode step 2"]
 
 
@@ -78,7 +80,7 @@ def collect(
     count, per_task, horizon, _ = noise.shape
     began = perf_counter()
     observation = np.array(simulation.reset(np.repeat(tasks, per_task, axis=0)), np.float32)
-    record = _Record(observation.shape[0], horizon, observation.shape[1], noise.shape[-1])
+    record = _Record(np.array(simulation.positions), horizon, observation.shape[1], noise.shape[-1])
     running = np.arange(observation.shape[0])
     began = stopwatch.add("physics", began)
     for t in range(horizon):
@@ -102,7 +104,9 @@ def collect(
 class _Record:
     """Arrays of a round under way, one row per simulation."""
 
-    def __init__(self, rows: int, horizon: int, observation_size: int, action_size: int):
+    def __init__(self, start: np.ndarray, horizon: int, observation_size: int, action_size: int):
+        rows = len(start)
+
         def zeros(*shape, dtype: type = np.float32):
             return np.zeros((rows, horizon, *shape), dtype)
 
@@ -117,6 +121,7 @@ class _Record:
             terminated=zeros(dtype=bool),
             truncated=zeros(dtype=bool),
         )
+        self.start = start
         self.position = np.full((rows, horizon, 2), np.nan)
         self.average_return, self.final_distance = np.zeros(rows), np.zeros(rows)
         self.success, self.unhealthy = np.zeros(rows, bool), np.zeros(rows, bool)
@@ -148,6 +153,7 @@ class _Record:
             final_distance=grid(self.final_distance),
             length=grid(self.episodes.valid.sum(axis=1)),
             unhealthy=grid(self.unhealthy),
+            start=grid(self.start),
             position=grid(self.position),
         )
         return jax.tree.map(grid, self.episodes), outcomes
@@ -155,8 +161,9 @@ class _Record:
 
 def _require_finite(quantity, values, running, per_task, t):
     # One reduction over everything is far cheaper than asking entry by entry at every step.
-    if np.isfinite(values.sum()):
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return
     bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
         raise NonFiniteError(quantity, int(running[bad][0] // per_task), f"at control step {t}")

@@ -138,10 +138,8 @@ def _draw_round(axes: Axes, fast_update: int, record: Record, norm: Normalize) -
 
 
 def _title(fast_update: int, record: Record) -> str:
-    if fast_update < 0:
-        name = "Warm-up"
-    else:
-        name = f"After {fast_update} fast-update{'' if fast_update == 1 else 's'}"
+    plural = "" if fast_update == 1 else "s"
+    name = "Warm-up" if fast_update < 0 else f"After {fast_update} fast-update{plural}"
     return (
         f"{name}\nreturn {style.number(record['average_return'], 1)}, success {style.percent(record['success_rate'])}"
     )

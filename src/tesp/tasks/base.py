@@ -56,6 +56,11 @@ class Simulation(abc.ABC):
             actions: One action a row; clipped to [−1, 1] here.
         """
 
+    @property
+    @abc.abstractmethod
+    def positions(self) -> Float[np.ndarray, "simulation 2"]:
+        """Where the bodies (or fingertips) are now, in metres, in the plane."""
+
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (height, width, 3) of one simulation with its goal marked."""
         raise NotImplementedError

@@ -72,11 +72,6 @@ class GoalSimulation(Simulation):
     def goals(self) -> Float[np.ndarray, "simulation 2"]:
         """The goals (x, y) of the last reset, in metres."""
 
-    @property
-    @abc.abstractmethod
-    def positions(self) -> Float[np.ndarray, "simulation 2"]:
-        """The positions x now, in metres."""
-
     @abc.abstractmethod
     def close(self) -> None:
         """Free what rendering holds; the simulations go on working. Closing twice is allowed."""

@@ -133,10 +133,22 @@ class RunFolder:
 
 
 def append_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Append records to a file of JSON lines, all of them in one write."""
+    """Append records to a file of JSON lines, all of them in one write, after its last whole line."""
     text = "".join(json.dumps(record) + "\n" for record in records)
+    _cut_torn_line(path)
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove a last line that a crash tore; it would grow together with the next record."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def versions() -> dict[str, str]:

@@ -40,7 +40,7 @@ def test_is_a_clipped_rate_times_the_gradient(problem, update):
     """θ^{k+1} = θ^k − clip(α, ±0.1) ∘ g, with g of the second, plain derivation."""
     adapted, rates, shared, context, batch = problem
     actual = update(*problem)
-    expected = jax.jit(reference.inner_gradient)(adapted, shared, context.buffer, *batch, 60.0)
+    expected = jax.jit(lambda a: reference.inner_gradient(a, shared, context.buffer, *batch, 60.0))(adapted)
     assert_close(actual.gradient, expected, rtol=1e-4, atol=1e-6)
     assert any(np.any(np.abs(leaf) > 0.1) for leaf in jax.tree.leaves(rates))
     for new, old, rate, g in zip(*map(jax.tree.leaves, (actual.adapted, adapted, rates, expected)), strict=True):
@@ -86,14 +86,14 @@ def test_gradient_comes_through_the_embedding_alone(problem, update):
 def test_the_batch_is_not_encoder_input(problem, update):
     """The rewards of τ^k are seen by an encoder only: the loss works with advantages."""
     *others, batch = problem
-    changed = dataclasses.replace(batch.episodes, reward=batch.episodes.reward + batch.episodes.valid)
+    changed = dataclasses.replace(batch.episodes, reward=2 * batch.episodes.reward)
     assert_identical(update(*others, batch._replace(episodes=changed)), update(*problem))
 
 
 def test_the_buffer_is_encoder_input(problem, update):
     """The rewards of B^{k−1} are."""
     adapted, rates, shared, context, batch = problem
-    other = dataclasses.replace(context.buffer, reward=context.buffer.reward + context.buffer.valid)
+    other = dataclasses.replace(context.buffer, reward=2 * context.buffer.reward)
     changed = update(adapted, rates, shared, context._replace(buffer=other), batch)
     for a, b in zip(*map(jax.tree.leaves, (changed.gradient, update(*problem).gradient)), strict=True):
         assert not np.allclose(a, b, rtol=1e-3)

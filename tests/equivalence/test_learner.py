@@ -1,0 +1,191 @@
+"""The rounds of adaptation on a small simulation: what must hold whatever is learned."""
+
+import jax
+import jax.monitoring
+import numpy as np
+import pytest
+from helpers.learners import GOALS, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner
+from helpers.point import PointSimulation
+from helpers.trees import assert_close, assert_identical, task_slice
+
+from tesp.episodes import buffer
+from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.interaction import SamplingSettings
+
+
+@pytest.fixture(scope="module")
+def learner():
+    return make_learner()
+
+
+@pytest.fixture(scope="module")
+def parameters(learner):
+    return fresh(learner)[0]
+
+
+@pytest.fixture(scope="module")
+def adaptation(learner, parameters):
+    return adapt(learner, parameters)
+
+
+def results(adaptation):
+    """Everything but the stopwatch and the compiled-in order of tasks."""
+    rounds = [(r.round.embedding, r.round.batch, r.inner_norm) for r in adaptation.rounds]
+    outcomes = [vars(r.outcomes) for r in adaptation.rounds]
+    return adaptation.adapted, adaptation.gradient_sum, rounds, outcomes
+
+
+def test_rounds(learner, parameters, adaptation):
+    """Warm-up with h = 0, then rounds 1 … K+1; a gradient after each but the first and the last."""
+    assert [r.fast_update for r in adaptation.rounds] == [-1, 0, 1, 2]
+    assert [r.inner_norm is not None for r in adaptation.rounds] == [False, True, True, False]
+    assert [r.round.context is not None for r in adaptation.rounds] == [False, True, True, True]
+    assert not np.any(adaptation.rounds[0].round.embedding)
+    assert adaptation.steps == sum(int(r.round.batch.episodes.valid.sum()) for r in adaptation.rounds)
+    rates, theta = parameters.rates, parameters.adapted
+    expected = jax.tree.map(lambda p, a, g: p - a * g, theta, rates, adaptation.gradient_sum)
+    assert_close(adaptation.adapted, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_embeddings_and_buffers(learner, adaptation):
+    """h^k is of B^{k−1}, which holds the best episodes of all rounds before."""
+    task = 1
+    seen = [task_slice(r.round.batch.episodes, task) for r in adaptation.rounds]
+    expected = None
+    for k, sampled in enumerate(seen[:-1]):
+        expected = jax.jit(buffer.update, static_argnames="size")(expected, sampled, size=3)
+        assert_identical(task_slice(adaptation.rounds[k + 1].round.context.buffer, task), expected)
+    h = jax.jit(lambda encoder, b: encoder(b))(task_slice(adaptation.adapted, task), expected)
+    np.testing.assert_allclose(adaptation.rounds[-1].round.embedding[task], h, rtol=1e-4, atol=1e-7)
+
+
+def test_actions_come_from_the_recorded_gaussian(parameters, adaptation):
+    for r in adaptation.rounds:
+        episodes, valid = r.round.batch.episodes, np.asarray(r.round.batch.episodes.valid)
+        mean, log_std = jax.jit(jax.vmap(parameters.shared.__call__))(episodes.observation, r.round.embedding)
+        np.testing.assert_allclose(np.asarray(episodes.mean)[valid], np.asarray(mean)[valid], atol=1e-6)
+        np.testing.assert_allclose(np.asarray(episodes.log_std)[valid], np.asarray(log_std)[valid], atol=1e-6)
+    noise = [
+        ((np.asarray(e.action) - e.mean) / np.exp(e.log_std))[np.asarray(e.valid)]
+        for e in (r.round.batch.episodes for r in adaptation.rounds)
+    ]
+    every = np.concatenate(noise)
+    assert len(np.unique(every.round(5))) > 0.99 * every.size, "no two steps share their noise"
+    assert abs(every.std() - 1) < 0.1
+
+
+def test_the_same_key_gives_the_same_bits(learner, parameters, adaptation):
+    assert_identical(results(adapt(learner, parameters)), results(adaptation))
+
+
+def test_another_key_gives_other_episodes(learner, parameters, adaptation):
+    other = adapt(learner, parameters, seed=1)
+    assert not np.allclose(other.rounds[0].outcomes.average_return, adaptation.rounds[0].outcomes.average_return)
+
+
+def test_order_of_the_tasks_does_not_matter(learner, parameters):
+    """With its identity a task carries its noise along."""
+    ids, order = np.array([7, 3, 11, 5]), np.array([2, 0, 3, 1])
+    straight = adapt(learner, parameters, ids=ids)
+    shuffled = adapt(learner, parameters, goals=GOALS[order], ids=ids[order])
+    assert_close(results(shuffled), task_slice(results(straight), order), rtol=1e-4, atol=1e-5)
+
+
+def test_a_broken_observation_names_its_task(learner, parameters):
+    with pytest.raises(NonFiniteError, match="observation became NaN or infinite in task 2") as error:
+        adapt(learner, parameters, simulation=PointSimulation(broken=GOALS[2]))
+    assert error.value.task == 2
+
+
+def test_a_broken_gradient_names_its_task(learner, parameters):
+    class Immeasurable(PointSimulation):
+        def step(self, ids, actions):
+            done = super().step(ids, actions)
+            done.reward[(self.goals[ids] == GOALS[1]).all(axis=1)] = np.nan
+            return done
+
+    with pytest.raises(NonFiniteError, match="gradient of the fast-update .* in task 1") as error:
+        adapt(learner, parameters, simulation=Immeasurable())
+    assert error.value.task == 1
+
+
+def test_nothing_is_compiled_after_the_first_meta_update():
+    learner, compiled = make_learner(), []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    parameters, state = fresh(learner)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        counts = []
+        for update in range(3):
+            adapted = adapt(learner, parameters, seed=update, ids=np.arange(4) + update)
+            updated = learner.meta_update(parameters, state, adapted, STEP_SIZE / (1 + update))
+            parameters, state = updated.parameters, updated.optimiser_state
+            counts.append(len(compiled))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert counts[0] > 5, "the listener must hear compilations"
+    assert counts == [counts[0]] * 3
+
+
+def test_every_parameter_is_trained():
+    """One epoch moves every leaf of θ_TE, α and θ_policy: each has a gradient."""
+    learner = make_learner(meta={"epochs": 1})
+    start, _ = fresh(learner)
+    _, updated = first_meta_updates(learner, 1)
+    assert int(updated.epoch_kept) == 1
+    for name in start._fields:
+        before, after = (jax.tree.leaves_with_path(getattr(p, name)) for p in (start, updated.parameters))
+        for (path, old), (_, new) in zip(before, after, strict=True):
+            assert np.any(old != new), f"{name}{jax.tree_util.keystr(path)}"
+    assert np.all(updated.gradient_norms > 0)
+
+
+def test_no_fast_updates():
+    """K = 0 is a plain policy gradient on embeddings: nothing adapts and the rates have no gradient."""
+    learner = make_learner(fast={"fast_updates": 0}, meta={"epochs": 2})
+    parameters, state = fresh(learner)
+    adaptation = adapt(learner, parameters)
+    assert [r.fast_update for r in adaptation.rounds] == [-1, 0]
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(adaptation.gradient_sum))
+    for task in range(len(GOALS)):
+        assert_identical(task_slice(adaptation.adapted, task), parameters.adapted)
+    updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    assert int(updated.epoch_kept) > 0
+    assert_identical(updated.parameters.rates, parameters.rates)
+    assert np.all(updated.gradient_norms[:, [0, 2]] > 0)
+
+
+def test_options_of_the_meta_update():
+    """Second order and a loss on the early rounds work on what a learner gathers."""
+    learner = make_learner(fast={"second_order": True}, meta={"epochs": 2, "early_rounds_weight": 0.3})
+    parameters, state = fresh(learner)
+    adaptation = adapt(learner, parameters)
+    experience = learner.experience(adaptation)
+    assert len(experience.history) == 2
+    assert len(experience.early) == 3
+    updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    assert int(updated.epoch_kept) > 0
+    assert np.all(updated.gradient_norms > 0)
+    assert np.all(updated.terms.early_loss != 0)
+    np.testing.assert_allclose(updated.terms.kl[0], 0, atol=1e-5, err_msg="θ^{K+1} is found again")
+
+
+def test_rounds_are_handed_on_only_where_asked_for(learner, adaptation):
+    experience = learner.experience(adaptation)
+    assert experience.history == experience.early == ()
+    assert experience.last is adaptation.rounds[-1].round
+
+
+@pytest.mark.parametrize("name", ["tasks_per_update", "episodes_per_round", "buffer_size"])
+def test_impossible_sampling(name):
+    with pytest.raises(ConfigurationError, match=f"{name} = 0"):
+        SamplingSettings(**{name: 0})
+
+
+def test_the_warm_up_round_must_fill_the_buffer():
+    with pytest.raises(ConfigurationError, match="buffer_size = 6 .* episodes_per_round = 5"):
+        SamplingSettings(episodes_per_round=5, buffer_size=6)

@@ -1,0 +1,45 @@
+"""A learner small enough to compile in seconds, on the point simulation."""
+
+import jax
+import numpy as np
+
+from helpers.point import PointSimulation
+from tesp.adaptation.fast_update import FastUpdateSettings
+from tesp.adaptation.meta_update import MetaUpdateSettings, optimiser
+from tesp.algorithms.tesp import TESP
+from tesp.estimators.advantages import EstimationSettings
+from tesp.interaction import Learner, SamplingSettings
+
+GOALS = np.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5], [-0.3, -0.3]])
+HORIZON, STEP_SIZE = 6, 1e-3
+
+
+def make_learner(fast=None, meta=None, algorithm=None) -> Learner:
+    """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs."""
+    return Learner(
+        algorithm or TESP(2, 2, 2, (4,), 3, 0.01),
+        SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
+        FastUpdateSettings(**{"fast_updates": 2, **(fast or {})}),
+        MetaUpdateSettings(**{"epochs": 4, "kl_bound": 10.0, **(meta or {})}),
+        EstimationSettings(),
+    )
+
+
+def fresh(learner):
+    """Parameters and optimiser state."""
+    parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
+    return parameters, optimiser().init(parameters)
+
+
+def adapt(learner, parameters, seed=0, goals=GOALS, ids=None, simulation=None):
+    return learner.adapt(parameters, simulation or PointSimulation(), goals, HORIZON, jax.random.key(seed), ids)
+
+
+def first_meta_updates(learner, count):
+    """Adaptation and result of the last of ``count`` meta-updates."""
+    parameters, state = fresh(learner)
+    for update in range(count):
+        adaptation = adapt(learner, parameters, seed=update)
+        updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+        parameters, state = updated.parameters, updated.optimiser_state
+    return adaptation, updated

@@ -1,0 +1,227 @@
+"""The loop of PPO epochs against the same loop written by hand with optax."""
+
+import dataclasses
+from functools import cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import reference
+from helpers.data import condition_of, random_batch, random_context, tiny_tesp, with_garbage
+from helpers.trees import assert_close, assert_identical, random_like, task_slice
+
+from tesp.adaptation import meta_update as module
+from tesp.adaptation.fast_update import FastUpdateSettings
+from tesp.adaptation.meta_update import Experience, MetaUpdateSettings, Round, optimiser, task_objective
+from tesp.errors import ConfigurationError
+from tesp.types import Parameters
+
+TASKS, STEP_SIZE = 4, 0.03
+ALGORITHM = tiny_tesp()
+CONDITION = condition_of(ALGORITHM)
+FAST = FastUpdateSettings()
+META = MetaUpdateSettings(epochs=8, kl_bound=1e6, embedding_penalty=0.3)
+
+meta_update = eqx.filter_jit(module.meta_update)
+
+
+@pytest.fixture(scope="module")
+def parameters():
+    start = jax.jit(ALGORITHM.init)(jax.random.key(0))
+    rates = random_like(start.adapted, 3, 0.02)
+    return Parameters(random_like(start.adapted, 1, 0.5), rates, random_like(start.shared, 2, 0.2))
+
+
+@pytest.fixture(scope="module")
+def state(parameters):
+    """Adam's state after a step that has nothing to do with this experience."""
+    fresh = optimiser().init(parameters)
+    return jax.jit(optimiser().update)(random_like(parameters, 4, 0.1), fresh)[1]
+
+
+@pytest.fixture(scope="module")
+def experience(parameters):
+    def a_round(seed, context=True):
+        embedding = jnp.asarray(np.random.default_rng(seed).normal(size=(TASKS, 2)), jnp.float32)
+        return Round(random_context(seed, TASKS, 3) if context else None, embedding, random_batch(seed + 1, TASKS, 3))
+
+    gradients = random_like(jax.tree.map(lambda x: jnp.zeros((TASKS, *x.shape)), parameters.adapted), 5)
+    return Experience(a_round(10), gradients), (a_round(20, context=False), a_round(30, context=False))
+
+
+def run(parameters, state, experience, meta=META, learned_rates=True):
+    return meta_update(CONDITION, parameters, state, experience, jnp.float32(STEP_SIZE), learned_rates, FAST, meta)
+
+
+@pytest.fixture(scope="module")
+def every_epoch(parameters, state, experience):
+    """What comes out if any KL divergence is allowed."""
+    return run(parameters, state, experience[0])
+
+
+@pytest.fixture(scope="module")
+def by_hand(parameters, state, experience):
+    """Parameters, Adam's state, terms and gradient norms after 0, 1, … epochs."""
+    adam = optax.adam(STEP_SIZE)
+
+    def mean_loss(p):
+        losses, terms = jax.vmap(lambda d: task_objective(CONDITION, p, d, FAST, META))(experience[0])
+        return jnp.mean(losses), terms
+
+    gradient_of, update = jax.jit(jax.grad(mean_loss, has_aux=True)), jax.jit(adam.update)
+    optimiser_state, history = (state, optax.EmptyState()), []
+    for _ in range(META.epochs + 1):
+        gradient, terms = gradient_of(parameters)
+        norms = [np.sqrt(sum(np.sum(np.asarray(x) ** 2) for x in jax.tree.leaves(part))) for part in gradient]
+        history.append((parameters, optimiser_state[0], terms, norms))
+        updates, optimiser_state = update(gradient, optimiser_state)
+        parameters = jax.jit(optax.apply_updates)(parameters, updates)
+    return history
+
+
+def best_admissible(terms, bound, epochs):
+    """The rule of the specification, from the recorded terms."""
+    losses, kls = (np.mean(x, axis=1)[1 : epochs + 1] for x in (terms.policy_loss, terms.kl))
+    allowed = np.flatnonzero(kls < bound)
+    return 0 if not allowed.size else 1 + allowed[np.argmin(losses[allowed])]
+
+
+def test_every_epoch_is_a_step_of_adam(every_epoch, by_hand):
+    assert int(every_epoch.epochs_run) == META.epochs
+    rows = jax.tree.map(lambda *x: jnp.stack(x), *(terms for _, _, terms, _ in by_hand))
+    assert_close(every_epoch.terms, rows, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(every_epoch.gradient_norms, [norms for *_, norms in by_hand[:-1]], rtol=1e-3)
+
+
+def test_keeps_parameters_and_adam_state_of_the_best_epoch(every_epoch, by_hand):
+    kept = int(every_epoch.epoch_kept)
+    assert kept == best_admissible(every_epoch.terms, np.inf, META.epochs)
+    parameters, adam, _, _ = by_hand[kept]
+    assert_close(every_epoch.parameters, parameters, rtol=1e-3, atol=1e-4)
+    assert_close(every_epoch.optimiser_state, adam, rtol=1e-3, atol=1e-5)
+    assert int(every_epoch.optimiser_state.count) == kept + 1, "the state came with one step already made"
+
+
+def test_kl_bound_excludes_better_epochs(parameters, state, experience, every_epoch):
+    """The bound is set so that the best epoch is excluded and neither the first nor the last is kept."""
+    kls = np.mean(every_epoch.terms.kl, axis=1)
+
+    def telling(bound):
+        kept = best_admissible(every_epoch.terms, bound, META.epochs)
+        admissible = 1 + np.flatnonzero(kls[1:] < bound)
+        return 0 < kept != int(every_epoch.epoch_kept) and kept != admissible[0]
+
+    bounds = [b for b in (np.sort(kls)[:-1] + np.sort(kls)[1:]) / 2 if telling(b)]
+    assert bounds, "choose another step size or seed"
+    actual = run(parameters, state, experience[0], dataclasses.replace(META, kl_bound=float(bounds[0])))
+    assert int(actual.epoch_kept) == best_admissible(every_epoch.terms, bounds[0], META.epochs)
+    assert_identical(actual.terms, every_epoch.terms)
+    assert int(actual.optimiser_state.count) == int(actual.epoch_kept) + 1
+
+
+def test_all_rejected_leaves_everything_as_it_was(parameters, state, experience):
+    actual = run(parameters, state, experience[0], dataclasses.replace(META, kl_bound=1e-9))
+    assert int(actual.epoch_kept) == 0
+    assert int(actual.epochs_run) == META.epochs
+    assert_identical(actual.parameters, parameters)
+    assert_identical(actual.optimiser_state, state)
+
+
+def test_a_loss_that_is_not_a_number_is_never_kept(parameters, state, experience):
+    last = experience[0].last
+    broken = last.batch._replace(advantages=last.batch.advantages.at[1].set(jnp.nan))
+    actual = run(parameters, state, experience[0]._replace(last=last._replace(batch=broken)))
+    assert int(actual.epoch_kept) == 0
+    assert_identical(actual.parameters, parameters)
+    assert_identical(actual.optimiser_state, state)
+
+
+def test_stops_at_the_kl_bound(parameters, state, experience, every_epoch):
+    """The epochs that are run are the same ones; the rest of the table stays empty."""
+    kls = np.mean(every_epoch.terms.kl, axis=1)
+    crossing = 3
+    bound = float((max(kls[:crossing]) + kls[crossing]) / 2)
+    assert max(kls[:crossing]) < bound < kls[crossing]
+    actual = run(
+        parameters, state, experience[0], dataclasses.replace(META, kl_bound=bound, stop_at_kl_bound=True)
+    )
+    ran = int(actual.epochs_run)
+    assert crossing <= ran <= crossing + 1 < META.epochs
+    for row, full in zip(actual.terms, every_epoch.terms, strict=True):
+        np.testing.assert_allclose(row[: ran + 1], full[: ran + 1], rtol=1e-5)
+        assert np.isnan(row[ran + 1 :]).all()
+    assert np.isfinite(actual.gradient_norms[:ran]).all()
+    assert np.isnan(actual.gradient_norms[ran:]).all()
+    assert int(actual.epoch_kept) == best_admissible(every_epoch.terms, bound, ran)
+
+
+@pytest.mark.parametrize("scalar", [False, True], ids=["tree", "scalar"])
+def test_fixed_rates_stay_bit_identical(parameters, experience, scalar):
+    if scalar:
+        parameters = parameters._replace(rates=jnp.float32(0.05))
+    actual = run(parameters, optimiser().init(parameters), experience[0], learned_rates=False)
+    assert int(actual.epoch_kept) > 0
+    assert_identical(actual.parameters.rates, parameters.rates)
+    assert not np.any(actual.gradient_norms[:, 1])
+    for before, after in ((parameters.adapted, actual.parameters.adapted), (parameters.shared, actual.parameters.shared)):
+        assert all(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (before, after)), strict=True))
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, 1e30])
+def test_padding_changes_nothing(parameters, state, experience, every_epoch, garbage):
+    assert_identical(run(parameters, state, with_garbage(experience[0], garbage)), every_epoch)
+
+
+def test_embedding_penalty_is_the_mean_square(parameters, experience):
+    """η · (1/d) Σ_j h_j²: twice the entries at the same size do not cost more."""
+    one_task, last = task_slice(experience[0], 0), task_slice(experience[0].last, 0)
+    adapted = reference.descend(parameters.adapted, parameters.rates, one_task.gradient_sum)
+    h = np.asarray(jax.jit(lambda a: reference.encode(a, last.context.buffer))(adapted))
+
+    @cache
+    def loss_at(penalty):
+        meta = dataclasses.replace(META, embedding_penalty=penalty)
+        return jax.jit(lambda p: task_objective(CONDITION, p, one_task, FAST, meta))(parameters)
+
+    np.testing.assert_allclose(loss_at(1.0)[1].penalty, np.mean(h**2), rtol=1e-5)
+    np.testing.assert_allclose(loss_at(10.0)[0] - loss_at(0.0)[0], 10 * np.mean(h**2), rtol=1e-4)
+
+
+def test_early_rounds_train_the_shared_policy_only(parameters, experience):
+    """w · Σ over early rounds of the clipped loss at the embedding of then, held constant."""
+    early = experience[1]
+    one_task = task_slice(experience[0]._replace(early=early), 0)
+    weight = 0.3
+
+    def gradient(weight):
+        meta = dataclasses.replace(META, early_rounds_weight=weight)
+        return jax.jit(jax.grad(lambda p: task_objective(CONDITION, p, one_task, FAST, meta)[0]))(parameters)
+
+    def by_equation(shared):
+        return sum(reference.surrogate(shared, past.embedding, *past.batch, META.clip) for past in one_task.early)
+
+    added = jax.tree.map(jnp.subtract, gradient(weight), gradient(0.0))
+    expected = jax.tree.map(lambda x: weight * x, jax.jit(jax.grad(by_equation))(parameters.shared))
+    assert_close(added.shared, expected, rtol=1e-3, atol=1e-6)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves((added.adapted, added.rates)))
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(expected))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("tasks_at_once", -1),
+        ("learning_rate", 0.0),
+        ("clip", -0.1),
+        ("kl_bound", float("nan")),
+        ("embedding_penalty", -1.0),
+        ("early_rounds_weight", float("nan")),
+    ],
+)
+def test_impossible_settings(name, value):
+    with pytest.raises(ConfigurationError, match=f"{name} = {value}"):
+        MetaUpdateSettings(**{name: value})
