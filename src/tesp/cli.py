@@ -91,9 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if given else 2
     command, *rest = given
     if command not in _COMMANDS:
-        errors.print(
-            f"tesp: there is no command {command!r}; known are: {', '.join(_COMMANDS)}.", markup=False
-        )
+        errors.print(f"tesp: there is no command {command!r}; known are: {', '.join(_COMMANDS)}.", markup=False)
         return 2
     use_all_cores()
     try:
@@ -224,9 +222,7 @@ def _adapt(arguments: list[str], console: Console) -> None:
 def _plot(arguments: list[str], console: Console) -> None:
     parsed = _parse(PlotArguments, arguments, "tesp plot")
     if not parsed.runs:
-        raise ConfigurationError(
-            "`tesp plot` needs one run folder or more; `tesp list` shows the runs there are."
-        )
+        raise ConfigurationError("`tesp plot` needs one run folder or more; `tesp list` shows the runs there are.")
     alone = parsed.runs[0] / "figures" if len(parsed.runs) == 1 else Path("figures")
     _draw(list(parsed.runs), parsed.x, parsed.output or alone, console)
 

@@ -51,9 +51,7 @@ class NetworkSettings:
     def __post_init__(self):
         for name in ("policy_units", "encoder_units", "embedding_size"):
             if np.min(getattr(self, name), initial=1) < 1:
-                raise ConfigurationError(
-                    f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more."
-                )
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,7 @@ def preset_config(family: str, preset: str = "paper", **overrides: Any) -> Confi
     """
     presets = make_family(family).presets
     if preset not in presets:
-        raise ConfigurationError(
-            f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}."
-        )
+        raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
     config = Config(family=family, preset=preset)
     return override(config, **{**presets[preset], **overrides})
 
@@ -174,7 +170,5 @@ def from_json(text: str) -> Config:
     except ConfigurationError:
         raise
     except Exception as error:
-        reasons = (
-            "; ".join(cattrs.transform_error(error)) if isinstance(error, ExceptionGroup) else str(error)
-        )
+        reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, ExceptionGroup) else str(error)
         raise ConfigurationError(f"The stored configuration cannot be read: {reasons}.") from error

@@ -19,6 +19,4 @@ def use_all_cores() -> None:
         return
     count = int(os.environ.get(VARIABLE) or len(os.sched_getaffinity(0)))
     if count > 1:
-        os.environ["XLA_FLAGS"] = (
-            f"{flags} --xla_force_host_platform_device_count={count} {_SINGLE_THREADED}".strip()
-        )
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count} {_SINGLE_THREADED}".strip()

@@ -153,14 +153,10 @@ class Learner:
                 fast_updates + 1,
                 (self.sampling.episodes_per_round, horizon, self.algorithm.action_size),
             )
-            return self._sample(
-                parameters, result, simulation, tasks, context, fast_updates, embedding, noise
-            )
+            return self._sample(parameters, result, simulation, tasks, context, fast_updates, embedding, noise)
 
         if self.algorithm.warm_up:
-            warm = sample(
-                -1, shard_tasks(np.zeros((count, self.algorithm.embedding_size), np.float32), count)
-            )
+            warm = sample(-1, shard_tasks(np.zeros((count, self.algorithm.embedding_size), np.float32), count))
             context = Context(self._first_buffer(warm.batch.episodes), task_array)
         for k in range(self.fast.fast_updates + 1):
             began = perf_counter()
@@ -176,9 +172,7 @@ class Learner:
                 result.stopwatch.add("fast_updates", began)
         return result
 
-    def _sample(
-        self, parameters, result, simulation, tasks, context, fast_updates, embedding, noise
-    ) -> Round:
+    def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noise) -> Round:
         """Collect one round, estimate its advantages and append it to the result."""
         # Acting is many small calls, for which one device is faster than a mesh.
         policy, at = gather((self.algorithm.policy(result.adapted, parameters.shared), embedding))
@@ -259,15 +253,11 @@ def _advantages(settings: EstimationSettings, episodes: Episodes):
 
 
 def _act(policy_axis: int | None, policy: PyTree, embedding, observation, noise):
-    mean, log_std = jax.vmap(lambda p, h, s: p(s, h), in_axes=(policy_axis, 0, 0))(
-        policy, embedding, observation
-    )
+    mean, log_std = jax.vmap(lambda p, h, s: p(s, h), in_axes=(policy_axis, 0, 0))(policy, embedding, observation)
     return mean + jnp.exp(log_std) * noise, mean, log_std
 
 
-def _noise(
-    key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int]
-) -> Float[Array, "task ..."]:
+def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int]) -> Float[Array, "task ..."]:
     """Draw standard normal noise, one key per task and round, so that it does not depend on what else is sampled."""
     key = jax.random.fold_in(key, round_number)
     keys = jax.vmap(lambda task: jax.random.fold_in(key, task))(task_ids)

@@ -65,9 +65,7 @@ def default_output(config: Config) -> Path:
     return Path("runs") / f"{config.family}-{config.algorithm}-{config.preset}-seed{config.seed}"
 
 
-def train(
-    config: Config, output: str | os.PathLike[str] | None = None, console: Console | None = None
-) -> Run:
+def train(config: Config, output: str | os.PathLike[str] | None = None, console: Console | None = None) -> Run:
     """Start a run and train it to its end.
 
     Args:
@@ -131,9 +129,7 @@ def _checkpoint_number(checkpoints: Checkpoints, which: str | int, folder: RunFo
     if which == "latest":
         number = checkpoints.latest()
         if number is None:
-            raise RunFolderError(
-                f"{folder.path} has no checkpoint yet; `tesp resume {folder.path}` starts it again."
-            )
+            raise RunFolderError(f"{folder.path} has no checkpoint yet; `tesp resume {folder.path}` starts it again.")
         return number
     try:
         return int(which)
@@ -165,9 +161,7 @@ def _continue(
         evaluator = Evaluator(
             learner, family, _first(task_sets, config.schedule.evaluation_tasks), config.seed, threads
         )
-        training = Training(
-            learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity
-        )
+        training = Training(learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity)
         state = train_loop(training, state, checkpoints, callbacks, evaluated)
     finally:
         for callback in callbacks:
@@ -190,9 +184,7 @@ def _rewind_records(folder: RunFolder, meta_update: int, fresh: bool) -> bool:
     They belong to meta-updates that will be done again.
     """
     folder.keep_records(lambda r: not fresh and r.get("meta_update", 0) <= meta_update)
-    evaluations = [
-        r for r in folder.read_records() if r["kind"] == "evaluation" and r["meta_update"] == meta_update
-    ]
+    evaluations = [r for r in folder.read_records() if r["kind"] == "evaluation" and r["meta_update"] == meta_update]
     if {r["task_set"] for r in evaluations} == set(TASK_SETS):
         return True
     folder.keep_records(lambda r: not (r["kind"] == "evaluation" and r["meta_update"] == meta_update))
@@ -208,8 +200,6 @@ def _record_references(callbacks, identity, family, task_sets, threads) -> None:
     records = []
     for name in TASK_SETS:
         columns = stand_still(family, task_sets[name], threads)
-        records.append(
-            {"kind": "reference", "reference": "stand_still", **identity, "task_set": name, **columns}
-        )
+        records.append({"kind": "reference", "reference": "stand_still", **identity, "task_set": name, **columns})
     for callback in callbacks:
         callback.on_records(records)

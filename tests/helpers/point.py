@@ -21,6 +21,10 @@ class PointSimulation(Simulation):
         self.steps = np.zeros(len(tasks), int)
         return self.x.copy()
 
+    @property
+    def positions(self):
+        return self.x.copy()
+
     def step(self, ids, actions):
         self.stepped.append(ids.copy())
         a = np.clip(np.asarray(actions, float), -1, 1)

@@ -229,7 +229,9 @@ def meta_update(
     def step(loop: _Loop) -> _Loop:
         gradient, terms = mean_gradient_over_tasks(objective, loop.current[0], experience, meta.tasks_at_once)
         loop = _judge(loop, terms, meta)
-        updates, state = optimiser().update(gradient, loop.current[1])
+        # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimiser().update(gradient, loop.current[1])
         moved = jax.tree.map(lambda p, u: p - step_size * u, loop.current[0], updates)
         norms = jnp.stack([_norm(part) for part in gradient])
         return loop._replace(

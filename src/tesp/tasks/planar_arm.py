@@ -146,7 +146,6 @@ def acceleration(
     cosine, sine = directions
     spin = _running_sum(velocities)
     inertia = [[arm.coupling[i][j] * (cosine[i] * cosine[j] + sine[i] * sine[j]) for j in joints] for i in joints]
-    inertia = [[inertia[max(i, j)][min(i, j)] for j in joints] for i in joints]
     squares = [rate * rate for rate in spin]
     bias = [
         sum(
@@ -254,7 +253,7 @@ def _stop(limit: JointLimit, angle: Any, velocity: Any) -> tuple[Any, Any, Any, 
 
 
 def _impedance(limit: JointLimit, depth: Any) -> Any:
-    """D rises from its shallow to its deep value over ``width``, in two arcs that meet at the midpoint."""
+    """The impedance d rises from its shallow to its deep value over ``width``, in two arcs that meet at the midpoint."""
     shallow, deep, width, midpoint, power = limit.impedance
     share = jnp.minimum(jnp.abs(depth) / width, 1.0)
     early = share**power / midpoint ** (power - 1)

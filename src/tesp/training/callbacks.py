@@ -103,9 +103,7 @@ class ShowProgress(Callback):
             self._bar.update(self._task, completed=record["meta_update"], status=status)
             return
         left = record["seconds"] * (self._total - record["meta_update"])
-        self._console.print(
-            f"meta-update {record['meta_update']:>5}/{self._total}  {status}  about {left:,.0f} s left"
-        )
+        self._console.print(f"meta-update {record['meta_update']:>5}/{self._total}  {status}  about {left:,.0f} s left")
 
     def _show_evaluation(self, evaluations):
         last = max(r["fast_update"] for r in evaluations)

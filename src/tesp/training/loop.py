@@ -86,7 +86,7 @@ def train(
             if done >= schedule.meta_updates:
                 return state
             evaluated = False
-            state, record = _one_meta_update(training, state, simulation)
+            state, record = one_meta_update(training, state, simulation)
             with uninterrupted():
                 _tell(callbacks, [record])
     except NonFiniteError as error:
@@ -110,13 +110,11 @@ def _evaluate(training, state, callbacks) -> tuple[TrainingState, float]:
     with uninterrupted():
         _tell(callbacks, records)
     last = training.learner.fast.fast_updates
-    score = next(
-        r["average_return"] for r in rows if r["task_set"] == "in_distribution" and r["fast_update"] == last
-    )
+    score = next(r["average_return"] for r in rows if r["task_set"] == "in_distribution" and r["fast_update"] == last)
     return state, score
 
 
-def _one_meta_update(training: Training, state: TrainingState, simulation) -> tuple[TrainingState, Record]:
+def one_meta_update(training: Training, state: TrainingState, simulation) -> tuple[TrainingState, Record]:
     """One meta-update as in algorithm 1 of the paper: draw tasks, adapt to them, train on what they experienced."""
     began = perf_counter()
     learner = training.learner
@@ -127,9 +125,7 @@ def _one_meta_update(training: Training, state: TrainingState, simulation) -> tu
     drawn = jax.random.choice(draw_key, len(tasks), (learner.sampling.tasks_per_update,), replace=False)
     ids = np.asarray(drawn)
     try:
-        adaptation = learner.adapt(
-            state.parameters, simulation, tasks[ids], training.family.horizon, round_key, ids
-        )
+        adaptation = learner.adapt(state.parameters, simulation, tasks[ids], training.family.horizon, round_key, ids)
     except NonFiniteError as error:
         # Inside a meta-update tasks are counted among those drawn; people know them by their place in D.
         task = None if error.task is None else int(ids[error.task])

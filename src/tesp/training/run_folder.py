@@ -101,9 +101,7 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.path.is_dir():
-            raise RunFolderError(
-                f"There is no run folder {folder.path}; `tesp list` shows the runs there are."
-            )
+            raise RunFolderError(f"There is no run folder {folder.path}; `tesp list` shows the runs there are.")
         for name in ("config.json", "tasks.json"):
             if not (folder.path / name).is_file():
                 raise RunFolderError(

@@ -39,7 +39,8 @@ def parameters():
 def state(parameters):
     """Adam's state after a step that has nothing to do with this experience."""
     fresh = optimiser().init(parameters)
-    return jax.jit(optimiser().update)(random_like(parameters, 4, 0.1), fresh)[1]
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.jit(optimiser().update)(random_like(parameters, 4, 0.1), fresh)[1]
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +69,22 @@ def by_hand(parameters, state, experience):
     adam = optax.adam(STEP_SIZE)
 
     def mean_loss(p):
-        losses, terms = jax.vmap(lambda d: task_objective(CONDITION, p, d, FAST, META))(experience[0])
+        losses, terms = jax.vmap(lambda own: task_objective(CONDITION, p, own, FAST, META))(experience[0])
         return jnp.mean(losses), terms
 
-    gradient_of, update = jax.jit(jax.grad(mean_loss, has_aux=True)), jax.jit(adam.update)
+    @jax.jit
+    def step(parameters, gradient, optimiser_state):
+        updates, optimiser_state = adam.update(gradient, optimiser_state)
+        return optax.apply_updates(parameters, updates), optimiser_state
+
+    gradient_of = jax.jit(jax.grad(mean_loss, has_aux=True))
     optimiser_state, history = (state, optax.EmptyState()), []
     for _ in range(META.epochs + 1):
         gradient, terms = gradient_of(parameters)
         norms = [np.sqrt(sum(np.sum(np.asarray(x) ** 2) for x in jax.tree.leaves(part))) for part in gradient]
         history.append((parameters, optimiser_state[0], terms, norms))
-        updates, optimiser_state = update(gradient, optimiser_state)
-        parameters = jax.jit(optax.apply_updates)(parameters, updates)
+        with jax.numpy_dtype_promotion("standard"):
+            parameters, optimiser_state = step(parameters, gradient, optimiser_state)
     return history
 
 

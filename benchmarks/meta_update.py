@@ -1,0 +1,105 @@
+"""Seconds and memory of meta-updates of a preset, by what they are spent on.
+
+    python benchmarks/meta_update.py wheeled reacher2 ant [--preset paper] [--meta-updates 2] [--json FILE]
+
+Every family runs in a process of its own, so that the peak memory is its own. The first meta-update contains
+compilation and is shown beside the others; nothing else should run on the machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+
+_PARTS = ("physics", "acting", "fast_updates", "meta_update")
+
+
+def main() -> None:
+    """Measure the families given and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("families", nargs="+")
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--meta-updates", type=int, default=2)
+    parser.add_argument("--json", help="write the measurements to this file too")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.families[0], arguments.preset, arguments.meta_updates)))
+        return
+    results = [_in_own_process(family, arguments) for family in arguments.families]
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=2)
+    _print(results)
+
+
+def measure(family_name: str, preset: str, count: int) -> dict:
+    """Run a number of meta-updates without evaluations and return what they took."""
+    import tesp
+
+    tesp.use_all_cores()
+    from tesp.config import build_family, build_learner
+    from tesp.evaluation.protocol import Evaluator
+    from tesp.training.checkpoint import initial_state
+    from tesp.training.loop import Training, one_meta_update
+    from tesp.training.run_folder import versions
+
+    config = tesp.preset_config(family_name, preset)
+    family, sampling = build_family(config), config.sampling
+    learner, task_sets = build_learner(config, family), family.sample_task_sets(0)
+    evaluator = Evaluator(learner, family, task_sets, 0)
+    training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
+    simulation = family.simulate(sampling.tasks_per_update * sampling.episodes_per_round)
+    state, records, cpu = initial_state(learner.algorithm, 0), [], []
+    for _ in range(count):
+        began = time.process_time()
+        state, record = one_meta_update(training, state, simulation)
+        records.append(record)
+        cpu.append(time.process_time() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "family": family_name,
+        "preset": preset,
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": platform.machine(),
+        "versions": versions(),
+        "peak_memory_gb": peak / 2**20,
+        "meta_updates": [
+            {"seconds": r["seconds"], "cpu_seconds": c, "steps_sampled": r["steps_sampled"]}
+            | {part: r[f"seconds_{part}"] for part in _PARTS}
+            for r, c in zip(records, cpu, strict=True)
+        ],
+    }
+
+
+def _in_own_process(family: str, arguments: argparse.Namespace) -> dict:
+    options = ["--preset", arguments.preset, "--meta-updates", str(arguments.meta_updates), "--one"]
+    done = subprocess.run([sys.executable, __file__, family, *options], stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _print(results: list[dict]) -> None:
+    titles = ("family", "update", "steps", "seconds", *(p.replace("_", " ") for p in _PARTS), "CPU-s", "peak GB")
+    rows = [
+        (
+            result["family"],
+            f"{number}{' (compiles)' if number == 1 else ''}",
+            f"{update['steps_sampled']:,}",
+            *(f"{update[part]:.1f}" for part in ("seconds", *_PARTS, "cpu_seconds")),
+            f"{result['peak_memory_gb']:.2f}",
+        )
+        for result in results
+        for number, update in enumerate(result["meta_updates"], 1)
+    ]
+    print("| " + " | ".join(titles) + " |")
+    print("|" + " --- |" * len(titles))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main()
