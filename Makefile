@@ -8,7 +8,7 @@ export MUJOCO_GL ?= egl
 .PHONY: demo test check format docs clean
 
 demo: .venv/installed  ## meta-train TESP on the point family, evaluate, adapt to a task it never saw, draw
-	$(BIN)/tesp train point --preset quick --output $(RUN)
+	if [ -d $(RUN) ]; then $(BIN)/tesp resume $(RUN); else $(BIN)/tesp train point --preset quick --output $(RUN); fi
 	$(BIN)/tesp adapt $(RUN) --goal 0.9 1.0
 	@echo "look at the pictures in $(RUN)/figures"
 

@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in _COMMANDS:
         errors.print(f"tesp: there is no command {command!r}; known are: {', '.join(_COMMANDS)}.", markup=False)
         return 2
-    use_all_cores()
     try:
+        use_all_cores()
         _COMMANDS[command](rest, console)
     except TespError as error:
         errors.print(f"tesp: {error}", markup=False)

@@ -1,6 +1,9 @@
 """How JAX sees the processor: one place, chosen before JAX starts, never by importing the library."""
 
 import os
+import sys
+
+from tesp.errors import ConfigurationError
 
 #: Set to a number to choose how many CPU devices the command line makes; 1 switches the sharding off.
 VARIABLE = "TESP_CPU_DEVICES"
@@ -13,10 +16,24 @@ def use_all_cores() -> None:
     For many small products this is faster than one device with many threads. Importing ``tesp`` does not call
     this; the command line does. In a program of your own call it before JAX computes anything. It does nothing
     where ``XLA_FLAGS`` already speaks of CPU devices or threads, and has no effect on accelerators.
+
+    Raises:
+        ConfigurationError: The environment variable ``TESP_CPU_DEVICES`` is not a positive number.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_force_host_platform_device_count" in flags or "xla_cpu_multi_thread_eigen" in flags:
         return
-    count = int(os.environ.get(VARIABLE) or len(os.sched_getaffinity(0)))
+    count = _device_count()
     if count > 1:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count} {_SINGLE_THREADED}".strip()
+        ours = f"--xla_force_host_platform_device_count={count} {_SINGLE_THREADED}"
+        os.environ["XLA_FLAGS"] = f"{flags} {ours}".strip()
+
+
+def _device_count() -> int:
+    given = os.environ.get(VARIABLE)
+    if given is None:
+        # Linux tells how many cores this process may use; elsewhere only how many there are.
+        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigurationError(f"{VARIABLE} is {given!r}; it must be a whole number of at least 1.")
+    return int(given)

@@ -159,7 +159,8 @@ def acceleration(
     mass = [[rows[i][j] + arm.armature[i] if i == j else rows[i][j] for j in joints] for i in joints]
     bias = _sums_beyond(bias)
     force = [arm.gain[i] * controls[i] - arm.damping[i] * velocities[i] - bias[i] for i in joints]
-    return _stopped(arm.limits, mass, force, angles, velocities)
+    stops = [_stop(limit, angles[limit.joint], velocities[limit.joint]) for limit in arm.limits]
+    return _solve_with_stops(mass, force, stops)
 
 
 def link_directions(angles: Scalars) -> tuple[list[Any], list[Any]]:
@@ -188,48 +189,49 @@ def _sums_beyond(values: Scalars, add: Any = lambda one, two: one + two) -> list
     return sums[::-1]
 
 
-def _stopped(
-    limits: tuple[JointLimit, ...],
-    mass: list[list[Any]],
-    force: list[Any],
-    angles: Scalars,
-    velocities: Scalars,
+def _solve_with_stops(
+    mass: list[list[Any]], force: list[Any], stops: list[tuple[int, Any, Any, Any, Any]]
 ) -> list[Any]:
     """Solve M·θ̈ = force + Σ stops, where a stop pushes (r < 0) or lets go (r ≥ 0).
 
     A passed stop with residual r = ±θ̈ − reference pushes by −r/R. The solution is the minimum of a convex
     function that is quadratic for each set of pushing stops. Sets are tried until one agrees with its own
     solution: all stops that disagree change together, and later one by one, which must end (Murty 1974).
+
+    Args:
+        mass: The lower triangle of M, in kg·m².
+        force: All other torques, in N·m.
+        stops: Joint, whether it is past the stop, side, reference in rad/s² and 1/R; see `_stop`.
     """
-    stops = [_stop(limit, angles[limit.joint], velocities[limit.joint]) for limit in limits]
 
     def solve(pushing: Scalars) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         diagonal, right = [row[i] for i, row in enumerate(mass)], list(force)
-        for limit, push, (_, side, reference, weight) in zip(limits, pushing, stops, strict=True):
+        for push, (joint, _, side, reference, weight) in zip(pushing, stops, strict=True):
             applied = jnp.where(push, weight, 0.0)
-            diagonal[limit.joint] += applied
-            right[limit.joint] += side * applied * reference
+            diagonal[joint] += applied
+            right[joint] += side * applied * reference
         result = _solve_symmetric(mass, diagonal, right)
         wrong = tuple(
-            passed & (push != (side * result[limit.joint] < reference))
-            for limit, push, (passed, side, reference, _) in zip(limits, pushing, stops, strict=True)
+            passed & (push != (side * result[joint] < reference))
+            for push, (joint, passed, side, reference, _) in zip(pushing, stops, strict=True)
         )
         return tuple(result), wrong
 
     def unsettled(state: Any) -> Any:
         tries, _, _, wrong = state
-        return _any(wrong) & (tries < len(limits) + 2 ** len(limits))
+        # The bound matters only where rounding makes both answers of a stop disagree with themselves.
+        return _any(wrong) & (tries < len(stops) + 2 ** len(stops))
 
     def try_next(state: Any) -> Any:
         tries, pushing, _, wrong = state
-        one_by_one, before, changed = tries >= len(limits), jnp.zeros_like(wrong[0]), []
+        one_by_one, before, changed = tries >= len(stops), jnp.zeros_like(wrong[0]), []
         for push, change in zip(pushing, wrong, strict=True):
             changed.append(push ^ (change & ~(one_by_one & before)))
             before = before | change
         return tries + 1, tuple(changed), *solve(changed)
 
-    pushing = tuple(passed for passed, *_ in stops)
-    if not limits:
+    pushing = tuple(passed for _, passed, *_ in stops)
+    if not stops:
         return list(solve(pushing)[0])
     return list(jax.lax.while_loop(unsettled, try_next, (0, pushing, *solve(pushing)))[2])
 
@@ -241,15 +243,15 @@ def _any(values: Scalars) -> Any:
     return total
 
 
-def _stop(limit: JointLimit, angle: Any, velocity: Any) -> tuple[Any, Any, Any, Any]:
-    """Tell whether the joint is past a stop; its side (1 low, −1 high), reference acceleration and 1/R."""
+def _stop(limit: JointLimit, angle: Any, velocity: Any) -> tuple[int, Any, Any, Any, Any]:
+    """Return the joint, whether it is past its nearer stop, the stop's side (1 low, −1 high), reference and 1/R."""
     below, above = angle - limit.low, limit.high - angle
     side = jnp.where(below < above, 1.0, -1.0)
     depth = jnp.minimum(below, above)
     impedance = _impedance(limit, depth)
     reference = -limit.damping * side * velocity - limit.stiffness * impedance * depth
     regularisation = jnp.maximum(LEAST, limit.inverse_weight * (1 - impedance) / impedance)
-    return depth < 0, side, reference, 1 / regularisation
+    return limit.joint, depth < 0, side, reference, 1 / regularisation
 
 
 def _impedance(limit: JointLimit, depth: Any) -> Any:
@@ -339,7 +341,10 @@ def control_steps(
 
 
 class ArmSimulation(GoalSimulation):
-    """n simulations of one arm. All are computed at every step, so nothing is compiled anew for a subset."""
+    """n simulations of one arm. All are computed at every step, so nothing is compiled anew for a subset.
+
+    Results do not depend on which others are stepped; with another n they may differ by rounding.
+    """
 
     def __init__(self, family: MujocoFamily, count: int):
         self._family = family
