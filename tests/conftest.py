@@ -14,6 +14,8 @@ import hypothesis
 import jax
 import pytest
 
+pytest_plugins = ["helpers.run_fixtures"]
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # The tests compile much and compute little.
 jax.config.update("jax_disable_most_optimizations", True)

@@ -45,7 +45,7 @@ class AdaptArguments:
 
     run: Folder
     """The run folder."""
-    goal: tuple[float, float]
+    goal: tuple[float, ...]
     """The goal, x and y in metres."""
     checkpoint: str = "best"
     """`best` (highest return on D′), `latest` or a number of meta-updates."""
@@ -103,12 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print("tesp: interrupted; `tesp resume RUN` continues a training run from its checkpoint.")
         return 130
     except Exception as error:
-        if not _disk_is_full(error):
+        if _disk_is_full(error):
+            errors.print(
+                "tesp: the disk is full. What was stored before is whole; free some space and continue a training "
+                "run with `tesp resume RUN`."
+            )
+        elif isinstance(error, OSError) and error.filename is not None:
+            errors.print(f"tesp: {error.filename} cannot be used: {error.strerror}.", markup=False)
+        else:
             raise
-        errors.print(
-            "tesp: the disk is full. What was stored before is whole; free some space and continue a training run "
-            "with `tesp resume RUN`."
-        )
         return 2
     return 0
 
@@ -204,7 +207,7 @@ def _adapt(arguments: list[str], console: Console) -> None:
     adaptation = adapt_to_task(run.learner, run.parameters, run.family, parsed.goal, parsed.seed)
     records = adaptation_records(adaptation, run.family, parsed.goal)
     append_records(run.folder.adaptations, records)
-    table = Table(title=f"goal ({parsed.goal[0]:g}, {parsed.goal[1]:g})")
+    table = Table(title=f"goal ({', '.join(f'{x:g}' for x in parsed.goal)})")
     for title in ("after", "return", "success", "final distance / m", "steps sampled"):
         table.add_column(title, justify="left" if title == "after" else "right")
     for record in records:
@@ -249,10 +252,7 @@ def _drawn_run(folder: Path):
 
 
 def _list(arguments: list[str], console: Console) -> None:
-    import json
-
     from tesp.tasks.registry import families, make_family
-    from tesp.training.run_folder import RunFolder
 
     parsed = _parse(ListArguments, arguments, "tesp list")
     table = Table(title="families")
@@ -270,12 +270,27 @@ def _list(arguments: list[str], console: Console) -> None:
     table = Table(title=f"runs in {parsed.folder}")
     for title in ("run", "family", "algorithm", "preset", "seed", "meta-updates"):
         table.add_column(title)
+    damaged = []
     for folder in folders:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        done = max((r.get("meta_update", 0) for r in RunFolder(folder).read_records()), default=0)
-        columns = (str(config[name]) for name in ("family", "algorithm", "preset", "seed"))
-        table.add_row(folder.name, *columns, f"{done}/{config['schedule']['meta_updates']}")
+        try:
+            table.add_row(*_run_row(folder))
+        except TespError as error:
+            damaged.append(f"{folder.name}: {error}")
     console.print(table)
+    for line in damaged:
+        console.print(line, markup=False)
+
+
+def _run_row(path: Path) -> list[str]:
+    """Return a row of the table of runs."""
+    from tesp import runs
+    from tesp.training.run_folder import RunFolder
+
+    folder = RunFolder.open(path)
+    config = runs.stored_config(folder)
+    done = max((record.get("meta_update", 0) for record in folder.read_records()), default=0)
+    columns = (config.family, config.algorithm, config.preset, str(config.seed))
+    return [path.name, *columns, f"{done}/{config.schedule.meta_updates}"]
 
 
 def _parse(kind, arguments: list[str], program: str, description: str | None = None):

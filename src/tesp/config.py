@@ -8,6 +8,7 @@ from typing import Any, Literal
 import cattrs
 import numpy as np
 import tyro
+from cattrs.v import format_exception
 
 from tesp.adaptation.fast_update import FastUpdateSettings
 from tesp.adaptation.meta_update import MetaUpdateSettings
@@ -167,8 +168,15 @@ def from_json(text: str) -> Config:
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
         return converter.structure(json.loads(text), Config)
-    except ConfigurationError:
-        raise
     except Exception as error:
-        reasons = "; ".join(cattrs.transform_error(error)) if isinstance(error, ExceptionGroup) else str(error)
-        raise ConfigurationError(f"The stored configuration cannot be read: {reasons}.") from error
+        reasons = _reasons(error) if isinstance(error, ExceptionGroup) else str(error)
+        raise ConfigurationError(f"The configuration cannot be read: {reasons.rstrip('.')}.") from error
+
+
+def _reasons(error: ExceptionGroup) -> str:
+    """Say what is wrong with which field; our own messages are passed on as they are."""
+
+    def describe(reason: BaseException, kind: type | None) -> str:
+        return str(reason) if isinstance(reason, ConfigurationError) else format_exception(reason, kind)
+
+    return "; ".join(cattrs.transform_error(error, format_exception=describe))

@@ -9,8 +9,11 @@ class TespError(Exception):
     """
 
 
-class ConfigurationError(TespError, ValueError):
-    """A value in the configuration, or an argument, is not possible."""
+class ConfigurationError(TespError):
+    """A value in the configuration, or an argument, is not possible.
+
+    It is no ``ValueError``: the parser of the command line would print those in its own way.
+    """
 
 
 class RunFolderError(TespError):

@@ -97,7 +97,7 @@ def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
         RunFolderError: The folder is not a run's, or its checkpoint does not fit its configuration.
     """
     folder = RunFolder.open(path)
-    config = from_json(folder.read_config())
+    config = stored_config(folder)
     return _continue(folder, config, build_family(config), folder.read_task_sets(), console)
 
 
@@ -112,15 +112,27 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
         RunFolderError: The folder is not a run's, or has no such checkpoint.
     """
     folder = RunFolder.open(path)
-    config = from_json(folder.read_config())
+    config = stored_config(folder)
     family = build_family(config)
-    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
     try:
         number = _checkpoint_number(checkpoints, checkpoint, folder)
         state = checkpoints.restore(build_algorithm(config, family), number)
     finally:
         checkpoints.close()
     return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
+
+
+def stored_config(folder: RunFolder) -> Config:
+    """Return the configuration of a run.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    try:
+        return from_json(folder.read_config())
+    except ConfigurationError as error:
+        raise RunFolderError(f"{folder.path / 'config.json'} is damaged. {error}") from error
 
 
 def _checkpoint_number(checkpoints: Checkpoints, which: str | int, folder: RunFolder) -> int:

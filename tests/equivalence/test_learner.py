@@ -1,16 +1,24 @@
 """The rounds of adaptation on a small simulation: what must hold whatever is learned."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.monitoring
 import numpy as np
 import pytest
-from helpers.learners import GOALS, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner
-from helpers.point import PointSimulation
-from helpers.trees import assert_close, assert_identical, task_slice
 
+from helpers import meta_update_on_devices
+from helpers.learners import GOALS, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner, with_options
+from helpers.point import PointSimulation
+from helpers.trees import all_different, assert_close, assert_identical, task_slice
 from tesp.episodes import buffer
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.interaction import SamplingSettings
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +51,9 @@ def test_rounds(learner, parameters, adaptation):
     assert not np.any(adaptation.rounds[0].round.embedding)
     assert adaptation.steps == sum(int(r.round.batch.episodes.valid.sum()) for r in adaptation.rounds)
     rates, theta = parameters.rates, parameters.adapted
-    expected = jax.tree.map(lambda p, a, g: p - a * g, theta, rates, adaptation.gradient_sum)
+    expected = jax.tree.map(
+        lambda p, a, g: np.asarray(p) - np.asarray(a) * np.asarray(g), theta, rates, adaptation.gradient_sum
+    )
     assert_close(adaptation.adapted, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -51,22 +61,24 @@ def test_embeddings_and_buffers(learner, adaptation):
     """h^k is of B^{k−1}, which holds the best episodes of all rounds before."""
     task = 1
     seen = [task_slice(r.round.batch.episodes, task) for r in adaptation.rounds]
+    update = jax.jit(buffer.update, static_argnames="size")
     expected = None
     for k, sampled in enumerate(seen[:-1]):
-        expected = jax.jit(buffer.update, static_argnames="size")(expected, sampled, size=3)
+        expected = update(expected, sampled, size=3)
         assert_identical(task_slice(adaptation.rounds[k + 1].round.context.buffer, task), expected)
     h = jax.jit(lambda encoder, b: encoder(b))(task_slice(adaptation.adapted, task), expected)
     np.testing.assert_allclose(adaptation.rounds[-1].round.embedding[task], h, rtol=1e-4, atol=1e-7)
 
 
 def test_actions_come_from_the_recorded_gaussian(parameters, adaptation):
+    act = jax.jit(jax.vmap(parameters.shared.__call__))
     for r in adaptation.rounds:
         episodes, valid = r.round.batch.episodes, np.asarray(r.round.batch.episodes.valid)
-        mean, log_std = jax.jit(jax.vmap(parameters.shared.__call__))(episodes.observation, r.round.embedding)
+        mean, log_std = act(episodes.observation, r.round.embedding)
         np.testing.assert_allclose(np.asarray(episodes.mean)[valid], np.asarray(mean)[valid], atol=1e-6)
         np.testing.assert_allclose(np.asarray(episodes.log_std)[valid], np.asarray(log_std)[valid], atol=1e-6)
     noise = [
-        ((np.asarray(e.action) - e.mean) / np.exp(e.log_std))[np.asarray(e.valid)]
+        ((np.asarray(e.action) - np.asarray(e.mean)) / np.exp(e.log_std))[np.asarray(e.valid)]
         for e in (r.round.batch.episodes for r in adaptation.rounds)
     ]
     every = np.concatenate(noise)
@@ -99,9 +111,18 @@ def test_a_broken_observation_names_its_task(learner, parameters):
 
 def test_a_broken_gradient_names_its_task(learner, parameters):
     class Immeasurable(PointSimulation):
+        """Rewards beyond float32 in round 1, whose episodes the encoder has not seen when they are sampled."""
+
+        rounds = 0
+
+        def reset(self, tasks):
+            self.rounds += 1
+            return super().reset(tasks)
+
         def step(self, ids, actions):
             done = super().step(ids, actions)
-            done.reward[(self.goals[ids] == GOALS[1]).all(axis=1)] = np.nan
+            if self.rounds == 2:
+                done.reward[(self.goals[ids] == GOALS[1]).all(axis=1)] *= 3e38
             return done
 
     with pytest.raises(NonFiniteError, match="gradient of the fast-update .* in task 1") as error:
@@ -109,8 +130,8 @@ def test_a_broken_gradient_names_its_task(learner, parameters):
     assert error.value.task == 1
 
 
-def test_nothing_is_compiled_after_the_first_meta_update():
-    learner, compiled = make_learner(), []
+def test_nothing_is_compiled_after_the_first_meta_update(learner):
+    compiled = []
 
     def listen(event, duration, **_):
         if event == "/jax/core/compile/backend_compile_duration":
@@ -125,28 +146,26 @@ def test_nothing_is_compiled_after_the_first_meta_update():
             updated = learner.meta_update(parameters, state, adapted, STEP_SIZE / (1 + update))
             parameters, state = updated.parameters, updated.optimiser_state
             counts.append(len(compiled))
+        assert counts == [counts[0]] * 3
+        jax.jit(lambda x: x + 1)(0.0)
+        assert len(compiled) == counts[0] + 1, "the listener must hear a compilation"
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
-    assert counts[0] > 5, "the listener must hear compilations"
-    assert counts == [counts[0]] * 3
 
 
-def test_every_parameter_is_trained():
-    """One epoch moves every leaf of θ_TE, α and θ_policy: each has a gradient."""
-    learner = make_learner(meta={"epochs": 1})
-    start, _ = fresh(learner)
+def test_every_parameter_is_trained(learner):
+    """Every leaf of θ_TE, α and θ_policy moves: each has a gradient."""
+    before, _ = fresh(learner)
     _, updated = first_meta_updates(learner, 1)
-    assert int(updated.epoch_kept) == 1
-    for name in start._fields:
-        before, after = (jax.tree.leaves_with_path(getattr(p, name)) for p in (start, updated.parameters))
-        for (path, old), (_, new) in zip(before, after, strict=True):
-            assert np.any(old != new), f"{name}{jax.tree_util.keystr(path)}"
-    assert np.all(updated.gradient_norms > 0)
+    assert int(updated.epoch_kept) >= 1
+    for name in before._fields:
+        assert all_different(getattr(before, name), getattr(updated.parameters, name)), name
+    assert np.all(np.asarray(updated.gradient_norms) > 0)
 
 
-def test_no_fast_updates():
+def test_no_fast_updates(learner):
     """K = 0 is a plain policy gradient on embeddings: nothing adapts and the rates have no gradient."""
-    learner = make_learner(fast={"fast_updates": 0}, meta={"epochs": 2})
+    learner = with_options(learner, fast={"fast_updates": 0}, meta={"epochs": 2})
     parameters, state = fresh(learner)
     adaptation = adapt(learner, parameters)
     assert [r.fast_update for r in adaptation.rounds] == [-1, 0]
@@ -156,12 +175,14 @@ def test_no_fast_updates():
     updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
     assert int(updated.epoch_kept) > 0
     assert_identical(updated.parameters.rates, parameters.rates)
-    assert np.all(updated.gradient_norms[:, [0, 2]] > 0)
+    norms = np.asarray(updated.gradient_norms)
+    assert np.all(norms[:, [0, 2]] > 0)
+    assert not np.any(norms[:, 1])
 
 
-def test_options_of_the_meta_update():
+def test_options_of_the_meta_update(learner):
     """Second order and a loss on the early rounds work on what a learner gathers."""
-    learner = make_learner(fast={"second_order": True}, meta={"epochs": 2, "early_rounds_weight": 0.3})
+    learner = with_options(learner, {"second_order": True}, {"epochs": 2, "early_rounds_weight": 0.3})
     parameters, state = fresh(learner)
     adaptation = adapt(learner, parameters)
     experience = learner.experience(adaptation)
@@ -169,9 +190,30 @@ def test_options_of_the_meta_update():
     assert len(experience.early) == 3
     updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
     assert int(updated.epoch_kept) > 0
-    assert np.all(updated.gradient_norms > 0)
-    assert np.all(updated.terms.early_loss != 0)
+    assert np.all(np.asarray(updated.gradient_norms) > 0)
+    assert np.all(updated.terms.early_loss)
     np.testing.assert_allclose(updated.terms.kl[0], 0, atol=1e-5, err_msg="θ^{K+1} is found again")
+
+
+def test_two_devices_equal_one(learner, tmp_path):
+    """Tasks spread over several devices give the same results as on one."""
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.meta_update_on_devices", str(tmp_path / "two.npz")],
+        env={**os.environ, "PYTHONPATH": path, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2"], "the tasks were spread over both devices"
+    one = meta_update_on_devices.results(learner)
+    with np.load(tmp_path / "two.npz") as two:
+        assert set(two) == set(one)
+        for name, value in one.items():
+            np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_rounds_are_handed_on_only_where_asked_for(learner, adaptation):

@@ -1,5 +1,8 @@
 """A learner small enough to compile in seconds, on the point simulation."""
 
+import copy
+import dataclasses
+
 import jax
 import numpy as np
 
@@ -14,15 +17,23 @@ GOALS = np.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5], [-0.3, -0.3]])
 HORIZON, STEP_SIZE = 6, 1e-3
 
 
-def make_learner(fast=None, meta=None, algorithm=None) -> Learner:
+def make_learner() -> Learner:
     """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs."""
     return Learner(
-        algorithm or TESP(2, 2, 2, (4,), 3, 0.01),
+        TESP(2, 2, 2, (4,), 3, 0.01),
         SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
-        FastUpdateSettings(**{"fast_updates": 2, **(fast or {})}),
-        MetaUpdateSettings(**{"epochs": 4, "kl_bound": 10.0, **(meta or {})}),
+        FastUpdateSettings(fast_updates=2),
+        MetaUpdateSettings(epochs=4, kl_bound=10.0),
         EstimationSettings(),
     )
+
+
+def with_options(learner, fast=None, meta=None) -> Learner:
+    """A learner that shares all that is compiled for sampling and fast-updates, which these options leave alone."""
+    other = copy.copy(learner)
+    other.fast = dataclasses.replace(learner.fast, **(fast or {}))
+    other.meta = dataclasses.replace(learner.meta, **(meta or {}))
+    return other
 
 
 def fresh(learner):

@@ -8,14 +8,14 @@ import sys
 import jax
 import numpy as np
 
-from helpers.learners import GOALS, HORIZON, first_meta_updates, make_learner
+from helpers.learners import GOALS, first_meta_updates, make_learner
 from helpers.trees import named_leaves
 from tesp.adaptation.task_axis import task_mesh
 
 
-def results():
+def results(learner):
     """Everything that two meta-updates compute, as a flat dictionary of arrays."""
-    adaptation, updated = first_meta_updates(make_learner(), 2)
+    adaptation, updated = first_meta_updates(learner, 2)
     kept = (updated.parameters, updated.optimiser_state, updated.terms, updated.gradient_norms)
     last = adaptation.rounds[-1]
     sampled = (adaptation.adapted, adaptation.gradient_sum, last.round, last.outcomes.average_return)
@@ -25,7 +25,5 @@ def results():
 if __name__ == "__main__":
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_disable_most_optimizations", True)
-    assert len(GOALS) % 2 == 0
-    assert HORIZON > 0
-    np.savez(sys.argv[1], **results())
+    np.savez(sys.argv[1], **results(make_learner()))
     sys.stdout.write(f"{task_mesh(len(GOALS)).size}\n")

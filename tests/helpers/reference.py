@@ -15,12 +15,16 @@ def encode(encoder, episodes):
     ur, uz, un = (gru.recurrent_weight[:, i * units : (i + 1) * units] for i in range(3))
     br, bz, bn = (gru.bias[i * units : (i + 1) * units] for i in range(3))
     x = jnp.concatenate([episodes.observation, episodes.action, episodes.reward[..., None]], axis=-1)
-    h = jnp.zeros((x.shape[0], units), x.dtype)
-    for t in range(x.shape[1]):
-        r = jax.nn.sigmoid(x[:, t] @ wr + h @ ur + br)
-        z = jax.nn.sigmoid(x[:, t] @ wz + h @ uz + bz)
-        n = jnp.tanh(x[:, t] @ wn + bn + r * (h @ un + gru.candidate_bias))
-        h = jnp.where(episodes.valid[:, t, None], (1 - z) * n + z * h, h)
+
+    def step(h, x_and_exists):
+        x, exists = x_and_exists
+        r = jax.nn.sigmoid(x @ wr + h @ ur + br)
+        z = jax.nn.sigmoid(x @ wz + h @ uz + bz)
+        n = jnp.tanh(x @ wn + bn + r * (h @ un + gru.candidate_bias))
+        return jnp.where(exists[:, None], (1 - z) * n + z * h, h), None
+
+    start = jnp.zeros((x.shape[0], units), x.dtype)
+    h, _ = jax.lax.scan(step, start, (x.swapaxes(0, 1), episodes.valid.T))
     return jnp.mean(h @ encoder.output.weight + encoder.output.bias, axis=0)
 
 
@@ -106,9 +110,11 @@ def second_order_objective(parameters, history, last, fast, meta):
 
 
 def central_differences(function, parameters, step=1e-6):
-    """∂ function / ∂ every entry of a float64 pytree."""
+    """Value of a function of a float64 pytree, and its derivative with respect to every entry."""
     flat, unravel = jax.flatten_util.ravel_pytree(parameters)
     assert flat.dtype == jnp.float64
     moved = jax.jit(lambda directions: jax.lax.map(lambda d: function(unravel(flat + d)), directions))
-    steps = step * jnp.eye(flat.size)
-    return unravel((moved(steps) - moved(-steps)) / (2 * step))
+    steps = step * np.eye(flat.size)
+    values = np.asarray(moved(np.concatenate([np.zeros_like(steps[:1]), steps, -steps])))
+    value, (ahead, behind) = values[0], np.split(values[1:], 2)
+    return value, unravel(jnp.asarray((ahead - behind) / (2 * step)))

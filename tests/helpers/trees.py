@@ -30,4 +30,9 @@ def random_like(tree, seed, scale=1.0):
 
 def task_slice(tree, index):
     """The data of one task, or a permutation of the tasks."""
-    return jax.tree.map(lambda x: x[index], tree)
+    return jax.tree.map(lambda x: jax.numpy.asarray(np.asarray(x)[index]), tree)
+
+
+def all_different(tree, other):
+    """Whether every leaf differs from its counterpart in some entry."""
+    return all(np.any(a != b) for (_, a), (_, b) in zip(named_leaves(tree), named_leaves(other), strict=True))

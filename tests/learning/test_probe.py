@@ -19,7 +19,7 @@ from tesp.tasks.base import Simulation, Transition
 HORIZON = 8
 GOALS = np.array([[1.0], [-1.0], [1.0], [-1.0]])
 UNADAPTED_BOUND = -8.0
-UPDATES = 60
+UPDATES = 25
 
 
 class Line(Simulation):
@@ -62,8 +62,8 @@ def learner():
 
 
 def average_return(learner, parameters, seed):
-    """After the last fast-update, over 20 adaptations."""
-    keys = jax.random.split(jax.random.key(seed), 20)
+    """After the last fast-update, over 16 adaptations."""
+    keys = jax.random.split(jax.random.key(seed), 16)
     runs = [learner.adapt(parameters, Line(), GOALS, HORIZON, key) for key in keys]
     return np.mean([run.rounds[-1].outcomes.average_return for run in runs])
 
@@ -76,7 +76,6 @@ def test_learns_what_only_an_adapting_agent_can_do(learner):
         adaptation = learner.adapt(parameters, Line(), GOALS, HORIZON, jax.random.key(100 + update))
         updated = learner.meta_update(parameters, state, adaptation, 5e-3)
         parameters, state = updated.parameters, updated.optimiser_state
-        print(update, [round(float(r.outcomes.average_return.mean()),2) for r in adaptation.rounds], int(updated.epoch_kept))
     assert average_return(learner, parameters, seed=1) > -5.0
 
     # The same policy, and nothing to tell it the task: an encoder that always answers 0 and never adapts.

@@ -33,9 +33,7 @@ class FastUpdateSettings:
             raise ConfigurationError(f"fast_updates = {self.fast_updates} is not possible; give 0 or more.")
         for name in ("rate_bound", "inner_gradient_norm"):
             if not getattr(self, name) > 0:
-                raise ConfigurationError(
-                    f"{name} = {getattr(self, name)} is not possible; give a positive number."
-                )
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
 
 
 class Context(NamedTuple):

@@ -52,14 +52,10 @@ class MetaUpdateSettings:
     def __post_init__(self):
         for name, allowed in (("epochs", 1), ("tasks_at_once", 0)):
             if getattr(self, name) < allowed:
-                raise ConfigurationError(
-                    f"{name} = {getattr(self, name)} is not possible; give {allowed} or more."
-                )
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give {allowed} or more.")
         for name in ("learning_rate", "clip", "kl_bound"):
             if not getattr(self, name) > 0:
-                raise ConfigurationError(
-                    f"{name} = {getattr(self, name)} is not possible; give a positive number."
-                )
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
         for name in ("embedding_penalty", "early_rounds_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 0 or more.")

@@ -43,9 +43,7 @@ def vanilla_loss(policy: PyTree, embedding: Float[Array, " embedding"], batch: B
     return policy_gradient_loss(log_p, advantages, episodes.valid)
 
 
-def surrogate_terms(
-    policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch, clip: float
-) -> SurrogateTerms:
+def surrogate_terms(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch, clip: float) -> SurrogateTerms:
     """PPO's clipped loss of one task and the KL divergence from the policy that sampled the batch."""
     episodes, advantages = _with_zero_padding(batch)
     action, valid = episodes.action, episodes.valid

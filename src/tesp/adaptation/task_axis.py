@@ -99,9 +99,7 @@ def mean_gradient_over_tasks(
 
 
 def _sharded(function: Callable, mesh: Mesh, out_specs) -> Callable:
-    return jax.shard_map(
-        function, mesh=mesh, in_specs=(_REPLICATED, _TASK), out_specs=out_specs, check_vma=False
-    )
+    return jax.shard_map(function, mesh=mesh, in_specs=(_REPLICATED, _TASK), out_specs=out_specs, check_vma=False)
 
 
 def _plan(per_task: PyTree, tasks_at_once: int) -> tuple[Mesh, int]:

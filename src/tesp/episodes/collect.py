@@ -75,7 +75,7 @@ def collect(
         The padded episodes with axes (task, episode, step, …), and their outcomes.
 
     Raises:
-        NonFiniteError: An action or an observation became NaN or infinite; it names the task.
+        NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
     """
     count, per_task, horizon, _ = noise.shape
     began = perf_counter()
@@ -85,13 +85,13 @@ def collect(
     began = stopwatch.add("physics", began)
     for t in range(horizon):
         action, mean, log_std = (
-            x.reshape(len(observation), -1)
-            for x in act(observation.reshape(count, per_task, -1), noise[:, :, t])
+            x.reshape(len(observation), -1) for x in act(observation.reshape(count, per_task, -1), noise[:, :, t])
         )
         _require_finite("action", action[running], running, per_task, t)
         began = stopwatch.add("acting", began)
         step = simulation.step(running, action[running])
         _require_finite("observation", step.observation, running, per_task, t)
+        _require_finite("reward", step.reward, running, per_task, t)
         record.write(t, running, observation, action, mean, log_std, step, last=t == horizon - 1)
         observation[running] = step.observation
         running = running[~step.terminated]

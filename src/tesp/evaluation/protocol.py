@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.errors import NonFiniteError
 from tesp.interaction import Adaptation, Learner
 from tesp.tasks.base import Family
 from tesp.types import TASK_SETS, Parameters, TaskSet
@@ -21,20 +22,27 @@ class Evaluator:
     that depends only on the seed, the meta-update, the task set, the task and the round.
     """
 
-    def __init__(
-        self, learner: Learner, family: Family, task_sets: dict[str, TaskSet], seed: int, threads: int = 0
-    ):
+    def __init__(self, learner: Learner, family: Family, task_sets: dict[str, TaskSet], seed: int, threads: int = 0):
         self.learner, self.family, self.task_sets = learner, family, task_sets
         self._seed, self._threads = seed, threads
         self._simulations = {}
 
     def evaluate(self, parameters: Parameters, meta_update: int) -> list[dict[str, Any]]:
-        """Return one row per task set and number of fast-updates, without the run's own columns."""
+        """Return one row per task set and number of fast-updates, without the run's own columns.
+
+        Raises:
+            NonFiniteError: An action, an observation or a gradient became NaN or infinite; names task and task set.
+        """
         rows = []
         for index, name in enumerate(TASK_SETS):
             key = jax.random.fold_in(jax.random.key(self._seed), _EVALUATION)
             key = jax.random.fold_in(jax.random.fold_in(key, meta_update), index)
-            rows += [{"task_set": name, **row} for row in summarise(self._adapt(parameters, name, key))]
+            try:
+                adaptation = self._adapt(parameters, name, key)
+            except NonFiniteError as error:
+                place = f"{error.detail}, in the set {name}" if error.detail else f"in the set {name}"
+                raise NonFiniteError(error.quantity, error.task, place) from error
+            rows += [{"task_set": name, **row} for row in summarise(adaptation)]
         return rows
 
     def _adapt(self, parameters: Parameters, name: str, key) -> Adaptation:

@@ -46,8 +46,7 @@ class Policy(eqx.Module):
         sizes = (observation_size + embedding_size, *units)
         keys = jax.random.split(key, len(units) + 1)
         hidden = tuple(
-            Linear.create(k, inputs, outputs)
-            for k, inputs, outputs in zip(keys, sizes, sizes[1:], strict=False)
+            Linear.create(k, inputs, outputs) for k, inputs, outputs in zip(keys, sizes, sizes[1:], strict=False)
         )
         return cls(hidden, Linear.create(keys[-1], sizes[-1], 2 * action_size, norm=0.01))
 

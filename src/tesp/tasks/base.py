@@ -40,15 +40,11 @@ class Simulation(abc.ABC):
     """n simulations of one family, each with a task of its own, stepped together."""
 
     @abc.abstractmethod
-    def reset(
-        self, tasks: Float[np.ndarray, "simulation parameter"]
-    ) -> Float[np.ndarray, "simulation observation"]:
+    def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every simulation at its start with the given tasks; return the first observations."""
 
     @abc.abstractmethod
-    def step(
-        self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]
-    ) -> Transition:
+    def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Advance the simulations ``ids`` by one control step; the others stay as they are.
 
         Args:

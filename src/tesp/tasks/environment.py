@@ -106,9 +106,7 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
             TespError: There is no OpenGL to render with.
         """
         if self.render_mode is None:
-            raise ConfigurationError(
-                'render_mode is None; make the environment with render_mode="rgb_array".'
-            )
+            raise ConfigurationError('render_mode is None; make the environment with render_mode="rgb_array".')
         return self._simulation.render(0)
 
     def close(self) -> None:
@@ -154,7 +152,5 @@ def _given_goal(options: dict[str, Any]) -> Float[np.ndarray, "2"] | None:
     except (TypeError, ValueError):
         goal = np.empty(0)
     if goal.shape != (2,) or not np.isfinite(goal).all():
-        raise ConfigurationError(
-            f"goal is {options['goal']!r}; it must be two finite numbers (x, y) in metres."
-        )
+        raise ConfigurationError(f"goal is {options['goal']!r}; it must be two finite numbers (x, y) in metres.")
     return goal

@@ -58,8 +58,7 @@ def check_tasks(tasks: np.ndarray, count: int) -> Float[np.ndarray, "simulation 
     goals = np.array(tasks, dtype=np.float64)
     if goals.shape != (count, 2) or not np.isfinite(goals).all():
         raise ConfigurationError(
-            f"tasks have shape {goals.shape}; reset takes one finite goal (x, y) for each of "
-            f"{count} simulations."
+            f"tasks have shape {goals.shape}; reset takes one finite goal (x, y) for each of {count} simulations."
         )
     return goals
 
@@ -180,9 +179,7 @@ def check_simulate(count: int, threads: int) -> None:
     """
     checked_count("count", count)
     if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 0:
-        raise ConfigurationError(
-            f"threads is {threads!r}; it must be a positive integer, or 0 for all cores."
-        )
+        raise ConfigurationError(f"threads is {threads!r}; it must be a positive integer, or 0 for all cores.")
 
 
 def make_presets(

@@ -54,7 +54,7 @@ class MujocoFamily(GoalFamily):
         """The compiled model; do not change it."""
         return self.build_model()
 
-    def simulate(self, count: int, threads: int = 0) -> "MujocoSimulation":
+    def simulate(self, count: int, threads: int = 0) -> GoalSimulation:
         """Make ``count`` simulations, stepped on ``threads`` threads (0: all cores).
 
         Raises:
@@ -100,17 +100,13 @@ class MujocoSimulation(GoalSimulation):
         """The generalised velocities; what is written here is the state at the next step."""
         return self._qvel
 
-    def reset(
-        self, tasks: Float[np.ndarray, "simulation parameter"]
-    ) -> Float[np.ndarray, "simulation observation"]:
+    def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every simulation at the start with the given goals; return the first observations."""
         self._goals = check_tasks(tasks, self._count)
         self._batch.reset(keyframe=0, stage=_NO_STAGE)
         return self._family.observe(self._qpos, self._qvel)
 
-    def step(
-        self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]
-    ) -> Transition:
+    def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Advance the simulations ``ids`` by 5 physics steps of 0.01 s; the others stay as they are.
 
         Actions are clipped to [−1, 1] and scaled linearly to the actuators' control range. A state that

@@ -79,17 +79,13 @@ class PointSimulation(GoalSimulation):
         """The positions now, in metres."""
         return self._positions.copy()
 
-    def reset(
-        self, tasks: Float[np.ndarray, "simulation parameter"]
-    ) -> Float[np.ndarray, "simulation observation"]:
+    def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every point at the origin with the given goals; return the first observations."""
         self._goals = check_tasks(tasks, len(self._positions))
         self._positions[:] = 0.0
         return self._positions.copy()
 
-    def step(
-        self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]
-    ) -> Transition:
+    def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Move the points ``ids`` by 0.1·clip(a, −1, 1) metres; the others stay where they are."""
         clipped = clip_actions(actions, ids, self._family.action_size)
         self._positions[ids] += STEP_LENGTH * clipped

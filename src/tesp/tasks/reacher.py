@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tesp.errors import ConfigurationError
+from tesp.tasks.arm_simulation import ArmSimulation
 from tesp.tasks.goal_family import GoalSimulation, check_simulate, make_presets
 from tesp.tasks.mujoco_family import MujocoFamily, MujocoSimulation, always_healthy
-from tesp.tasks.planar_arm import ArmSimulation
 from tesp.tasks.scenery import compile_model, velocity_actuators
 
 #: Radius of the links' capsules and of the fingertip's sphere, and height of the arm, in metres.
@@ -111,9 +111,7 @@ class ReacherFamily(MujocoFamily):
         if self.engine not in ("mujoco", "closed-form"):
             raise ConfigurationError(f"engine is {self.engine!r}; it must be 'mujoco' or 'closed-form'.")
 
-    def simulate(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, count: int, threads: int = 0
-    ) -> GoalSimulation:
+    def simulate(self, count: int, threads: int = 0) -> GoalSimulation:
         """Make ``count`` simulations; ``threads`` (0: all cores) are those of ``mujoco``.
 
         Raises:

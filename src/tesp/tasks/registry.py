@@ -63,9 +63,7 @@ def make_family(name: str, **options: Any) -> Family:
     """
     if name not in _FACTORIES:
         known = ", ".join(_FACTORIES)
-        raise ConfigurationError(
-            f"There is no family {name!r}{_nearest(name, families())}; known are: {known}."
-        )
+        raise ConfigurationError(f"There is no family {name!r}{_nearest(name, families())}; known are: {known}.")
     factory = _FACTORIES[name]
     given = {option: value for option, value in options.items() if value is not None}
     allowed = option_names(factory)

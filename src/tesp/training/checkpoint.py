@@ -47,7 +47,7 @@ class Checkpoints:
     writing leaves the earlier ones as they were.
     """
 
-    def __init__(self, folder: Path, keep_last: int = 2):
+    def __init__(self, folder: Path, keep_last: int = 2, read_only: bool = False):
         policies = preservation_policy
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
@@ -58,19 +58,29 @@ class Checkpoints:
             ),
             best_fn=_score,
             best_mode="max",
-            cleanup_tmp_directories=True,
+            # What is unfinished is left alone by whoever only reads: a run under way may be writing it.
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
             enable_async_checkpointing=False,
         )
         self._folder = folder
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        try:
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        except ValueError as error:
+            raise RunFolderError(
+                f"A checkpoint in {folder} is damaged: {error}. Remove its subfolder or restore it."
+            ) from error
 
     def save(self, state: TrainingState, score: float | None = None) -> None:
         """Write a checkpoint; ``score`` (higher is better) decides which one is the best.
 
-        A checkpoint of this meta-update that exists is kept as it is: the state is the same.
+        A checkpoint of this meta-update that exists is kept as it is, for the state is the same, unless it only
+        now gets its score: training was interrupted before the evaluation that was due.
         """
         if state.meta_update in self._manager.all_steps():
-            return
+            if score is None or self._has_score(state.meta_update):
+                return
+            self._manager.delete(state.meta_update)
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_arrays(state)))
         # A checkpoint that was not evaluated never counts as the best.
         metrics = {"score": -math.inf if score is None else float(score)}
@@ -82,7 +92,8 @@ class Checkpoints:
 
     def best(self) -> int | None:
         """Return the meta-update of the best checkpoint, or None if none has a score."""
-        return self._manager.best_step()
+        best = self._manager.best_step()
+        return best if best is not None and self._has_score(best) else None
 
     def latest(self) -> int | None:
         """Return the meta-update of the last checkpoint, or None."""
@@ -92,7 +103,7 @@ class Checkpoints:
         """Read a checkpoint.
 
         Raises:
-            RunFolderError: It does not exist or holds parameters of another shape.
+            RunFolderError: It does not exist, is damaged or holds parameters of another shape.
         """
         template = _arrays(initial_state(algorithm, 0))
         if meta_update not in self._manager.all_steps():
@@ -106,9 +117,9 @@ class Checkpoints:
             _require_same_shapes(template, stored)
         except (ValueError, KeyError) as error:
             raise RunFolderError(
-                f"The checkpoint of meta-update {meta_update} in {self._folder} does not fit this configuration: "
-                "its parameters have other names or shapes. It was written for another family, algorithm or "
-                "network size; use the configuration that stands beside it."
+                f"The checkpoint of meta-update {meta_update} in {self._folder} does not fit the run's configuration: "
+                "it is damaged, or was written for another family, algorithm or network size. Remove it or restore "
+                "the run's own."
             ) from error
         restored = TrainingState(**stored)
         return restored._replace(
@@ -116,6 +127,10 @@ class Checkpoints:
             environment_steps=int(restored.environment_steps),
             wall_seconds=float(restored.wall_seconds),
         )
+
+    def _has_score(self, meta_update: int) -> bool:
+        metrics = self._manager.metrics(meta_update)
+        return metrics is not None and math.isfinite(_score(metrics))
 
     def close(self) -> None:
         """Finish what is being written."""

@@ -73,31 +73,38 @@ def train(
     schedule = training.schedule
     count = training.learner.sampling.tasks_per_update * training.learner.sampling.episodes_per_round
     simulation = training.family.simulate(count, schedule.threads)
+    doing = "the start"
     try:
         while True:
             done = state.meta_update
             due = done % schedule.evaluate_every == 0 or done == schedule.meta_updates
-            score = None
+            records, score = [], None
+            doing = f"the evaluation after {done} meta-updates"
             if due and not evaluated:
-                state, score = _evaluate(training, state, callbacks)
-            if due or done % schedule.checkpoint_every == 0:
-                with uninterrupted():
+                state, records, score = _evaluate(training, state)
+            # Together, so that no interrupt parts an evaluation from the checkpoint that carries its score.
+            with uninterrupted():
+                _tell(callbacks, records)
+                if due or done % schedule.checkpoint_every == 0:
                     checkpoints.save(state, score)
             if done >= schedule.meta_updates:
                 return state
             evaluated = False
-            state, record = one_meta_update(training, state, simulation)
+            doing = f"meta-update {done + 1}"
+            following, record = one_meta_update(training, state, simulation)
             with uninterrupted():
                 _tell(callbacks, [record])
+                state = following
     except NonFiniteError as error:
-        raise _stopped(error, state, checkpoints) from error
+        raise _stopped(error, doing, state, checkpoints) from error
     except KeyboardInterrupt:
-        checkpoints.save(state)
+        with uninterrupted():
+            checkpoints.save(state)
         raise
 
 
-def _evaluate(training, state, callbacks) -> tuple[TrainingState, float]:
-    """Evaluate, record, and return the score that decides about the best checkpoint: the return on D′."""
+def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
+    """Evaluate; return also the records and the score that decides about the best checkpoint: the return on D′."""
     began = perf_counter()
     rows = training.evaluator.evaluate(state.parameters, state.meta_update)
     state = state._replace(wall_seconds=state.wall_seconds + perf_counter() - began)
@@ -107,11 +114,9 @@ def _evaluate(training, state, callbacks) -> tuple[TrainingState, float]:
         "wall_seconds": round(state.wall_seconds, 3),
     }
     records = [{"kind": "evaluation", **training.identity, **common, **row} for row in rows]
-    with uninterrupted():
-        _tell(callbacks, records)
     last = training.learner.fast.fast_updates
     score = next(r["average_return"] for r in rows if r["task_set"] == "in_distribution" and r["fast_update"] == last)
-    return state, score
+    return state, records, score
 
 
 def one_meta_update(training: Training, state: TrainingState, simulation) -> tuple[TrainingState, Record]:
@@ -212,19 +217,18 @@ def _require_finite(updated: MetaUpdated, ids: np.ndarray) -> None:
         raise NonFiniteError(f"meta-gradient of the {name}", None, f"in epoch {epoch}")
 
 
-def _stopped(error: NonFiniteError, state: TrainingState, checkpoints: Checkpoints) -> NonFiniteError:
+def _stopped(error: NonFiniteError, doing: str, state: TrainingState, checkpoints: Checkpoints) -> NonFiniteError:
     checkpoints.save(state)
     detail = f"{error.detail}, " if error.detail else ""
     return NonFiniteError(
         error.quantity,
         error.task,
-        f"{detail}in meta-update {state.meta_update + 1}; the last good checkpoint is that of meta-update "
-        f"{checkpoints.latest()}",
+        f"{detail}in {doing}; the last good checkpoint is that of meta-update {checkpoints.latest()}",
     )
 
 
 def _tell(callbacks: Sequence[Callback], records: list[Record]) -> None:
-    for callback in callbacks:
+    for callback in callbacks if records else ():
         callback.on_records(records)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tesp.errors import RunFolderError
-from tesp.types import TaskSet
+from tesp.types import TASK_SETS, TaskSet
 
 _PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
 #: A run is not started with less free space than this, bytes.
@@ -65,12 +65,12 @@ class RunFolder:
             RunFolderError: The folder exists, its parent cannot be written, or the disk is full.
         """
         folder = cls(path)
-        if folder.path.exists():
-            raise RunFolderError(
-                f"{folder.path} exists already. Continue it with `tesp resume {folder.path}`, or give another "
-                "folder with --output."
-            )
         try:
+            if folder.path.exists():
+                raise RunFolderError(
+                    f"{folder.path} exists already. Continue it with `tesp resume {folder.path}`, or give another "
+                    "folder with --output."
+                )
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             _require_space(folder.path.parent)
             prepared = Path(tempfile.mkdtemp(prefix=f".{folder.path.name}-", dir=folder.path.parent))
@@ -111,15 +111,29 @@ class RunFolder:
 
     def read_config(self) -> str:
         """Return the stored configuration, JSON."""
-        return (self.path / "config.json").read_text(encoding="utf-8")
+        return (self.path / "config.json").read_text(encoding="utf-8", errors="replace")
 
     def read_task_sets(self) -> dict[str, TaskSet]:
-        """Return the stored task sets."""
-        stored = json.loads((self.path / "tasks.json").read_text(encoding="utf-8"))
-        return {name: TaskSet(name, np.asarray(tasks, np.float64)) for name, tasks in stored.items()}
+        """Return the stored task sets.
+
+        Raises:
+            RunFolderError: Their file is damaged.
+        """
+        path = self.path / "tasks.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            return {name: TaskSet(name, np.array(stored[name], np.float64, ndmin=2)) for name in TASK_SETS}
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunFolderError(
+                f"{path} is damaged: it does not hold the task sets {', '.join(TASK_SETS)}. Restore it."
+            ) from error
 
     def read_records(self) -> list[dict[str, Any]]:
-        """Return all records; a last line that was torn by a crash is left out."""
+        """Return all records; a last line that was torn by a crash is left out.
+
+        Raises:
+            RunFolderError: Another line is damaged.
+        """
         return list(_whole_lines(self.records))
 
     def keep_records(self, keep) -> None:
@@ -167,6 +181,11 @@ def _require_space(folder: Path) -> None:
 def _whole_lines(path: Path):
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if line.endswith(b"\n"):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise RunFolderError(
+                    f"Line {number} of {path} is not a record; remove the line or restore the file."
+                ) from error

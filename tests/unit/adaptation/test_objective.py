@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
+
 from helpers import reference
 from helpers.data import random_batch, tiny_tesp, with_garbage
 from helpers.trees import assert_identical, random_like
-
 from tesp.adaptation.objective import surrogate_terms, vanilla_loss
 
 EMBEDDING = np.array([0.4, -0.7], np.float32)
@@ -37,10 +37,16 @@ def losses():
 
 def test_values(policy, batch, losses):
     (vanilla, _), ((surrogate, kl), _) = losses(policy, EMBEDDING, batch)
-    np.testing.assert_allclose(vanilla, reference.vanilla_loss(policy, EMBEDDING, *batch), rtol=1e-4)
-    np.testing.assert_allclose(surrogate, reference.surrogate(policy, EMBEDDING, *batch, 0.15), rtol=1e-4)
+
+    @jax.jit
+    def expected(policy, h):
+        losses = reference.vanilla_loss(policy, h, *batch), reference.surrogate(policy, h, *batch, 0.15)
+        return losses, reference.act(policy, batch.episodes.observation, h)
+
+    expected_losses, new = expected(policy, EMBEDDING)
+    np.testing.assert_allclose((vanilla, surrogate), expected_losses, rtol=1e-4)
     episodes, valid = batch.episodes, np.asarray(batch.episodes.valid)
-    m, s = (np.asarray(x)[valid] for x in reference.act(policy, episodes.observation, EMBEDDING))
+    m, s = (np.asarray(x)[valid] for x in new)
     bm, bs = np.asarray(episodes.mean)[valid], np.asarray(episodes.log_std)[valid]
     each = s - bs + (np.exp(2 * bs) + (bm - m) ** 2) / (2 * np.exp(2 * s)) - 0.5
     np.testing.assert_allclose(kl, each.sum(axis=-1).mean(), rtol=1e-4)

@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.trees import assert_close
 
+from helpers.trees import assert_close
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks, shard_tasks, task_mesh
 
 TASKS = 6
@@ -21,13 +21,13 @@ def of_one_task(shared, data):
     return loss, {"loss": loss, "square": data["x"] ** 2}
 
 
-@pytest.mark.parametrize("tasks_at_once", [0, 1, 2, 4, 6, 100])
+@pytest.mark.parametrize("tasks_at_once", [0, 1, 4, 100])
 def test_map_equals_vmap(data, tasks_at_once):
     actual = jax.jit(lambda s, d: map_over_tasks(of_one_task, s, d, tasks_at_once))(SHARED, data)
     assert_close(actual, jax.jit(jax.vmap(of_one_task, in_axes=(None, 0)))(SHARED, data), rtol=1e-6)
 
 
-@pytest.mark.parametrize("tasks_at_once", [0, 1, 2, 4, 6, 100])
+@pytest.mark.parametrize("tasks_at_once", [0, 1, 4, 100])
 def test_mean_gradient_equals_the_gradient_of_the_mean(data, tasks_at_once):
     gradient, auxiliary = jax.jit(lambda s, d: mean_gradient_over_tasks(of_one_task, s, d, tasks_at_once))(SHARED, data)
 

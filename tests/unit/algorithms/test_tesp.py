@@ -2,18 +2,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from helpers.data import random_episodes, tiny_tesp
 from helpers.trees import assert_identical
+
+ALGORITHM = tiny_tesp(initial_rate=0.03)
+INIT = jax.jit(ALGORITHM.init)
 
 
 @pytest.fixture(scope="module")
 def algorithm():
-    return tiny_tesp(initial_rate=0.03)
+    return ALGORITHM
 
 
 @pytest.fixture(scope="module")
 def parameters(algorithm):
-    return jax.jit(algorithm.init)(jax.random.key(0))
+    return INIT(jax.random.key(0))
 
 
 def test_rates(parameters):
@@ -37,9 +41,9 @@ def test_does_not_look_at_the_task(algorithm, parameters):
     assert_identical(goals[0], goals[1])
 
 
-def test_encoder_and_policy_are_drawn_independently(algorithm, parameters):
-    again = jax.jit(algorithm.init)(jax.random.key(0))
-    other = jax.jit(algorithm.init)(jax.random.key(1))
+def test_encoder_and_policy_are_drawn_independently(parameters):
+    again = INIT(jax.random.key(0))
+    other = INIT(jax.random.key(1))
     assert_identical(again, parameters)
     assert not np.allclose(other.adapted.gru.input_weight, parameters.adapted.gru.input_weight)
     assert not np.allclose(other.shared.hidden[0].weight, parameters.shared.hidden[0].weight)

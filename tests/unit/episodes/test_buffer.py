@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.data import random_episodes, with_garbage
-from helpers.trees import assert_identical, task_slice
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.data import random_episodes, with_garbage
+from helpers.trees import assert_identical, task_slice
 from tesp.episodes import buffer
 from tesp.types import Episodes
 

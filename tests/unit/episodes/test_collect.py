@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from helpers.point import PointSimulation
 
+from helpers.point import PointSimulation
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import NonFiniteError
 
@@ -98,6 +98,18 @@ def test_a_broken_observation_names_its_task():
         collect(simulation, act, TASKS, noise_of(), Stopwatch())
     assert error.value.task == 1
     assert error.value.quantity == "observation"
+
+
+def test_a_broken_reward_names_its_task():
+    class Immeasurable(PointSimulation):
+        def step(self, ids, actions):
+            done = super().step(ids, actions)
+            done.reward[ids == 2 * EPISODES + 1] = np.nan
+            return done
+
+    with pytest.raises(NonFiniteError, match="reward .* in task 2") as error:
+        collect(Immeasurable(), act, TASKS, noise_of(), Stopwatch())
+    assert error.value.task == 2
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

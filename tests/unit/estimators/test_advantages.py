@@ -4,8 +4,8 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from helpers.data import random_episodes, with_garbage
 
+from helpers.data import random_episodes, with_garbage
 from tesp.errors import ConfigurationError
 from tesp.estimators import advantages as module
 from tesp.estimators.advantages import EstimationSettings

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.tasks.planar_arm import ArmSimulation, _solve_with_stops, control_steps, read_arm
+from tesp.tasks.arm_simulation import ArmSimulation
+from tesp.tasks.planar_arm import _solve_with_stops, control_steps, read_arm
 from tesp.tasks.reacher import JOINT_LIMIT, Reacher2Family, Reacher4Family, build_arm
 
 from . import engine
@@ -47,7 +48,7 @@ def past_stops(simulation) -> np.ndarray:
     return (np.abs(simulation.qpos[:, 1:]) > JOINT_LIMIT).sum(axis=1)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 2**32 - 1), hold=st.integers(5, 30))
 @pytest.mark.parametrize("links", FAMILIES)
 def test_trajectories_are_those_of_the_engine(links, seed, hold):

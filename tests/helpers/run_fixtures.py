@@ -1,0 +1,71 @@
+"""Fixtures of tests that need a run; a plugin of pytest, named in the top conftest."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache as persistent
+
+from helpers import running
+from tesp.training.callbacks import WriteRecords
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """A folder where this process and its children leave what they have compiled for each other."""
+    folder = tmp_path_factory.mktemp("compiled")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    persistent.reset_cache()
+    return folder
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A tiny run of the point that nothing interrupted.
+
+    Attributes:
+        path: Its folder; tests must not change it.
+        finished: What the command said.
+        events: In their order: ``"compiled"`` for everything XLA compiled, and the records as they were written.
+    """
+
+    path: Path
+    finished: running.Finished
+    events: list
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory, compiled) -> Reference:
+    folder = tmp_path_factory.mktemp("runs") / "reference"
+    events = []
+
+    def listen(event, _duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append("compiled")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WriteRecords, "on_records", noting(WriteRecords.on_records, events))
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            finished = running.tesp("train", "point", *running.options(), "--output", folder)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+    return Reference(folder, finished, events)
+
+
+def noting(on_records, events):
+    def note(self, records):
+        events.extend(records)
+        on_records(self, records)
+
+    return note
+
+
+@pytest.fixture
+def run(reference, tmp_path) -> Path:
+    """A copy of the reference run, to be changed at will."""
+    return Path(shutil.copytree(reference.path, tmp_path / "run"))

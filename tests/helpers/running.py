@@ -1,0 +1,166 @@
+"""Tiny runs: their configuration, the command line in this process and in a child, and what a run leaves behind."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from unittest import mock
+
+import jax
+import numpy as np
+
+from helpers.trees import assert_identical
+from tesp import cli
+from tesp.config import Config, build_family, build_learner, preset_config
+from tesp.runs import load_run
+
+#: Small enough to run in less than a second once it is compiled.
+TINY = {
+    "tasks_per_set": 6,
+    "tasks_per_update": 2,
+    "episodes_per_round": 3,
+    "buffer_size": 2,
+    "horizon": 6,
+    "policy_units": (8,),
+    "encoder_units": 8,
+    "embedding_size": 2,
+    "epochs": 2,
+    "meta_updates": 4,
+    "evaluate_every": 2,
+    "checkpoint_every": 1,
+}
+TESTS = Path(__file__).parents[1]
+
+
+def tiny_config(family="point", **overrides) -> Config:
+    return preset_config(family, "quick", **{**TINY, **overrides})
+
+
+def options(**overrides) -> list[str]:
+    """The options that make `tesp train FAMILY --preset quick` tiny."""
+    words = ["--preset", "quick"]
+    for name, value in {**TINY, **overrides}.items():
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+    def sentence(self) -> str:
+        """The one line on stderr, of a command that refused its input."""
+        assert self.code == 2, self
+        return self.line()
+
+    def line(self) -> str:
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.startswith("tesp: "), self.err
+        assert self.err.endswith(".\n"), self.err
+        return self.err
+
+
+@functools.cache
+def _learner(config: Config):
+    return build_learner(config, build_family(config))
+
+
+def shared_learner(config: Config, _family=None):
+    """A learner holds no parameters, so runs that differ in seed or length may share a compiled one."""
+    plain = Config(family=config.family)
+    return _learner(replace(config, seed=0, preset="paper", schedule=plain.schedule))
+
+
+def tesp(*arguments, fresh=False) -> Finished:
+    """Run a command in this process, on one device and (unless ``fresh``) with the shared compiled learner."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, {"TESP_CPU_DEVICES": "1", "COLUMNS": "120"}))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        if not fresh:
+            stack.enter_context(mock.patch("tesp.runs.build_learner", shared_learner))
+        try:
+            code = cli.main([str(word) for word in arguments])
+        except SystemExit as stopped:
+            code = stopped.code
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+def child(module: str, *arguments, cache: Path) -> subprocess.Popen:
+    """Start ``python -m module arguments…``, which computes bit for bit what this process computes."""
+    environment = os.environ | {
+        "PYTHONPATH": str(TESTS),
+        "TESP_CPU_DEVICES": "1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def wait(process: subprocess.Popen) -> Finished:
+    out, err = process.communicate(timeout=300)
+    return Finished(process.returncode, out, err)
+
+
+def records(folder: Path, kind: str | None = None) -> list[dict]:
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8")
+    assert lines == "" or lines.endswith("\n")
+    stored = [json.loads(line) for line in lines.splitlines()]
+    return [record for record in stored if kind in (None, record["kind"])]
+
+
+def timeless(stored: list[dict]) -> list[dict]:
+    """Records without what a clock measured."""
+    return [
+        {name: value for name, value in record.items() if name != "wall_seconds" and not name.startswith("seconds")}
+        for record in stored
+    ]
+
+
+def checkpoint_folders(folder: Path) -> list[str]:
+    """Everything in the folder of checkpoints, unfinished ones too."""
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+def state(folder: Path, checkpoint="latest"):
+    """Parameters, optimiser state and counters of a checkpoint."""
+    with mock.patch("tesp.runs.build_learner", shared_learner):
+        stored = load_run(folder, checkpoint).state
+    return stored._replace(wall_seconds=0.0)
+
+
+def assert_same_run(actual: Path, expected: Path):
+    """Two runs ended in the same state, bit for bit, and recorded the same numbers."""
+    assert timeless(records(actual)) == timeless(records(expected))
+    assert_identical(state(actual), state(expected))
+    assert checkpoint_folders(actual) == checkpoint_folders(expected)
+    assert state(actual, "best").meta_update == state(expected, "best").meta_update
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All files under a folder, with what is in them."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def any_parameter_differs(one, other) -> bool:
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return any(not np.array_equal(a, b) for a, b in leaves)
+
+
+def as_json(config: Config) -> dict:
+    return json.loads(json.dumps(asdict(config)))
