@@ -2,8 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
-# Rendering needs no screen; the tests and the demo use EGL unless told otherwise.
+# Rendering needs no screen: on Linux the tests and the demo use EGL unless told otherwise.
+ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
+endif
+# The theme advertises its successor in every build.
+export NO_MKDOCS_2_WARNING = 1
 
 .PHONY: demo test check format docs clean
 

@@ -10,9 +10,9 @@ if sys.platform == "linux":
 # Under test every annotated shape is checked. This must stand before the first import of tesp.
 install_import_hook("tesp", "beartype.beartype")
 
-import hypothesis
-import jax
-import pytest
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 pytest_plugins = ["helpers.run_fixtures"]
 

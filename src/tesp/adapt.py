@@ -1,6 +1,7 @@
 """Adapting a trained meta-learner to a task it has never seen."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ def adapt_to_task(
     learner: Learner,
     parameters: Parameters,
     family: Family,
-    task: np.ndarray,
+    task: Sequence[float],
     seed: int = 0,
     threads: int = 0,
 ) -> Adaptation:
@@ -40,7 +41,7 @@ def adapt_to_task(
     row = np.asarray(task, np.float64)
     if row.shape != (family.task_size,) or not np.isfinite(row).all():
         raise ConfigurationError(
-            f"The task {np.asarray(task).tolist()} is not possible; a task of {family.name!r} has "
+            f"The task {list(task)} is not possible; a task of {family.name!r} has "
             f"{family.task_size} finite numbers."
         )
     simulation = family.simulate(learner.sampling.episodes_per_round, threads)
@@ -48,7 +49,7 @@ def adapt_to_task(
     return learner.adapt(parameters, simulation, row[None], family.horizon, key)
 
 
-def adaptation_records(adaptation: Adaptation, family: Family, task: np.ndarray) -> list[dict[str, Any]]:
+def adaptation_records(adaptation: Adaptation, family: Family, task: Sequence[float]) -> list[dict[str, Any]]:
     """Return one record per round of an adaptation to one task, with the paths of its episodes."""
     identifier = uuid.uuid4().hex
     return [

@@ -30,6 +30,12 @@ class FamilySettings:
     """H, control steps after which an episode is cut off."""
     tasks_per_set: int | None = None
     """Number of tasks in each of D, D′ and D″."""
+    inner_radius: float | None = None
+    """Goals lie further than this from the origin, metres."""
+    boundary_radius: float | None = None
+    """Goals of D and D′ lie within this distance of the origin and those of D″ beyond, metres."""
+    outer_radius: float | None = None
+    """Goals of D″ lie within this distance of the origin, metres."""
     spacing: float | None = None
     """Least distance between goals, metres."""
     engine: Literal["mujoco", "closed-form"] | None = None
@@ -160,7 +166,7 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """Read a configuration that :func:`to_json` wrote.
+    """Read a configuration that `to_json` wrote.
 
     Raises:
         ConfigurationError: A field is unknown, missing a type or out of range.

@@ -5,7 +5,7 @@ class TespError(Exception):
     """Base of every error this library raises on purpose.
 
     The message is one sentence that names the value, what is allowed and what to do. The command line
-    prints it and ends with exit code 2.
+    prints it and ends with exit code 2, or 1 for `NonFiniteError`, which no input is to blame for.
     """
 
 

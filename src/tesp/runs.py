@@ -1,5 +1,6 @@
 """Runs: start, continue and load them. What the command line and a program of your own have in common."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -166,7 +167,10 @@ def _continue(
     identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
     callbacks = _callbacks(folder, config, state, console)
     threads = config.schedule.threads
-    try:
+    with contextlib.ExitStack() as stack:
+        # Every one of them is closed, even if another cannot be: on a full disk, for instance.
+        for closed_at_the_end in (checkpoints, *callbacks):
+            stack.callback(closed_at_the_end.close)
         if latest is None:
             evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)
             _record_references(callbacks, identity, family, evaluated_sets, threads)
@@ -175,10 +179,6 @@ def _continue(
         )
         training = Training(learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity)
         state = train_loop(training, state, checkpoints, callbacks, evaluated)
-    finally:
-        for callback in callbacks:
-            callback.close()
-        checkpoints.close()
     return Run(folder, config, family, task_sets, learner, state)
 
 

@@ -43,7 +43,7 @@ def results(adaptation):
     return adaptation.adapted, adaptation.gradient_sum, rounds, outcomes
 
 
-def test_rounds(learner, parameters, adaptation):
+def test_rounds(parameters, adaptation):
     """Warm-up with h = 0, then rounds 1 … K+1; a gradient after each but the first and the last."""
     assert [r.fast_update for r in adaptation.rounds] == [-1, 0, 1, 2]
     assert [r.inner_norm is not None for r in adaptation.rounds] == [False, True, True, False]
@@ -57,7 +57,7 @@ def test_rounds(learner, parameters, adaptation):
     assert_close(adaptation.adapted, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_embeddings_and_buffers(learner, adaptation):
+def test_embeddings_and_buffers(adaptation):
     """h^k is of B^{k−1}, which holds the best episodes of all rounds before."""
     task = 1
     seen = [task_slice(r.round.batch.episodes, task) for r in adaptation.rounds]
@@ -125,7 +125,7 @@ def test_a_broken_gradient_names_its_task(learner, parameters):
                 done.reward[(self.goals[ids] == GOALS[1]).all(axis=1)] *= 3e38
             return done
 
-    with pytest.raises(NonFiniteError, match="gradient of the fast-update .* in task 1") as error:
+    with pytest.raises(NonFiniteError, match=r"gradient of the fast-update .* in task 1") as error:
         adapt(learner, parameters, simulation=Immeasurable())
     assert error.value.task == 1
 
@@ -229,5 +229,5 @@ def test_impossible_sampling(name):
 
 
 def test_the_warm_up_round_must_fill_the_buffer():
-    with pytest.raises(ConfigurationError, match="buffer_size = 6 .* episodes_per_round = 5"):
+    with pytest.raises(ConfigurationError, match=r"buffer_size = 6 .* episodes_per_round = 5"):
         SamplingSettings(episodes_per_round=5, buffer_size=6)

@@ -39,7 +39,7 @@ def with_options(learner, fast=None, meta=None) -> Learner:
 def fresh(learner):
     """Parameters and optimiser state."""
     parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
-    return parameters, optimiser().init(parameters)
+    return parameters, jax.jit(optimiser().init)(parameters)
 
 
 def adapt(learner, parameters, seed=0, goals=GOALS, ids=None, simulation=None):

@@ -51,7 +51,7 @@ def reference(tmp_path_factory, compiled) -> Reference:
         patch.setattr(WriteRecords, "on_records", noting(WriteRecords.on_records, events))
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
-            finished = running.tesp("train", "point", *running.options(), "--output", folder)
+            finished = running.tesp("train", "point", *running.options(), "--output", folder, fresh=True)
         finally:
             jax.monitoring.unregister_event_duration_listener(listen)
     return Reference(folder, finished, events)

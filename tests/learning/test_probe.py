@@ -1,8 +1,9 @@
 """A task that only an agent that adapts can do.
 
-A point on a line starts at 0; its goal is +1 or −1, and it observes nothing but its position. The reward is −|x − g|. Of
-two tasks with opposite goals, |x − 1| + |x + 1| ≥ 2 at every step, whatever is done: an agent that does not know its task gets
-at most −1 a step on average, −8 in an episode of 8 steps. One that walks straight to its goal gets −2.
+A point on a line starts at 0; its goal is +1 or −1, and it observes nothing but its position. The reward is
+−|x − g|. Over two tasks with opposite goals, |x − 1| + |x + 1| ≥ 2 at every step, whatever is done: an agent that does
+not know its task gets at most −1 a step on average, −8 in an episode of 8 steps. One that walks straight to its goal
+gets −2.
 """
 
 import jax
@@ -70,7 +71,7 @@ def average_return(learner, parameters, seed):
 
 def test_learns_what_only_an_adapting_agent_can_do(learner):
     parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
-    state = optimiser().init(parameters)
+    state = jax.jit(optimiser().init)(parameters)
     assert average_return(learner, parameters, seed=1) < UNADAPTED_BOUND + 0.5
     for update in range(UPDATES):
         adaptation = learner.adapt(parameters, Line(), GOALS, HORIZON, jax.random.key(100 + update))

@@ -98,7 +98,7 @@ class TaskTerms(NamedTuple):
         policy_loss: Clipped surrogate loss on τ^{K+1}.
         kl: Mean KL divergence from the sampling policy on τ^{K+1}.
         penalty: Mean square of the entries of h^{K+1}, before multiplication with η.
-        early_loss: Mean of the clipped losses of the early rounds, before its weight.
+        early_loss: Sum of the clipped losses of the early rounds, before its weight.
     """
 
     policy_loss: Float[Array, "*batch"]
@@ -187,7 +187,7 @@ class _Loop(NamedTuple):
 
 
 def optimiser() -> optax.GradientTransformation:
-    """Adam without its step size, which :func:`meta_update` takes as an argument because it may decay."""
+    """Adam without its step size, which `meta_update` takes as an argument because it may decay."""
     return optax.scale_by_adam()
 
 
@@ -210,7 +210,7 @@ def meta_update(
     Args:
         condition: The algorithm's conditioning of one task.
         parameters: Current parameters.
-        optimiser_state: State of :func:`optimiser`.
+        optimiser_state: State of `optimiser`.
         experience: What the tasks experienced, with leading axis ``task``.
         step_size: Step size of Adam at this meta-update.
         learned_rates: Whether α is trained.

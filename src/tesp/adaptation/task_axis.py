@@ -73,7 +73,7 @@ def mean_gradient_over_tasks(
         loss: (parameters, data of one task) → (loss, auxiliary).
         parameters: What is differentiated.
         per_task: Pytree of arrays with leading axis ``task``.
-        tasks_at_once: As for :func:`map_over_tasks`.
+        tasks_at_once: As for `map_over_tasks`.
 
     Returns:
         (gradient, auxiliary with leading axis ``task``).

@@ -19,7 +19,7 @@ class Algorithm(eqx.Module):
         warm_up: Whether a round with the embedding at zero fills the buffer before the first fast-update.
         keep_all: Whether the buffer holds every experienced episode instead of the best M.
         learned_rates: Whether the meta-update also trains the rates α.
-        adapts_policy: Whether :meth:`policy` depends on ``adapted``, so that every task has its own policy.
+        adapts_policy: Whether `policy` depends on ``adapted``, so that every task has its own policy.
         action_size: Entries of an action.
         embedding_size: d, entries of what the policy is conditioned on; 0 for nothing.
     """

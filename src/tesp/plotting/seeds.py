@@ -75,7 +75,7 @@ def curve(runs: Sequence[Run], task_set: str, x: str, band: str) -> Curve:
         runs: The algorithm's runs, one per seed.
         task_set: D, D′ or D″ by its name in the records.
         x: A key of ``FIELDS``.
-        band: ``range`` for the least and the greatest seed, ``interval`` for the mean ± :func:`half_width`.
+        band: ``range`` for the least and the greatest seed, ``interval`` for the mean ± `half_width`.
     """
     points = [_points(run, task_set, x) for run in runs]
     shared = sorted(set.intersection(*(set(found) for found in points)))

@@ -1,12 +1,17 @@
 """What happens beside training: records, TensorBoard, progress. They watch and change nothing."""
 
 import abc
+import os
+import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
 
 from tesp.training.run_folder import RunFolder, append_records
 
@@ -39,34 +44,51 @@ class WriteRecords(Callback):
         """Nothing is held back."""
 
 
+#: Columns that say where a number belongs and are no curves themselves.
+_NOT_DRAWN = ("meta_update", "seed", "fast_update", "tasks", "episodes_per_task")
+
+
 class WriteTensorBoard(Callback):
-    """Writes every number as a TensorBoard scalar over meta-updates."""
+    """Writes every number as a TensorBoard scalar over meta-updates.
+
+    Events are written here and at once: a writer with a thread of its own would wait forever on a full disk.
+    """
 
     def __init__(self, folder: RunFolder, first_meta_update: int):
-        # Events of meta-updates that are done again after a crash are marked as replaced.
-        purge = first_meta_update + 1 if first_meta_update else None
-        self._writer = SummaryWriter(str(folder.tensorboard), purge_step=purge)
+        folder.tensorboard.mkdir(exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
+        earlier = sum(1 for _ in folder.tensorboard.iterdir())
+        self._file = RecordWriter(str(folder.tensorboard / f"{name}.{earlier}"))
+        self._write(Event(file_version="brain.Event:2"))
+        if earlier:
+            # Events of meta-updates that are done again after a crash are marked as replaced.
+            self._write(Event(step=first_meta_update + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._file.write(event.SerializeToString())
 
     def on_records(self, records):
         """Write the scalars of training and evaluation records."""
         for record in records:
-            if record["kind"] == "reference":
-                continue
-            group = record["kind"]
-            if group == "evaluation":
-                group += f"/{record['task_set']}/k{record['fast_update']}"
-            for name, value in record.items():
-                if isinstance(value, int | float) and name not in (
-                    "meta_update",
-                    "seed",
-                    "fast_update",
-                    "tasks",
-                ):
-                    self._writer.add_scalar(f"{group}/{name}", value, record["meta_update"])
+            if record["kind"] != "reference":
+                self._write(Event(step=record["meta_update"], summary=Summary(value=_scalars(record))))
+        self._file.flush()
 
     def close(self):
-        """Flush the event file."""
-        self._writer.close()
+        """Close the event file."""
+        self._file.close()
+
+
+def _scalars(record: Record) -> list[Summary.Value]:
+    group = record["kind"]
+    if group == "evaluation":
+        group += f"/{record['task_set']}/k{record['fast_update']}"
+    return [
+        Summary.Value(tag=f"{group}/{name}", simple_value=value)
+        for name, value in record.items()
+        if isinstance(value, int | float) and name not in _NOT_DRAWN
+    ]
 
 
 class ShowProgress(Callback):

@@ -18,13 +18,14 @@ from tesp.adaptation.meta_update import Experience, MetaUpdateSettings, Round, o
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters
 
-TASKS, STEP_SIZE = 4, 0.03
+TASKS, STEP_SIZE = 4, 0.1
 ALGORITHM = tiny_tesp()
 CONDITION = condition_of(ALGORITHM)
 FAST = FastUpdateSettings()
-META = MetaUpdateSettings(epochs=8, kl_bound=0.3, embedding_penalty=0.3)
+META = MetaUpdateSettings(epochs=10, kl_bound=0.097, embedding_penalty=0.3)
 
 meta_update = eqx.filter_jit(module.meta_update)
+initial_state = jax.jit(optimiser().init)
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +38,33 @@ def parameters():
 @pytest.fixture(scope="module")
 def state(parameters):
     """Adam's state after a step that has nothing to do with this experience."""
-    fresh = optimiser().init(parameters)
+    fresh = initial_state(parameters)
     with jax.numpy_dtype_promotion("standard"):
         return jax.jit(optimiser().update)(random_like(parameters, 4, 0.1), fresh)[1]
 
 
 @pytest.fixture(scope="module")
 def experience(parameters):
-    def a_round(seed, context=True):
-        embedding = jnp.asarray(np.random.default_rng(seed).normal(size=(TASKS, 2)), jnp.float32)
-        return Round(random_context(seed, TASKS, 3) if context else None, embedding, random_batch(seed + 1, TASKS, 3))
+    """The round of the meta-update, sampled with the adapted policy itself; and two early rounds."""
+    gradients = random_like(jax.tree.map(lambda x: np.zeros((TASKS, *x.shape), x.dtype), parameters.adapted), 5)
+    context, batch = random_context(10, TASKS, 3), random_batch(11, TASKS, 6)
 
-    gradients = random_like(jax.tree.map(lambda x: jnp.zeros((TASKS, *x.shape)), parameters.adapted), 5)
-    return Experience(a_round(10), gradients), (a_round(20, context=False), a_round(30, context=False))
+    @jax.jit
+    @jax.vmap
+    def behaviour(gradient, buffer, observation):
+        adapted = reference.descend(parameters.adapted, parameters.rates, gradient)
+        h = reference.encode(adapted, buffer)
+        return h, *reference.act(parameters.shared, observation, h)
+
+    h, mean, log_std = behaviour(gradients, context.buffer, batch.episodes.observation)
+    noise = np.random.default_rng(12).normal(size=mean.shape)
+    action = jnp.asarray(np.asarray(mean) + np.exp(log_std) * noise, jnp.float32)
+    sampled = dataclasses.replace(batch.episodes, action=action, mean=mean, log_std=log_std)
+    early = tuple(
+        Round(None, jnp.asarray(np.random.default_rng(seed).normal(size=(TASKS, 2)), jnp.float32), spare)
+        for seed, spare in ((20, random_batch(20, TASKS, 3)), (30, random_batch(30, TASKS, 3)))
+    )
+    return Experience(Round(context, h, batch._replace(episodes=sampled)), gradients), early
 
 
 def run(parameters, state, experience, meta=META, learned_rates=True, step_size=STEP_SIZE):
@@ -148,8 +163,9 @@ def test_stops_at_the_kl_bound(parameters, state, experience, updated):
 
 
 def test_fixed_rates_stay_bit_identical(parameters, experience):
+    meta = dataclasses.replace(META, epochs=3, kl_bound=1e6)
     parameters = parameters._replace(rates=jnp.float32(0.05))
-    actual = run(parameters, optimiser().init(parameters), experience[0], learned_rates=False)
+    actual = run(parameters, initial_state(parameters), experience[0], meta, learned_rates=False)
     assert int(actual.epoch_kept) > 0
     assert_identical(actual.parameters.rates, parameters.rates)
     assert not np.any(np.asarray(actual.gradient_norms)[:, 1])
@@ -183,9 +199,11 @@ def test_early_rounds_train_the_shared_policy_only(parameters, experience):
     @jax.jit
     def gradients(parameters):
         weighted = dataclasses.replace(META, early_rounds_weight=weight)
-        return [
-            jax.grad(lambda p: task_objective(CONDITION, p, one_task, FAST, m)[0])(parameters) for m in (weighted, META)
-        ]
+
+        def gradient(meta):
+            return jax.grad(lambda p: task_objective(CONDITION, p, one_task, FAST, meta)[0])(parameters)
+
+        return gradient(weighted), gradient(META)
 
     def by_equation(shared):
         return sum(reference.surrogate(shared, past.embedding, *past.batch, META.clip) for past in one_task.early)

@@ -16,7 +16,7 @@ def algorithm():
 
 
 @pytest.fixture(scope="module")
-def parameters(algorithm):
+def parameters():
     return INIT(jax.random.key(0))
 
 

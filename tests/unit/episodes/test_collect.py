@@ -83,7 +83,7 @@ def test_stops_when_nothing_runs():
     simulation = PointSimulation()
     tasks = np.array([[0.15, 0.0]])
 
-    def ahead(observation, noise):
+    def ahead(_, noise):
         one = np.ones_like(noise)
         return one * [1, 0], one * [1, 0], 0 * one
 
@@ -107,7 +107,7 @@ def test_a_broken_reward_names_its_task():
             done.reward[ids == 2 * EPISODES + 1] = np.nan
             return done
 
-    with pytest.raises(NonFiniteError, match="reward .* in task 2") as error:
+    with pytest.raises(NonFiniteError, match=r"reward .* in task 2") as error:
         collect(Immeasurable(), act, TASKS, noise_of(), Stopwatch())
     assert error.value.task == 2
 
@@ -119,7 +119,7 @@ def test_a_broken_action_names_its_task(bad):
         action[2, 1] = [bad, -bad]
         return action, mean, log_std
 
-    with pytest.raises(NonFiniteError, match="action .* in task 2") as error:
+    with pytest.raises(NonFiniteError, match=r"action .* in task 2") as error:
         collect(PointSimulation(), broken, TASKS, noise_of(), Stopwatch())
     assert error.value.task == 2
 
@@ -127,7 +127,7 @@ def test_a_broken_action_names_its_task(bad):
 def test_large_but_finite_numbers_are_not_an_error():
     """Their sum overflows float32, they themselves do not."""
 
-    def huge(observation, noise):
+    def huge(_, noise):
         mean = np.full(noise.shape, 3e38, np.float32)
         return mean, mean, 0 * mean
 

@@ -15,13 +15,13 @@ create = jax.jit(lambda key: GRU.create(key, INPUTS, UNITS))
 
 
 @pytest.fixture
-def gru(float64):
+def gru(float64):  # noqa: ARG001
     """Every weight and bias is different from every other, or a mix-up of gates would go unseen."""
     return random_like(create(jax.random.key(0)), seed=1, scale=0.7)
 
 
 @pytest.fixture
-def sequences(float64):
+def sequences(float64):  # noqa: ARG001
     rng = np.random.default_rng(2)
     lengths = lengths_of(rng, EPISODES, STEPS)
     return jnp.asarray(rng.normal(size=(EPISODES, STEPS, INPUTS))), jnp.asarray(np.arange(STEPS) < lengths[:, None])
