@@ -131,11 +131,8 @@ def test_a_disk_that_fills_up(small_disk, reference, monkeypatch):
     monkeypatch.setattr(interaction, "collect", filling)
     full = tesp("train", "point", *options(), "--output", folder)
     assert "the disk is full" in full.sentence()
-    import os
-    print(full); print([os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")])
     filler.unlink()
     assert tesp("resume", folder).code == 0
-    print([os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")])
     assert_same_run(folder, reference.path)
 
 

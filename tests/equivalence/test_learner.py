@@ -27,8 +27,8 @@ def learner():
 
 
 @pytest.fixture(scope="module")
-def parameters(learner):
-    return fresh(learner)[0]
+def parameters():
+    return fresh()[0]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_nothing_is_compiled_after_the_first_meta_update(learner):
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(duration)
 
-    parameters, state = fresh(learner)
+    parameters, state = fresh()
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         counts = []
@@ -155,7 +155,7 @@ def test_nothing_is_compiled_after_the_first_meta_update(learner):
 
 def test_every_parameter_is_trained(learner):
     """Every leaf of θ_TE, α and θ_policy moves: each has a gradient."""
-    before, _ = fresh(learner)
+    before, _ = fresh()
     _, updated = first_meta_updates(learner, 1)
     assert int(updated.epoch_kept) >= 1
     for name in before._fields:
@@ -166,7 +166,7 @@ def test_every_parameter_is_trained(learner):
 def test_no_fast_updates(learner):
     """K = 0 is a plain policy gradient on embeddings: nothing adapts and the rates have no gradient."""
     learner = with_options(learner, fast={"fast_updates": 0}, meta={"epochs": 2})
-    parameters, state = fresh(learner)
+    parameters, state = fresh()
     adaptation = adapt(learner, parameters)
     assert [r.fast_update for r in adaptation.rounds] == [-1, 0]
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(adaptation.gradient_sum))
@@ -183,7 +183,7 @@ def test_no_fast_updates(learner):
 def test_options_of_the_meta_update(learner):
     """Second order and a loss on the early rounds work on what a learner gathers."""
     learner = with_options(learner, {"second_order": True}, {"epochs": 2, "early_rounds_weight": 0.3})
-    parameters, state = fresh(learner)
+    parameters, state = fresh()
     adaptation = adapt(learner, parameters)
     experience = learner.experience(adaptation)
     assert len(experience.history) == 2

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from functools import cache
 
 import jax
 import numpy as np
@@ -15,12 +16,13 @@ from tesp.interaction import Learner, SamplingSettings
 
 GOALS = np.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5], [-0.3, -0.3]])
 HORIZON, STEP_SIZE = 6, 1e-3
+ALGORITHM = TESP(2, 2, 2, (4,), 3, 0.01)
 
 
 def make_learner() -> Learner:
     """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs."""
     return Learner(
-        TESP(2, 2, 2, (4,), 3, 0.01),
+        ALGORITHM,
         SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
         FastUpdateSettings(fast_updates=2),
         MetaUpdateSettings(epochs=4, kl_bound=10.0),
@@ -36,9 +38,10 @@ def with_options(learner, fast=None, meta=None) -> Learner:
     return other
 
 
-def fresh(learner):
+@cache
+def fresh():
     """Parameters and optimiser state."""
-    parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
+    parameters = jax.jit(ALGORITHM.init)(jax.random.key(0))
     return parameters, jax.jit(optimiser().init)(parameters)
 
 
@@ -48,7 +51,7 @@ def adapt(learner, parameters, seed=0, goals=GOALS, ids=None, simulation=None):
 
 def first_meta_updates(learner, count):
     """Adaptation and result of the last of ``count`` meta-updates."""
-    parameters, state = fresh(learner)
+    parameters, state = fresh()
     for update in range(count):
         adaptation = adapt(learner, parameters, seed=update)
         updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)

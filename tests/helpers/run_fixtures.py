@@ -39,7 +39,7 @@ class Reference:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory, compiled) -> Reference:
+def reference(tmp_path_factory, compiled) -> Reference:  # noqa: ARG001
     folder = tmp_path_factory.mktemp("runs") / "reference"
     events = []
 

@@ -29,8 +29,9 @@ class MetaUpdateSettings:
 
     learning_rate: float = 3e-4
     """Step size of Adam."""
-    learning_rate_decay: Literal["none", "linear"] = "none"
-    """`linear` lowers the step size to zero over the run, so that late meta-updates settle."""
+    learning_rate_decay: Literal["none", "linear", "last_third"] = "none"
+    """`linear` lowers the step size to zero over the run; `last_third` keeps it for two thirds of the run and
+    lowers it to zero over the rest, so that late meta-updates settle."""
     epochs: int = 20
     """Full-batch PPO epochs of one meta-update."""
     clip: float = 0.15

@@ -26,12 +26,17 @@ HEIGHT = 0.1
 JOINT_LIMIT = math.radians(160)
 
 QUICK = {
+    "engine": "closed-form",
     "policy_units": (64, 64),
     "encoder_units": 64,
     "episodes_per_round": 10,
     "buffer_size": 6,
     "learning_rate": 1e-3,
-    "meta_updates": 100,
+    "learning_rate_decay": "last_third",
+    "embedding_penalty": 0.02,
+    "early_rounds_weight": 0.3,
+    "meta_updates": 120,
+    "evaluate_every": 20,
     "horizon": 100,
 }
 PRESETS_2 = make_presets(units=(256, 256), encoder=256, embedding=8, penalty=0.005, quick=QUICK)

@@ -54,10 +54,14 @@ PRESETS = make_presets(
     quick={
         "policy_units": (64, 64),
         "encoder_units": 64,
-        "episodes_per_round": 10,
-        "buffer_size": 6,
+        "episodes_per_round": 6,
+        "buffer_size": 4,
         "learning_rate": 1e-3,
+        "learning_rate_decay": "last_third",
+        "embedding_penalty": 0.02,
+        "early_rounds_weight": 0.3,
         "meta_updates": 100,
+        "evaluate_every": 20,
         "horizon": 100,
     },
 )

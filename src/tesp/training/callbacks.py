@@ -56,7 +56,7 @@ class WriteTensorBoard(Callback):
 
     def __init__(self, folder: RunFolder, first_meta_update: int):
         folder.tensorboard.mkdir(exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
         earlier = sum(1 for _ in folder.tensorboard.iterdir())
         self._file = RecordWriter(str(folder.tensorboard / f"{name}.{earlier}"))
         self._write(Event(file_version="brain.Event:2"))

@@ -155,9 +155,9 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
 
 
 def _step_size(meta: MetaUpdateSettings, done: int, total: int) -> float:
-    if meta.learning_rate_decay == "linear":
-        return meta.learning_rate * (1.0 - done / total)
-    return meta.learning_rate
+    left = 1.0 - done / total
+    factor = {"none": 1.0, "linear": left, "last_third": min(1.0, 3.0 * left)}[meta.learning_rate_decay]
+    return meta.learning_rate * factor
 
 
 def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated, step_size: float) -> Record:

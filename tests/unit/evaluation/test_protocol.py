@@ -1,0 +1,107 @@
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from helpers.running import TINY, records, shared_learner, tiny_config
+from tesp.config import build_family
+from tesp.episodes.collect import Outcomes
+from tesp.evaluation.protocol import outcome_columns, stand_still, summarise
+from tesp.interaction import RoundResult
+from tesp.runs import load_run
+from tesp.types import TASK_SETS
+
+HORIZON = TINY["horizon"]
+
+
+def outcomes(average_return) -> Outcomes:
+    """Two tasks with three episodes each."""
+    average_return = np.array(average_return, float)
+    shape = average_return.shape
+    return Outcomes(
+        average_return=average_return,
+        success=np.array([[True, False, False], [True, True, False]]),
+        final_distance=np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]),
+        length=np.array([[4, 6, 6], [1, 2, 6]]),
+        unhealthy=np.array([[False, False, True], [False, False, False]]),
+        start=np.zeros((*shape, 2)),
+        position=np.zeros((*shape, HORIZON, 2)),
+    )
+
+
+def test_columns_of_outcomes_made_by_hand():
+    assert outcome_columns(outcomes([[-1, -2, -3], [-4, -6, -8]])) == {
+        "average_return": pytest.approx(-4.0),
+        # The deviation is that of the tasks' means, −2 and −6.
+        "average_return_std": pytest.approx(2.0),
+        "success_rate": pytest.approx(0.5),
+        "final_distance": pytest.approx(1.0),
+        "episode_length": pytest.approx(25 / 6),
+        "unhealthy_rate": pytest.approx(1 / 6),
+        "tasks": 2,
+        "episodes_per_task": 3,
+    }
+
+
+def rounds(*fast_updates):
+    return SimpleNamespace(
+        rounds=[RoundResult(k, None, outcomes(np.full((2, 3), -10.0 - k)), None) for k in fast_updates]
+    )
+
+
+def test_one_row_for_every_number_of_fast_updates():
+    rows = summarise(rounds(-1, 0, 1, 2))
+    assert [(row["fast_update"], row["average_return"]) for row in rows] == [(0, -10), (1, -11), (2, -12)]
+    assert [row.get("warm_up_return") for row in rows] == [-9, None, None]
+
+
+def test_algorithms_without_a_warm_up_round_report_none():
+    assert "warm_up_return" not in summarise(rounds(0, 1))[0]
+
+
+@pytest.mark.usefixtures("compiled")
+class TestTinyRun:
+    @pytest.fixture
+    def loaded(self, reference, monkeypatch):
+        monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
+        return load_run(reference.path, "latest")
+
+    def test_average_return_is_the_sum_of_the_distance_reward_alone(self, loaded):
+        learner, tasks = loaded.learner, loaded.task_sets["train"].tasks[:2]
+        simulation = loaded.family.simulate(2 * TINY["episodes_per_round"])
+        adaptation = learner.adapt(loaded.parameters, simulation, tasks, HORIZON, jax.random.key(5))
+        rows = summarise(adaptation)
+        for row, result in zip(rows, adaptation.rounds[1:], strict=True):
+            episodes = jax.device_get(result.round.batch.episodes)
+            valid = episodes.valid
+            expected = np.where(valid, episodes.distance_reward, 0).sum(axis=-1, dtype=float).mean()
+            full = np.where(valid, episodes.reward, 0).sum(axis=-1, dtype=float).mean()
+            assert row["average_return"] == pytest.approx(expected, rel=1e-6)
+            assert abs(row["average_return"] - full) > 1e-3
+            assert row["episode_length"] == valid.sum(axis=-1).mean()
+
+    def test_the_same_numbers_as_while_training(self, loaded, reference):
+        stored = [r for r in records(reference.path, "evaluation") if r["meta_update"] == TINY["meta_updates"]]
+        rows = loaded.evaluate()
+        assert rows == [{name: record[name] for name in row} for record, row in zip(stored, rows, strict=True)]
+        assert rows == loaded.evaluate()
+
+    def test_every_set_has_noise_of_its_own(self, loaded):
+        same = dict.fromkeys(TASK_SETS, loaded.task_sets["train"])
+        evaluator = type(loaded)(loaded.folder, loaded.config, loaded.family, same, loaded.learner, loaded.state)
+        returns = {row["task_set"]: row["average_return"] for row in evaluator.evaluate()}
+        assert len(set(returns.values())) == 3
+
+
+def test_standing_still_on_the_point_has_a_closed_form():
+    family = build_family(tiny_config())
+    for task_set in family.sample_task_sets(3).values():
+        distance = np.linalg.norm(task_set.tasks, axis=1)
+        columns = stand_still(family, task_set)
+        assert columns["average_return"] == pytest.approx(-HORIZON * distance.mean())
+        assert columns["average_return_std"] == pytest.approx(HORIZON * distance.std())
+        assert columns["final_distance"] == pytest.approx(distance.mean())
+        assert columns["episode_length"] == HORIZON
+        assert columns["success_rate"] == 0
+        assert (columns["tasks"], columns["episodes_per_task"]) == (TINY["tasks_per_set"], 1)

@@ -1,0 +1,277 @@
+"""The loop when something happens to it: interrupts, numbers that are not finite, a full disk."""
+
+import errno
+import json
+import signal
+from dataclasses import replace
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from orbax.checkpoint._src.path import atomicity
+
+from helpers.running import TINY, assert_same_run, checkpoint_folders, options, records, state, tesp
+from tesp import interaction
+from tesp.evaluation.protocol import Evaluator
+from tesp.tasks import registry
+from tesp.tasks.point import PointFamily, PointSimulation
+from tesp.training.callbacks import WriteRecords
+from tesp.training.loop import uninterrupted
+
+EVALUATION_ROWS = 3 * 4
+
+
+def train(folder, family="point"):
+    return tesp("train", family, *options(), "--output", folder)
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises KeyboardInterrupt, also where a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def press_ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+def before_call(monkeypatch, owner, name, happen, when):
+    """Make something happen before the calls of a method whose arguments fulfil ``when``."""
+    original = getattr(owner, name)
+
+    def replacement(*arguments):
+        if when(*arguments):
+            happen()
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, replacement)
+
+
+def holds(kind, meta_update):
+    return lambda _, rows: any(r["kind"] == kind and r["meta_update"] == meta_update for r in rows)
+
+
+def assert_resumes(folder, reference):
+    assert tesp("resume", folder).code == 0
+    assert_same_run(folder, reference.path)
+
+
+@pytest.mark.usefixtures("interruptible")
+class TestInterrupt:
+    def test_in_an_evaluation(self, reference, tmp_path, monkeypatch):
+        folder = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            before_call(patch, Evaluator, "evaluate", press_ctrl_c, lambda _, __, meta_update: meta_update == 2)
+            assert train(folder).code == 130
+        assert [r["meta_update"] for r in records(folder, "train")] == [1, 2]
+        assert len(records(folder, "evaluation")) == EVALUATION_ROWS
+        assert "2" in checkpoint_folders(folder)
+        # The checkpoint had no score when it was written; now it gets one, and is the best as without interrupt.
+        assert state(reference.path, "best").meta_update == 2
+        assert_resumes(folder, reference)
+
+    @pytest.mark.parametrize(("kind", "last"), [("evaluation", 2), ("train", 3)])
+    def test_while_records_are_written(self, reference, tmp_path, monkeypatch, kind, last):
+        folder = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            before_call(patch, WriteRecords, "on_records", press_ctrl_c, holds(kind, last))
+            assert train(folder).code == 130
+        assert records(folder)[-1]["meta_update"] == last
+        assert records(folder)[-1]["kind"] == kind
+        assert str(last) in checkpoint_folders(folder)
+        assert_resumes(folder, reference)
+
+    def test_while_a_checkpoint_is_written(self, reference, tmp_path, monkeypatch):
+        folder = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            finalised = atomicity.AtomicRenameTemporaryPath
+            before_call(patch, finalised, "finalize", press_ctrl_c, lambda self: self.get_final().name == "3")
+            assert train(folder).code == 130
+        assert set(checkpoint_folders(folder)) == {"2", "3"}
+        assert_resumes(folder, reference)
+
+    def test_is_held_back_and_not_forgotten(self):
+        reached = []
+
+        def write():
+            with uninterrupted():
+                press_ctrl_c()
+                reached.append(True)
+
+        with pytest.raises(KeyboardInterrupt):
+            write()
+        assert reached
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class BrokenSimulation(PointSimulation):
+    """Its observations of one task are NaN at the second step of the first round of meta-update 3."""
+
+    rounds_of_two_meta_updates = 2 * 5
+    spoilt_goals: list
+
+    def __init__(self, family, count):
+        super().__init__(family, count)
+        self.rounds = self.steps = 0
+        self.training = count == TINY["tasks_per_update"] * TINY["episodes_per_round"]
+
+    def reset(self, tasks):
+        self.rounds, self.steps = self.rounds + 1, 0
+        return super().reset(tasks)
+
+    def step(self, ids, actions):
+        self.steps += 1
+        done = super().step(ids, actions)
+        if self.training and self.rounds == self.rounds_of_two_meta_updates + 1 and self.steps == 2:
+            spoilt = ids >= TINY["episodes_per_round"]
+            self.spoilt_goals.append(self.goals[ids[spoilt][0]])
+            done = replace(done, observation=np.where(spoilt[:, None], np.nan, done.observation))
+        return done
+
+
+class BrokenFamily(PointFamily):
+    def simulate(self, count, threads=0):
+        return BrokenSimulation(self, count)
+
+
+@pytest.fixture
+def broken_family(monkeypatch):
+    BrokenSimulation.spoilt_goals = []
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    registry.register_family("broken", BrokenFamily)
+    return "broken"
+
+
+def index_of(goal, folder):
+    """The place of a goal in D."""
+    tasks = np.array(json.loads((folder / "tasks.json").read_text())["train"])
+    return int(np.flatnonzero((tasks == goal).all(axis=1))[0])
+
+
+def assert_good(folder, meta_update):
+    """The last checkpoint is that of a meta-update, with parameters that are finite."""
+    last = state(folder)
+    assert last.meta_update == meta_update
+    assert [r["meta_update"] for r in records(folder, "train")] == list(range(1, meta_update + 1))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.parameters))
+
+
+@pytest.mark.usefixtures("compiled")
+class TestNotFinite:
+    def test_observation(self, broken_family, tmp_path):
+        folder = tmp_path / "run"
+        stopped = train(folder, broken_family)
+        assert stopped.code == 1
+        blamed = index_of(BrokenSimulation.spoilt_goals[0], folder)
+        assert stopped.line() == (
+            f"tesp: observation became NaN or infinite in task {blamed} (at control step 1, in meta-update 3; the "
+            "last good checkpoint is that of meta-update 2).\n"
+        )
+        assert_good(folder, 2)
+
+    def test_reward(self, tmp_path, monkeypatch):
+        collect, drawn = interaction.collect, []
+
+        def spoilt(simulation, act, tasks, noise, stopwatch):
+            episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch)
+            if len(tasks) == TINY["tasks_per_update"]:
+                drawn.append(tasks)
+                if len(drawn) == 7:
+                    episodes.reward[1] = np.inf
+            return episodes, outcomes
+
+        monkeypatch.setattr(interaction, "collect", spoilt)
+        stopped = train(tmp_path / "run")
+        assert stopped.code == 1
+        blamed = index_of(drawn[-1][1], tmp_path / "run")
+        assert (
+            f"gradient of the fast-update became NaN or infinite in task {blamed} (in meta-update 2;" in stopped.line()
+        )
+        assert_good(tmp_path / "run", 1)
+
+    @pytest.mark.parametrize(
+        ("spoil", "said"),
+        [
+            (
+                lambda u: u._replace(terms=u.terms._replace(policy_loss=u.terms.policy_loss.at[1, 1].set(jnp.nan))),
+                "policy loss became NaN or infinite in task {} (in epoch 1, in meta-update 2;",
+            ),
+            (
+                lambda u: u._replace(gradient_norms=u.gradient_norms.at[0, 2].set(jnp.inf)),
+                "meta-gradient of the shared parameters became NaN or infinite (in epoch 0, in meta-update 2;",
+            ),
+        ],
+        ids=["loss", "gradient"],
+    )
+    def test_meta_update(self, tmp_path, monkeypatch, spoil, said):
+        adapt, meta_update, drawn, results = interaction.Learner.adapt, interaction.Learner.meta_update, [], []
+
+        def noting(self, parameters, simulation, tasks, *rest):
+            drawn.append(tasks)
+            return adapt(self, parameters, simulation, tasks, *rest)
+
+        def spoilt(self, *arguments):
+            results.append(meta_update(self, *arguments))
+            return spoil(results[-1]) if len(results) == 2 else results[-1]
+
+        monkeypatch.setattr(interaction.Learner, "adapt", noting)
+        monkeypatch.setattr(interaction.Learner, "meta_update", spoilt)
+        stopped = train(tmp_path / "run")
+        assert stopped.code == 1
+        blamed = index_of(drawn[-1][1], tmp_path / "run")
+        assert said.format(blamed) in stopped.line()
+        assert_good(tmp_path / "run", 1)
+
+    def test_evaluation_names_the_task_set(self, tmp_path, monkeypatch):
+        calls = []
+
+        def spoil(simulation, act, tasks, noise, stopwatch):
+            episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch)
+            calls.append(tasks)
+            if len(calls) == 8:
+                episodes.reward[4] = np.nan
+            return episodes, outcomes
+
+        collect = interaction.collect
+        monkeypatch.setattr(interaction, "collect", spoil)
+        stopped = train(tmp_path / "run")
+        assert stopped.code == 1
+        assert "in task 4 (in the set in_distribution, in the evaluation after 0 meta-updates;" in stopped.line()
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def full(self):
+        def fail():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        return fail
+
+    def test_while_records_are_written(self, full, reference, tmp_path, monkeypatch):
+        folder = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            before_call(patch, WriteRecords, "on_records", full, holds("train", 3))
+            stopped = train(folder)
+        assert "the disk is full" in stopped.sentence()
+        assert_good(folder, 2)
+        assert_resumes(folder, reference)
+
+    def test_while_a_checkpoint_is_written(self, full, reference, tmp_path, monkeypatch):
+        folder = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            finalised = atomicity.AtomicRenameTemporaryPath
+            before_call(patch, finalised, "finalize", full, lambda self: self.get_final().name == "3")
+            stopped = train(folder)
+        assert "the disk is full" in stopped.sentence()
+        assert state(folder).meta_update == 2
+        assert_resumes(folder, reference)
+
+    def test_before_the_run_folder_is_whole(self, full, tmp_path):
+        with mock.patch("tesp.training.run_folder.versions", side_effect=full):
+            stopped = train(tmp_path / "run")
+        assert "the disk is full" in stopped.sentence()
+        assert list(tmp_path.iterdir()) == []
