@@ -41,8 +41,7 @@ def adapt_to_task(
     row = np.asarray(task, np.float64)
     if row.shape != (family.task_size,) or not np.isfinite(row).all():
         raise ConfigurationError(
-            f"The task {list(task)} is not possible; a task of {family.name!r} has "
-            f"{family.task_size} finite numbers."
+            f"The task {list(task)} is not possible; a task of {family.name!r} has {family.task_size} finite numbers."
         )
     simulation = family.simulate(learner.sampling.episodes_per_round, threads)
     key = jax.random.fold_in(jax.random.key(seed), _ADAPTATION)

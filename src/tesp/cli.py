@@ -192,7 +192,9 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate()]
     append_records(run.folder.path / "evaluations.jsonl", rows)
     stored = _drawn_run(parsed.run)
-    drawn = dataclasses.replace(stored, records={**stored.records, "evaluation": rows})
+    reference = {"kind": "reference", "reference": "stand_still", **identity}
+    still = [{**reference, **row} for row in run.stand_still()]
+    drawn = dataclasses.replace(stored, records={"evaluation": rows, "reference": still})
     console.print(rich_table(evaluation_rows(drawn)))
 
 
@@ -263,7 +265,7 @@ def _list(arguments: list[str], console: Console) -> None:
         sizes = (family.observation_size, family.action_size, family.horizon)
         table.add_row(name, *map(str, sizes), ", ".join(family.presets))
     console.print(table)
-    folders = sorted(path.parent for path in parsed.folder.glob("*/config.json"))
+    folders = sorted(path.parent for path in parsed.folder.glob("[!.]*/config.json"))
     if not folders:
         console.print(f"no runs in {parsed.folder}", markup=False)
         return

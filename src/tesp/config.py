@@ -56,6 +56,8 @@ class NetworkSettings:
     """d, entries of the task embedding."""
 
     def __post_init__(self):
+        if not len(self.policy_units):
+            raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
         for name in ("policy_units", "encoder_units", "embedding_size"):
             if np.min(getattr(self, name), initial=1) < 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more.")
@@ -160,6 +162,23 @@ def build_learner(config: Config, family: Family) -> Learner:
     return Learner(algorithm, config.sampling, config.fast, config.meta, config.estimation)
 
 
+def check_storable(config: Config) -> None:
+    """Refuse values of a wrong kind, which the dataclasses themselves take: the run could not be loaded again.
+
+    Raises:
+        ConfigurationError: A value is not of its field's kind, or not a number; names the field.
+    """
+    restored = dataclasses.asdict(from_json(to_json(config)))
+    for group, values in dataclasses.asdict(config).items():
+        for name, value in values.items() if isinstance(values, dict) else [(group, values)]:
+            kept = restored[group][name] if isinstance(values, dict) else restored[group]
+            integer_for_float = isinstance(kept, float) and isinstance(value, int)
+            if kept != value or not (integer_for_float or type(kept) is type(value)):
+                raise ConfigurationError(
+                    f"{name} = {value!r} is not possible; give a finite value of the kind of its default."
+                )
+
+
 def to_json(config: Config) -> str:
     """Return the configuration as JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
@@ -182,7 +201,7 @@ def from_json(text: str) -> Config:
 def _reasons(error: ExceptionGroup) -> str:
     """Say what is wrong with which field; our own messages are passed on as they are."""
 
-    def describe(reason: BaseException, kind: type | None) -> str:
+    def describe(reason: BaseException, kind: Any) -> str:
         return str(reason) if isinstance(reason, ConfigurationError) else format_exception(reason, kind)
 
     return "; ".join(cattrs.transform_error(error, format_exception=describe))

@@ -59,13 +59,13 @@ class RoundResult(NamedTuple):
 
     Attributes:
         fast_update: Number of fast-updates before the round; −1 for the warm-up round.
-        round: Embeddings and batch, with leading axis ``task``.
+        round: Embeddings and batch, with leading axis ``task``; None where rounds are not kept.
         outcomes: What became of the episodes.
         inner_norm: Norms of the inner gradients that followed the round, (task,), or None.
     """
 
     fast_update: int
-    round: Round
+    round: Round | None
     outcomes: Outcomes
     inner_norm: np.ndarray | None
 
@@ -127,6 +127,7 @@ class Learner:
         horizon: int,
         key: PRNGKeyArray,
         task_ids: np.ndarray | None = None,
+        keep_rounds: bool = True,
     ) -> Adaptation:
         """Run the warm-up round, K fast-updates and the final round K+1 on a number of tasks.
 
@@ -137,6 +138,8 @@ class Learner:
             horizon: H.
             key: Randomness of this adaptation; rounds and tasks are folded in.
             task_ids: What identifies each task in the randomness; its index by default.
+            keep_rounds: Whether the rounds' episodes are kept. The meta-update needs them; whoever only looks at
+                the outcomes of many tasks saves their memory.
         """
         count = len(tasks)
         ids = jnp.arange(count) if task_ids is None else jnp.asarray(task_ids)
@@ -170,6 +173,8 @@ class Learner:
                     context = Context(self._buffer(context.buffer, current.batch.episodes), task_array)
                 jax.block_until_ready((result.adapted, context))
                 result.stopwatch.add("fast_updates", began)
+            if not keep_rounds:
+                result.rounds = [past._replace(round=None) for past in result.rounds]
         return result
 
     def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noise) -> Round:
@@ -205,7 +210,7 @@ class Learner:
 
     def experience(self, adaptation: Adaptation) -> Experience:
         """Gather what the meta-update needs from an adaptation."""
-        *past, last = [r.round for r in adaptation.rounds]
+        *past, last = [r.round for r in adaptation.rounds if r.round is not None]
         # Rounds are passed on only where an option asks for them: they cost memory and compilation.
         history = tuple(r for r in past if r.context is not None) if self.fast.second_order else ()
         early = tuple(r._replace(context=None) for r in past) if self.meta.early_rounds_weight > 0 else ()

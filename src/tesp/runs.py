@@ -14,6 +14,7 @@ from tesp.config import (
     build_algorithm,
     build_family,
     build_learner,
+    check_storable,
     from_json,
     to_json,
 )
@@ -25,7 +26,7 @@ from tesp.training.callbacks import Callback, ShowProgress, WriteRecords, WriteT
 from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state
 from tesp.training.loop import Training
 from tesp.training.loop import train as train_loop
-from tesp.training.run_folder import RunFolder
+from tesp.training.run_folder import RunFolder, versions
 from tesp.types import TASK_SETS, Parameters, TaskSet
 
 
@@ -53,6 +54,11 @@ class Run:
     def parameters(self) -> Parameters:
         """The meta-learner's parameters."""
         return self.state.parameters
+
+    def stand_still(self) -> list[dict[str, Any]]:
+        """Return the returns of an agent that never acts on D, D′ and D″; one row per task set."""
+        threads = self.config.schedule.threads
+        return [{"task_set": name, **stand_still(self.family, self.task_sets[name], threads)} for name in TASK_SETS]
 
     def evaluate(self) -> list[dict[str, Any]]:
         """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k."""
@@ -87,8 +93,10 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
             f"tasks_per_update = {drawn} is not possible with {there_are} training tasks: they are drawn without "
             "replacement. Give fewer tasks_per_update or more tasks_per_set."
         )
+    check_storable(config)
+    learner = build_learner(config, family)
     folder = RunFolder.create(output or default_output(config), to_json(config), task_sets)
-    return _continue(folder, config, family, task_sets, console)
+    return _continue(folder, config, family, learner, task_sets, console)
 
 
 def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
@@ -99,7 +107,10 @@ def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
     """
     folder = RunFolder.open(path)
     config = stored_config(folder)
-    return _continue(folder, config, build_family(config), folder.read_task_sets(), console)
+    family = build_family(config)
+    if console is not None and folder.read_versions() != versions():
+        console.print("other versions of some packages than the run began with: results may differ in the last bits")
+    return _continue(folder, config, family, build_learner(config, family), folder.read_task_sets(), console)
 
 
 def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Run:
@@ -153,17 +164,22 @@ def _checkpoint_number(checkpoints: Checkpoints, which: str | int, folder: RunFo
 
 
 def _continue(
-    folder: RunFolder, config: Config, family: Family, task_sets: dict[str, TaskSet], console: Console | None
+    folder: RunFolder,
+    config: Config,
+    family: Family,
+    learner: Learner,
+    task_sets: dict[str, TaskSet],
+    console: Console | None,
 ) -> Run:
     """Train a run from its last checkpoint, or from the start if there is none."""
-    learner = build_learner(config, family)
     checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
     latest = checkpoints.latest()
     if latest is None:
         state = initial_state(learner.algorithm, config.seed)
     else:
         state = checkpoints.restore(learner.algorithm, latest)
-    evaluated = _rewind_records(folder, state.meta_update, fresh=latest is None)
+    evaluated = _rewind_records(folder, state.meta_update, config.fast.fast_updates, fresh=latest is None)
+    evaluated = evaluated and checkpoints.has_score(state.meta_update)
     identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
     callbacks = _callbacks(folder, config, state, console)
     threads = config.schedule.threads
@@ -190,14 +206,14 @@ def _callbacks(folder, config, state, console) -> Sequence[Callback]:
     return callbacks
 
 
-def _rewind_records(folder: RunFolder, meta_update: int, fresh: bool) -> bool:
-    """Drop the records that are newer than the checkpoint; say whether its evaluation is among the rest.
+def _rewind_records(folder: RunFolder, meta_update: int, fast_updates: int, fresh: bool) -> bool:
+    """Drop the records that are newer than the checkpoint; say whether its whole evaluation is among the rest.
 
     They belong to meta-updates that will be done again.
     """
     folder.keep_records(lambda r: not fresh and r.get("meta_update", 0) <= meta_update)
     evaluations = [r for r in folder.read_records() if r["kind"] == "evaluation" and r["meta_update"] == meta_update]
-    if {r["task_set"] for r in evaluations} == set(TASK_SETS):
+    if len(evaluations) == len(TASK_SETS) * (fast_updates + 1):
         return True
     folder.keep_records(lambda r: not (r["kind"] == "evaluation" and r["meta_update"] == meta_update))
     return False

@@ -231,9 +231,12 @@ def meta_update(
             updates, state = optimiser().update(gradient, loop.current[1])
         moved = jax.tree.map(lambda p, u: p - step_size * u, loop.current[0], updates)
         norms = jnp.stack([_norm(part) for part in gradient])
+        # Whoever is to stop at the bound takes no further step from beyond it.
+        going = ~loop.stop
+        following = jax.tree.map(lambda new, old: jnp.where(going, new, old), (moved, state), loop.current)
         return loop._replace(
-            epoch=loop.epoch + 1,
-            current=(moved, state),
+            epoch=loop.epoch + jnp.where(going, 1, 0),
+            current=following,
             gradient_norms=loop.gradient_norms.at[loop.epoch].set(norms),
         )
 

@@ -48,7 +48,7 @@ class Evaluator:
     def _adapt(self, parameters: Parameters, name: str, key) -> Adaptation:
         tasks = self.task_sets[name].tasks
         simulation = self._simulation(len(tasks) * self.learner.sampling.episodes_per_round)
-        return self.learner.adapt(parameters, simulation, tasks, self.family.horizon, key)
+        return self.learner.adapt(parameters, simulation, tasks, self.family.horizon, key, keep_rounds=False)
 
     def _simulation(self, count: int):
         # Task sets of one size share their simulations: making them costs more than resetting them.

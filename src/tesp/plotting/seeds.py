@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -136,6 +137,25 @@ def _check_group(algorithm: str, runs: Sequence[Run]) -> None:
             f"Runs of {algorithm!r} were evaluated after different numbers of fast-updates: {found}; draw "
             "runs with the same number."
         )
+    for run in runs[1:]:
+        different = _differences(_settings(runs[0]), _settings(run))
+        if different:
+            raise ConfigurationError(
+                f"Runs {runs[0].name!r} and {run.name!r} of {algorithm!r} differ in {', '.join(different)}, not in the "
+                "seed alone, so their mean would mean nothing; draw them one by one."
+            )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Return what determines a run but for its seed, flat."""
+    flat = {}
+    for name, value in run.config.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if name not in ("seed", "threads")}
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def _points(run: Run, task_set: str, x: str) -> dict[int, tuple[float, float]]:

@@ -62,6 +62,7 @@ PRESETS = make_presets(
         "early_rounds_weight": 0.3,
         "meta_updates": 100,
         "evaluate_every": 20,
+        "evaluation_tasks": 40,
         "horizon": 100,
     },
 )

@@ -1,5 +1,8 @@
 """What happens beside training: records, TensorBoard, progress. They watch and change nothing."""
 
+# The generated modules of TensorBoard's format have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import abc
 import os
 import socket

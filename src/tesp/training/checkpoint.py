@@ -78,7 +78,7 @@ class Checkpoints:
         now gets its score: training was interrupted before the evaluation that was due.
         """
         if state.meta_update in self._manager.all_steps():
-            if score is None or self._has_score(state.meta_update):
+            if score is None or self.has_score(state.meta_update):
                 return
             self._manager.delete(state.meta_update)
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_arrays(state)))
@@ -93,7 +93,7 @@ class Checkpoints:
     def best(self) -> int | None:
         """Return the meta-update of the best checkpoint, or None if none has a score."""
         best = self._manager.best_step()
-        return best if best is not None and self._has_score(best) else None
+        return best if best is not None and self.has_score(best) else None
 
     def latest(self) -> int | None:
         """Return the meta-update of the last checkpoint, or None."""
@@ -128,7 +128,8 @@ class Checkpoints:
             wall_seconds=float(restored.wall_seconds),
         )
 
-    def _has_score(self, meta_update: int) -> bool:
+    def has_score(self, meta_update: int) -> bool:
+        """Say whether the checkpoint of a meta-update has been evaluated."""
         metrics = self._manager.metrics(meta_update)
         return metrics is not None and math.isfinite(_score(metrics))
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -166,6 +166,7 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
     kept = int(updated.epoch_kept)
     norms = np.nanmean(np.asarray(updated.gradient_norms), axis=0)
     inner = [r.inner_norm.mean() for r in adaptation.rounds if r.inner_norm is not None]
+    assert last.round is not None
     embedding = np.asarray(last.round.embedding)
     rates = np.concatenate([np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(state.parameters.rates)])
     outcome = outcome_columns(last.outcomes)
@@ -178,7 +179,7 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
         "unhealthy_rate": outcome["unhealthy_rate"],
         "round_returns": [float(r.outcomes.average_return.mean()) for r in adaptation.rounds],
         "policy_loss": float(terms.policy_loss[kept]),
-        "embedding_penalty": float(terms.penalty[kept]),
+        "embedding_mean_square": float(terms.penalty[kept]),
         "early_rounds_loss": float(terms.early_loss[kept]),
         "mean_kl": float(terms.kl[kept]),
         "epoch_kept": kept,
@@ -235,11 +236,13 @@ def _tell(callbacks: Sequence[Callback], records: list[Record]) -> None:
 @contextmanager
 def uninterrupted():
     """Hold back Ctrl-C while something is written that must be whole."""
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT)
+    # Other threads get no signals; a process that ignores Ctrl-C (in the background, say) goes on ignoring it.
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield
         return
     pending = []
-    previous: Callable | int | None = signal.signal(signal.SIGINT, lambda *_: pending.append(True))
+    signal.signal(signal.SIGINT, lambda *_: pending.append(True))
     try:
         yield
     finally:

@@ -87,8 +87,13 @@ class RunFolder:
             (prepared / "records.jsonl").touch()
             prepared.chmod(0o755)
             prepared.rename(folder.path)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(prepared, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise RunFolderError(
+                    f"The run folder {folder.path} cannot be written: {error.strerror}. Nothing was left behind; "
+                    "free some space or give another folder with --output."
+                ) from error
             raise
         return folder
 
@@ -112,6 +117,13 @@ class RunFolder:
     def read_config(self) -> str:
         """Return the stored configuration, JSON."""
         return (self.path / "config.json").read_text(encoding="utf-8", errors="replace")
+
+    def read_versions(self) -> dict[str, str] | None:
+        """Return the versions that the run began with, or None if they are not known."""
+        try:
+            return json.loads((self.path / "versions.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
     def read_task_sets(self) -> dict[str, TaskSet]:
         """Return the stored task sets.

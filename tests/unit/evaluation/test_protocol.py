@@ -1,14 +1,15 @@
-from types import SimpleNamespace
-
 import jax
 import numpy as np
 import pytest
 
+from helpers.data import random_episodes
 from helpers.running import TINY, records, shared_learner, tiny_config
+from tesp.adaptation.meta_update import Round
+from tesp.adaptation.objective import Batch
 from tesp.config import build_family
 from tesp.episodes.collect import Outcomes
 from tesp.evaluation.protocol import outcome_columns, stand_still, summarise
-from tesp.interaction import RoundResult
+from tesp.interaction import Adaptation, RoundResult
 from tesp.runs import load_run
 from tesp.types import TASK_SETS
 
@@ -44,10 +45,14 @@ def test_columns_of_outcomes_made_by_hand():
     }
 
 
-def rounds(*fast_updates):
-    return SimpleNamespace(
-        rounds=[RoundResult(k, None, outcomes(np.full((2, 3), -10.0 - k)), None) for k in fast_updates]
-    )
+def rounds(*fast_updates) -> Adaptation:
+    results = [RoundResult(k, round_of_nothing(), outcomes(np.full((2, 3), -10.0 - k)), None) for k in fast_updates]
+    return Adaptation({}, {}, results)
+
+
+def round_of_nothing() -> Round:
+    """What the summary does not look at."""
+    return Round(None, np.zeros((2, 0)), Batch(random_episodes(0, 2, 3), np.zeros((2, 3, 4))))
 
 
 def test_one_row_for_every_number_of_fast_updates():

@@ -2,6 +2,7 @@ import mujoco
 import numpy as np
 import pytest
 
+from tesp.errors import ConfigurationError
 from tesp.tasks.ant import AntFamily
 
 from . import engine
@@ -158,5 +159,5 @@ def test_unhealthy(option, broken, tmp_path, monkeypatch):
 
 
 def test_unknown_option_is_named():
-    with pytest.raises(ValueError, match="when_unhealthy is 'ignore'"):
+    with pytest.raises(ConfigurationError, match="when_unhealthy is 'ignore'"):
         AntFamily(when_unhealthy="ignore")

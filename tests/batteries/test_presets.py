@@ -1,0 +1,104 @@
+"""Every preset of every family; a new family or preset joins by itself."""
+
+import dataclasses
+import math
+
+import jax
+import pytest
+
+from tesp.config import build_algorithm, build_family, build_learner, from_json, preset_config, to_json
+from tesp.tasks.registry import families, make_family
+
+ROWS = [(family, preset) for family in families() for preset in make_family(family).presets]
+
+#: Units of the policy and of the encoder, size of the embedding and weight of its penalty, as the paper has them.
+TABLE = {
+    "wheeled": ((256, 256), 256, 8, 0.01),
+    "ant": ((512, 512), 256, 32, 0.01),
+    "reacher2": ((256, 256), 256, 8, 0.005),
+    "reacher4": ((512, 512), 256, 16, 0.005),
+    "point": ((64, 64), 64, 8, 0.01),
+}
+
+
+def size(units, encoder, embedding, observation, action):
+    """Numbers in the encoder and in the policy."""
+    sizes = [observation + embedding, *units]
+    policy = sum((a + 1) * b for a, b in zip(sizes, [*units, 2 * action], strict=True))
+    gru = 3 * encoder * (observation + action + 1) + 3 * encoder**2 + 3 * encoder + encoder
+    return gru + (encoder + 1) * embedding, policy
+
+
+def count(tree):
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(("name", "preset"), ROWS)
+class TestEveryPreset:
+    def test_can_be_built(self, name, preset):
+        config = preset_config(name, preset)
+        family = build_family(config)
+        assert (config.family, config.preset) == (name, preset)
+        assert config.sampling.tasks_per_update <= family.tasks_per_set
+        learner = build_learner(config, family)
+        parameters = jax.eval_shape(learner.algorithm.init, jax.random.key(0))
+        network = config.network
+        encoder, policy = size(
+            network.policy_units,
+            network.encoder_units,
+            network.embedding_size,
+            family.observation_size,
+            family.action_size,
+        )
+        assert (count(parameters.adapted), count(parameters.rates)) == (encoder, encoder)
+        assert count(parameters.shared) == policy
+
+    def test_survives_being_stored(self, name, preset):
+        config = preset_config(name, preset)
+        assert from_json(to_json(config)) == config
+        changed = preset_config(name, preset, seed=3, policy_units=(5,), horizon=7)
+        assert from_json(to_json(changed)) == changed != config
+
+    def test_its_tasks_can_be_drawn(self, name, preset):
+        family = build_family(preset_config(name, preset))
+        assert {len(task_set.tasks) for task_set in family.sample_task_sets(0).values()} == {100}
+
+
+def test_the_table_has_every_family():
+    assert set(TABLE) == set(families())
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_paper_presets_have_the_numbers_of_the_paper(name):
+    config = preset_config(name, "paper")
+    family = build_family(config)
+    network, meta, fast, sampling = config.network, config.meta, config.fast, config.sampling
+    sizes = (network.policy_units, network.encoder_units, network.embedding_size, meta.embedding_penalty)
+    assert sizes == TABLE[name]
+    assert (sampling.episodes_per_round, sampling.buffer_size, sampling.tasks_per_update) == (25, 16, 20)
+    assert (fast.fast_updates, fast.initial_rate, fast.rate_bound, fast.inner_gradient_norm) == (3, 0.001, 0.1, 60)
+    assert (meta.learning_rate, meta.epochs, meta.clip, meta.kl_bound) == (3e-4, 20, 0.15, 0.01)
+    assert (config.estimation.discount, config.estimation.gae_lambda) == (0.99, 0.97)
+    assert (family.horizon, family.tasks_per_set) == (100 if name == "point" else 200, 100)
+    assert family.spacing == (0.11 if name == "reacher4" else 0.10)
+    assert config.schedule.evaluate_every == 25
+    assert config.schedule.evaluation_tasks == 0
+    assert all(value is None for value in dataclasses.asdict(config.task).values())
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_paper_presets_have_no_extras(name):
+    config = preset_config(name, "paper")
+    assert config.algorithm == "tesp"
+    assert not config.fast.second_order
+    assert not config.meta.stop_at_kl_bound
+    assert config.meta.early_rounds_weight == 0
+    assert config.meta.learning_rate_decay == "none"
+    assert config.estimation.normalise_advantages == "none"
+
+
+def test_the_algorithm_is_that_of_the_configuration():
+    config = preset_config("ant", "paper")
+    algorithm = build_algorithm(config, build_family(config))
+    assert (algorithm.observation_size, algorithm.action_size) == (29, 8)
+    assert (algorithm.embedding_size, algorithm.policy_units) == (32, (512, 512))

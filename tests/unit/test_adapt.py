@@ -1,0 +1,55 @@
+import json
+
+import numpy as np
+import pytest
+
+from helpers.running import TINY, shared_learner
+from tesp.adapt import adapt_to_task, adaptation_records
+from tesp.errors import ConfigurationError
+from tesp.runs import load_run
+
+GOAL = (0.5, -0.25)
+
+
+@pytest.fixture
+def loaded(reference, monkeypatch):
+    monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
+    return load_run(reference.path, "latest")
+
+
+def adapt(run, goal=GOAL, seed=0):
+    adaptation = adapt_to_task(run.learner, run.parameters, run.family, goal, seed)
+    return adaptation_records(adaptation, run.family, goal)
+
+
+def without_identifier(records):
+    return [{name: value for name, value in r.items() if name != "adaptation_id"} for r in records]
+
+
+def test_one_record_a_round_with_the_paths_of_its_episodes(loaded):
+    records = adapt(loaded)
+    assert [record["fast_update"] for record in records] == [-1, 0, 1, 2, 3]
+    assert len({record["adaptation_id"] for record in records}) == 1
+    for record in records:
+        assert (record["kind"], record["family"], record["goal"]) == ("adaptation", "point", list(GOAL))
+        assert (record["tasks"], record["episodes_per_task"]) == (1, TINY["episodes_per_round"])
+        assert len(record["episodes"]) == TINY["episodes_per_round"]
+        assert record["environment_steps"] == sum(len(episode["position"]) for episode in record["episodes"])
+        assert record["average_return"] == pytest.approx(np.mean([e["average_return"] for e in record["episodes"]]))
+        for episode in record["episodes"]:
+            distance = np.linalg.norm(np.array(episode["position"]) - GOAL, axis=1)
+            assert episode["average_return"] == pytest.approx(-distance.sum(), abs=1e-3)
+    json.dumps(records)
+
+
+def test_the_seed_decides(loaded):
+    once, again, other = adapt(loaded), adapt(loaded), adapt(loaded, seed=1)
+    assert without_identifier(once) == without_identifier(again)
+    assert once[0]["adaptation_id"] != again[0]["adaptation_id"]
+    assert once[0]["average_return"] != other[0]["average_return"]
+
+
+@pytest.mark.parametrize("goal", [(0.5,), (0.1, 0.2, 0.3), (np.nan, 0.0), (np.inf, 0.0)])
+def test_goals_that_are_not_possible(loaded, goal):
+    with pytest.raises(ConfigurationError, match="a task of 'point' has 2 finite numbers"):
+        adapt(loaded, goal)

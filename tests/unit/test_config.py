@@ -1,0 +1,125 @@
+import json
+
+import pytest
+
+import tesp
+from helpers.running import as_json, tiny_config
+from tesp.config import Config, build_family, build_learner, from_json, override, preset_config, to_json
+
+IMPOSSIBLE = [
+    ({"episodes_per_round": 0}, "episodes_per_round = 0"),
+    ({"tasks_per_update": 0}, "tasks_per_update = 0"),
+    ({"buffer_size": 0}, "buffer_size = 0"),
+    ({"buffer_size": 11}, "buffer_size = 11 is not possible with episodes_per_round = 10"),
+    ({"fast_updates": -1}, "fast_updates = -1"),
+    ({"rate_bound": 0.0}, "rate_bound = 0.0"),
+    ({"inner_gradient_norm": float("nan")}, "inner_gradient_norm = nan"),
+    ({"epochs": 0}, "epochs = 0"),
+    ({"tasks_at_once": -1}, "tasks_at_once = -1"),
+    ({"learning_rate": 0.0}, "learning_rate = 0.0"),
+    ({"clip": -0.1}, "clip = -0.1"),
+    ({"kl_bound": 0.0}, "kl_bound = 0.0"),
+    ({"embedding_penalty": -1.0}, "embedding_penalty = -1.0"),
+    ({"early_rounds_weight": float("nan")}, "early_rounds_weight = nan"),
+    ({"discount": 1.5}, "discount = 1.5"),
+    ({"gae_lambda": -0.1}, "gae_lambda = -0.1"),
+    ({"policy_units": (8, 0)}, r"policy_units = \(8, 0\)"),
+    ({"encoder_units": 0}, "encoder_units = 0"),
+    ({"embedding_size": 0}, "embedding_size = 0"),
+    ({"meta_updates": -1}, "meta_updates = -1"),
+    ({"evaluation_tasks": -1}, "evaluation_tasks = -1"),
+    ({"threads": -1}, "threads = -1"),
+    ({"evaluate_every": 0}, "evaluate_every = 0"),
+    ({"checkpoint_every": 0}, "checkpoint_every = 0"),
+    ({"keep_checkpoints": 0}, "keep_checkpoints = 0"),
+    ({"seed": -1}, "seed = -1"),
+    ({"algorithm": "dreamer"}, "no algorithm 'dreamer'; known are: .*tesp"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), IMPOSSIBLE, ids=lambda x: "-".join(x) if isinstance(x, dict) else "")
+def test_values_that_are_not_possible_are_named(values, said):
+    with pytest.raises(tesp.ConfigurationError, match=said):
+        preset_config("point", "quick", **values)
+
+
+def test_values_at_the_edge_are_possible():
+    config = preset_config(
+        "point", "quick", fast_updates=0, buffer_size=10, policy_units=(), discount=1.0, gae_lambda=0.0, meta_updates=0
+    )
+    assert config.network.policy_units == ()
+    assert config.sampling.buffer_size == config.sampling.episodes_per_round
+
+
+def test_unknown_names():
+    with pytest.raises(tesp.ConfigurationError, match=r"no family 'pont'.*'point'.*known are: point, "):
+        preset_config("pont")
+    with pytest.raises(tesp.ConfigurationError, match="no preset 'fast'; it has: paper, quick"):
+        preset_config("point", "fast")
+    with pytest.raises(tesp.ConfigurationError, match="no field 'buffersize'"):
+        preset_config("point", buffersize=3)
+    with pytest.raises(tesp.ConfigurationError, match="no field 'sampling'"):
+        preset_config("point", sampling={})
+
+
+def test_override_reaches_every_group_and_nothing_else():
+    config = preset_config("point", "quick")
+    changed = override(config, seed=3, spacing=0.2, clip=0.3, meta_updates=7)
+    assert (changed.seed, changed.task.spacing, changed.meta.clip, changed.schedule.meta_updates) == (3, 0.2, 0.3, 7)
+    back = override(changed, seed=0, spacing=None, clip=config.meta.clip, meta_updates=50)
+    assert back == config
+
+
+def test_options_of_the_family_reach_it():
+    family = build_family(tiny_config(spacing=0.2))
+    assert (family.horizon, family.tasks_per_set, family.spacing) == (6, 6, 0.2)
+    assert build_family(Config()).horizon == 100
+
+
+def test_an_option_that_the_family_does_not_have():
+    with pytest.raises(tesp.ConfigurationError, match="'point' has no option 'engine'"):
+        build_family(tiny_config(engine="closed-form"))
+
+
+def test_the_learner_gets_its_settings():
+    config = tiny_config()
+    learner = build_learner(config, build_family(config))
+    assert (learner.sampling, learner.fast, learner.meta) == (config.sampling, config.fast, config.meta)
+    assert learner.algorithm.initial_rate == config.fast.initial_rate
+    assert (learner.algorithm.policy_units, learner.algorithm.encoder_units) == ((8,), 8)
+
+
+class TestJson:
+    def test_round_trip_of_values_far_from_the_defaults(self):
+        config = tiny_config(
+            seed=2**40,
+            spacing=0.07,
+            second_order=True,
+            learning_rate=1e-7,
+            learning_rate_decay="linear",
+            policy_units=(),
+        )
+        assert from_json(to_json(config)) == config
+
+    def stored(self, **changes):
+        return json.dumps({**as_json(tiny_config()), **changes})
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({"seed": "x"}, r"expected int @ \$\.seed"),
+            ({"colour": 1}, "extra fields found .colour."),
+            ({"seed": -1}, "seed = -1 is not possible"),
+            ({"algorithm": "x"}, "There is no algorithm 'x'"),
+            ({"sampling": {"buffer_size": 40, "episodes_per_round": 3}}, "buffer_size = 40 is not possible"),
+            ({"meta": {"learning_rate_decay": "cosine"}}, "learning_rate_decay"),
+        ],
+    )
+    def test_what_cannot_be_read_is_named(self, changes, said):
+        with pytest.raises(tesp.ConfigurationError, match=rf"The configuration cannot be read: .*{said}"):
+            from_json(self.stored(**changes))
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
+    def test_what_is_no_configuration(self, text):
+        with pytest.raises(tesp.ConfigurationError, match="The configuration cannot be read"):
+            from_json(text)
