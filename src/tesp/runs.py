@@ -178,8 +178,9 @@ def _continue(
         state = initial_state(learner.algorithm, config.seed)
     else:
         state = checkpoints.restore(learner.algorithm, latest)
-    evaluated = _rewind_records(folder, state.meta_update, config.fast.fast_updates, fresh=latest is None)
-    evaluated = evaluated and checkpoints.has_score(state.meta_update)
+    scored = latest is not None and checkpoints.has_score(latest)
+    rows = len(TASK_SETS) * (config.fast.fast_updates + 1)
+    evaluated = _rewind_records(folder, latest, rows if scored else None)
     identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
     callbacks = _callbacks(folder, config, state, console)
     threads = config.schedule.threads
@@ -206,16 +207,23 @@ def _callbacks(folder, config, state, console) -> Sequence[Callback]:
     return callbacks
 
 
-def _rewind_records(folder: RunFolder, meta_update: int, fast_updates: int, fresh: bool) -> bool:
-    """Drop the records that are newer than the checkpoint; say whether its whole evaluation is among the rest.
+def _rewind_records(folder: RunFolder, latest: int | None, rows: int | None) -> bool:
+    """Drop the records of what will be done again; say whether the checkpoint's evaluation is among the rest.
 
-    They belong to meta-updates that will be done again.
+    Args:
+        folder: The run.
+        latest: Meta-update of the last checkpoint, or None if there is none.
+        rows: Number of records of a whole evaluation, or None if the checkpoint has no score: it was written
+            before its evaluation was over.
     """
-    folder.keep_records(lambda r: not fresh and r.get("meta_update", 0) <= meta_update)
-    evaluations = [r for r in folder.read_records() if r["kind"] == "evaluation" and r["meta_update"] == meta_update]
-    if len(evaluations) == len(TASK_SETS) * (fast_updates + 1):
+
+    def evaluates(record) -> bool:
+        return record["kind"] == "evaluation" and record["meta_update"] == latest
+
+    folder.keep_records(lambda record: latest is not None and record.get("meta_update", 0) <= latest)
+    if rows is not None and sum(map(evaluates, folder.read_records())) == rows:
         return True
-    folder.keep_records(lambda r: not (r["kind"] == "evaluation" and r["meta_update"] == meta_update))
+    folder.keep_records(lambda record: not evaluates(record))
     return False
 
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import re
 import shutil
@@ -29,7 +30,7 @@ class TestHelp:
         (body,) = [node.body for node in ast.parse(textwrap.dedent(inspect.getsource(kind))).body]
         texts = {
             node.target.id: following.value.value
-            for node, following in zip(body, body[1:], strict=False)
+            for node, following in itertools.pairwise(body)
             if isinstance(node, ast.AnnAssign) and isinstance(following, ast.Expr)
         }
         found = []
@@ -231,8 +232,10 @@ class TestPlot:
         shutil.rmtree(run / "figures")
         assert tesp("plot", run, "--x", "environment_steps").code == 0
         assert {p.name for p in (run / "figures").iterdir()} == {"learning_curves.png", "fast_updates.png"}
-        several = tesp("plot", run, reference.path, "--output", tmp_path / "both")
-        assert several.code == 0
+        assert "both have seed 0" in tesp("plot", run, reference.path, "--output", tmp_path / "both").sentence()
+        for name in ("config.json", "records.jsonl"):
+            (run / name).write_text((run / name).read_text().replace('"seed": 0', '"seed": 1'))
+        assert tesp("plot", run, reference.path, "--output", tmp_path / "both").code == 0
         assert {p.name for p in (tmp_path / "both").iterdir()} == {"learning_curves.png"}
 
     def test_nothing_to_draw(self, tmp_path):
@@ -260,17 +263,9 @@ class TestList:
         assert (listed.code, listed.err) == (0, "")
         for name in families():
             assert name in listed.out
-        (finished,) = [line for line in listed.out.splitlines() if "finished" in line]
-        (started,) = [line for line in listed.out.splitlines() if "started" in line]
-        assert [cell.strip() for cell in finished.split("│")[1:-1]] == [
-            "finished",
-            "point",
-            "tesp",
-            "quick",
-            "0",
-            "4/4",
-        ]
-        assert [cell.strip() for cell in started.split("│")[1:-1]] == ["started", "point", "tesp", "quick", "12", "0/4"]
+        rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in listed.out.splitlines()]
+        assert ["finished", "point", "tesp", "quick", "0", "4/4"] in rows
+        assert ["started", "point", "tesp", "quick", "12", "0/4"] in rows
         assert re.search(r"damaged: .*config\.json is damaged", listed.out)
         assert "notes" not in listed.out
 

@@ -24,6 +24,7 @@ IMPOSSIBLE = [
     ({"discount": 1.5}, "discount = 1.5"),
     ({"gae_lambda": -0.1}, "gae_lambda = -0.1"),
     ({"policy_units": (8, 0)}, r"policy_units = \(8, 0\)"),
+    ({"policy_units": ()}, "policy_units is empty"),
     ({"encoder_units": 0}, "encoder_units = 0"),
     ({"embedding_size": 0}, "embedding_size = 0"),
     ({"meta_updates": -1}, "meta_updates = -1"),
@@ -45,9 +46,8 @@ def test_values_that_are_not_possible_are_named(values, said):
 
 def test_values_at_the_edge_are_possible():
     config = preset_config(
-        "point", "quick", fast_updates=0, buffer_size=10, policy_units=(), discount=1.0, gae_lambda=0.0, meta_updates=0
+        "point", "quick", fast_updates=0, buffer_size=10, discount=1.0, gae_lambda=0.0, meta_updates=0
     )
-    assert config.network.policy_units == ()
     assert config.sampling.buffer_size == config.sampling.episodes_per_round
 
 
@@ -92,12 +92,7 @@ def test_the_learner_gets_its_settings():
 class TestJson:
     def test_round_trip_of_values_far_from_the_defaults(self):
         config = tiny_config(
-            seed=2**40,
-            spacing=0.07,
-            second_order=True,
-            learning_rate=1e-7,
-            learning_rate_decay="linear",
-            policy_units=(),
+            seed=2**40, spacing=0.07, second_order=True, learning_rate=1e-7, learning_rate_decay="linear"
         )
         assert from_json(to_json(config)) == config
 

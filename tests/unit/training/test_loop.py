@@ -18,6 +18,7 @@ from tesp.evaluation.protocol import Evaluator
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily, PointSimulation
 from tesp.training.callbacks import WriteRecords
+from tesp.training.checkpoint import Checkpoints
 from tesp.training.loop import uninterrupted
 
 EVALUATION_ROWS = 3 * 4
@@ -72,6 +73,19 @@ class TestInterrupt:
         assert "2" in checkpoint_folders(folder)
         # The checkpoint had no score when it was written; now it gets one, and is the best as without interrupt.
         assert state(reference.path, "best").meta_update == 2
+        assert_resumes(folder, reference)
+
+    def test_in_an_evaluation_and_killed_before_it_has_a_checkpoint(self, reference, tmp_path, monkeypatch):
+        folder = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            before_call(patch, Evaluator, "evaluate", press_ctrl_c, lambda _, __, meta_update: meta_update == 2)
+            assert train(folder).code == 130
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "save", mock.Mock(side_effect=RuntimeError))
+            with pytest.raises(RuntimeError):
+                tesp("resume", folder)
+        # The evaluation is recorded, but its checkpoint still has no score: it is done again, and recorded once.
+        assert len(records(folder, "evaluation")) == 2 * EVALUATION_ROWS
         assert_resumes(folder, reference)
 
     @pytest.mark.parametrize(("kind", "last"), [("evaluation", 2), ("train", 3)])
@@ -210,9 +224,9 @@ class TestNotFinite:
     def test_meta_update(self, tmp_path, monkeypatch, spoil, said):
         adapt, meta_update, drawn, results = interaction.Learner.adapt, interaction.Learner.meta_update, [], []
 
-        def noting(self, parameters, simulation, tasks, *rest):
+        def noting(self, parameters, simulation, tasks, *rest, **options):
             drawn.append(tasks)
-            return adapt(self, parameters, simulation, tasks, *rest)
+            return adapt(self, parameters, simulation, tasks, *rest, **options)
 
         def spoilt(self, *arguments):
             results.append(meta_update(self, *arguments))
@@ -273,5 +287,5 @@ class TestFullDisk:
     def test_before_the_run_folder_is_whole(self, full, tmp_path):
         with mock.patch("tesp.training.run_folder.versions", side_effect=full):
             stopped = train(tmp_path / "run")
-        assert "the disk is full" in stopped.sentence()
+        assert "cannot be written: No space left on device" in stopped.sentence()
         assert list(tmp_path.iterdir()) == []
