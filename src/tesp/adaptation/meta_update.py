@@ -237,7 +237,7 @@ def meta_update(
         return loop._replace(
             epoch=loop.epoch + jnp.where(going, 1, 0),
             current=following,
-            gradient_norms=loop.gradient_norms.at[loop.epoch].set(norms),
+            gradient_norms=loop.gradient_norms.at[loop.epoch].set(jnp.where(going, norms, jnp.nan)),
         )
 
     start = _start(parameters, optimiser_state, experience, meta.epochs)

@@ -35,8 +35,8 @@ QUICK = {
     "learning_rate_decay": "last_third",
     "epochs": 10,
     "embedding_penalty": 0.02,
-    "meta_updates": 100,
-    "evaluate_every": 20,
+    "meta_updates": 150,
+    "evaluate_every": 25,
     "evaluation_tasks": 40,
     "horizon": 100,
 }

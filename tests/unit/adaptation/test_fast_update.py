@@ -68,6 +68,18 @@ def test_no_gradient_without_advantages(problem, update):
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(still.gradient))
 
 
+def test_second_order_passes_through_a_zero_gradient(problem):
+    """Where there is nothing to learn, θ^{k+1} = θ^k and its derivative is 1, not 0/0."""
+    adapted, *others, batch = problem
+    nothing = batch._replace(advantages=jnp.zeros_like(batch.advantages))
+
+    def total(adapted):
+        updated = fast_update(CONDITION, adapted, *others, nothing, FastUpdateSettings())
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(updated.adapted))
+
+    assert_identical(jax.jit(jax.grad(total))(adapted), jax.tree.map(np.ones_like, adapted))
+
+
 def test_gradient_comes_through_the_embedding_alone(problem, update):
     """g = (∂h/∂θ)ᵀ ∂L(τ^k)/∂h, where h is of the buffer."""
     adapted, _, shared, context, batch = problem

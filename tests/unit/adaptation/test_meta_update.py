@@ -139,6 +139,14 @@ def test_all_rejected_leaves_everything_as_it_was(parameters, state, experience)
     assert_identical(actual.optimiser_state, state)
 
 
+def test_an_admissible_epoch_is_kept_even_if_the_loss_rose(parameters, state, experience):
+    """The candidates are the parameters after 1, 2, … steps; the ones from before are none of them."""
+    actual = run(parameters, state, experience[0], step_size=-0.003)
+    losses = np.mean(actual.terms.policy_loss, axis=1)
+    assert losses[0] < losses[1:].min()
+    assert int(actual.epoch_kept) == best_admissible(actual.terms, META.kl_bound, META.epochs) > 0
+
+
 def test_a_loss_that_is_not_a_number_is_never_kept(parameters, state, experience):
     last = experience[0].last
     broken = last.batch._replace(advantages=last.batch.advantages.at[1].set(jnp.nan))

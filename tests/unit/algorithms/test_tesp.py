@@ -5,6 +5,7 @@ import pytest
 
 from helpers.data import random_episodes, tiny_tesp
 from helpers.trees import assert_identical
+from tesp.algorithms.tesp import TESP
 
 ALGORITHM = tiny_tesp(initial_rate=0.03)
 INIT = jax.jit(ALGORITHM.init)
@@ -41,12 +42,19 @@ def test_does_not_look_at_the_task(algorithm, parameters):
     assert_identical(goals[0], goals[1])
 
 
-def test_encoder_and_policy_are_drawn_independently(parameters):
+def test_every_key_draws_its_own_parameters(parameters):
     again = INIT(jax.random.key(0))
     other = INIT(jax.random.key(1))
     assert_identical(again, parameters)
     assert not np.allclose(other.adapted.gru.input_weight, parameters.adapted.gru.input_weight)
     assert not np.allclose(other.shared.hidden[0].weight, parameters.shared.hidden[0].weight)
+
+
+def test_encoder_and_policy_are_drawn_independently():
+    """Two layers of the same shape, from the last key of each network."""
+    parameters = jax.jit(TESP(3, 2, 4, (4,), 4, 0.03).init)(jax.random.key(0))
+    assert parameters.adapted.output.weight.shape == parameters.shared.output.weight.shape
+    assert not np.allclose(parameters.adapted.output.weight, parameters.shared.output.weight, atol=1e-4)
 
 
 def test_the_row_of_the_table(algorithm):

@@ -79,6 +79,17 @@ def test_only_running_episodes_are_stepped(collected):
     assert [ids.tolist() for ids in simulation.stepped] == [np.flatnonzero(r).tolist() for r in running.T]
 
 
+def test_arriving_at_the_last_step_is_not_a_truncation():
+    def ahead(_, noise):
+        one = np.ones_like(noise)
+        return one * [1, 0], one * [1, 0], 0 * one
+
+    tasks = np.array([[0.65, 0.0], [0.95, 0.0]])
+    episodes, _ = collect(PointSimulation(), ahead, tasks, np.zeros((2, 1, 6, 2), np.float32), Stopwatch())
+    assert episodes.terminated[:, 0, -1].tolist() == [True, False]
+    assert episodes.truncated[:, 0, -1].tolist() == [False, True]
+
+
 def test_stops_when_nothing_runs():
     simulation = PointSimulation()
     tasks = np.array([[0.15, 0.0]])
