@@ -64,21 +64,24 @@ class MujocoFamily(GoalFamily):
         return MujocoSimulation(self, count, threads)
 
 
-class MujocoSimulation(GoalSimulation):
-    """n simulations of one model. Results do not depend on the threads, nor on which others are stepped."""
+class BodySimulation(GoalSimulation):
+    """n simulations of one model, whatever steps them: what lies between the interface and the physics."""
 
-    def __init__(self, family: MujocoFamily, count: int, threads: int):
+    def __init__(self, family: MujocoFamily, qpos: np.ndarray, qvel: np.ndarray, ctrl: np.ndarray):
         self._family = family
-        self._count = count
-        self._batch = Batch(family.model, nsim=count, nthread=threads)
-        self._qpos = self._batch.bind("qpos")
-        self._qvel = self._batch.bind("qvel")
-        self._ctrl = self._batch.bind("ctrl")
+        self._qpos, self._qvel, self._ctrl = qpos, qvel, ctrl
         low, high = family.model.actuator_ctrlrange.T
         self._middle, self._half_range = (low + high) / 2, (high - low) / 2
-        self._goals = np.zeros((count, 2))
+        self._goals = np.zeros((len(qpos), 2))
         self._renderer: SceneRenderer | None = None
-        self._batch.reset(keyframe=0, stage=_NO_STAGE)
+
+    @abc.abstractmethod
+    def _restart(self) -> None:
+        """Put every simulation's state at the start."""
+
+    @abc.abstractmethod
+    def _advance(self, ids: Int[np.ndarray, " stepped"]) -> None:
+        """Advance the simulations ``ids`` by 5 physics steps with their controls."""
 
     @property
     def goals(self) -> Float[np.ndarray, "simulation 2"]:
@@ -102,8 +105,8 @@ class MujocoSimulation(GoalSimulation):
 
     def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every simulation at the start with the given goals; return the first observations."""
-        self._goals = check_tasks(tasks, self._count)
-        self._batch.reset(keyframe=0, stage=_NO_STAGE)
+        self._goals = check_tasks(tasks, len(self._qpos))
+        self._restart()
         return self._family.observe(self._qpos, self._qvel)
 
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
@@ -119,10 +122,7 @@ class MujocoSimulation(GoalSimulation):
         family = self._family
         clipped = clip_actions(actions, ids, family.action_size)
         self._ctrl[ids] = self._middle + self._half_range * clipped
-        try:
-            self._batch.step(None if len(ids) == self._count else ids, nstep=SUBSTEPS)
-        except SimulationError as error:
-            raise NonFiniteError("physics state", detail=str(error)) from error
+        self._advance(ids)
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         # A diverged state is reported by the learner, not by a warning from NumPy on the way.
         with np.errstate(invalid="ignore", over="ignore"):
@@ -140,10 +140,12 @@ class MujocoSimulation(GoalSimulation):
         Raises:
             TespError: There is no OpenGL to render with.
         """
+        model = self._family.model
         if self._renderer is None:
-            self._renderer = SceneRenderer(self._family.model)
-        data = self._batch.get_data(index)
-        mujoco.mj_forward(self._family.model, data)
+            self._renderer = SceneRenderer(model)
+        data = mujoco.MjData(model)
+        data.qpos[:], data.qvel[:] = self._qpos[index], self._qvel[index]
+        mujoco.mj_forward(model, data)
         return self._renderer.image(data, self._goals[index], self._family.boundary_radius)
 
     def close(self) -> None:
@@ -151,6 +153,24 @@ class MujocoSimulation(GoalSimulation):
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+class MujocoSimulation(BodySimulation):
+    """Simulations stepped by the engine. Results do not depend on the threads, nor on which others are stepped."""
+
+    def __init__(self, family: MujocoFamily, count: int, threads: int):
+        self._batch = Batch(family.model, nsim=count, nthread=threads)
+        super().__init__(family, *(self._batch.bind(name) for name in ("qpos", "qvel", "ctrl")))
+        self._restart()
+
+    def _restart(self) -> None:
+        self._batch.reset(keyframe=0, stage=_NO_STAGE)
+
+    def _advance(self, ids: Int[np.ndarray, " stepped"]) -> None:
+        try:
+            self._batch.step(None if len(ids) == len(self._qpos) else ids, nstep=SUBSTEPS)
+        except SimulationError as error:
+            raise NonFiniteError("physics state", detail=str(error)) from error
 
 
 def always_healthy(qpos: Float[np.ndarray, "*batch nq"]) -> Bool[np.ndarray, "*batch"]:
