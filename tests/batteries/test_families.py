@@ -91,17 +91,19 @@ def test_threads_change_nothing(family):
     np.testing.assert_array_equal(run(family, 5, threads=1), run(family, 5, threads=2))
 
 
-def test_simulations_are_those_of_a_single_environment(name, family):
+def test_simulations_are_those_of_a_single_environment(row, name, family):
     together = run(family, 3, threads=2)
     register_environments()
+    # In closed form another number of simulations is another compiled program, which may round differently.
+    options, tolerance = ({"engine": row[1]}, 1e-12) if len(row) > 1 else ({}, 0.0)
     for index in range(3):
         identifier = next(key for key, value in ENVIRONMENTS.items() if value == name)
-        env = gymnasium.make(identifier).unwrapped
+        env = gymnasium.make(identifier, **options).unwrapped
         env.reset(options={"goal": goals(3)[index]})
         for t, action in enumerate(actions(family, 12, 3)[:, index]):
             observation, reward, _, truncated, _ = env.step(action)
-            np.testing.assert_array_equal(observation, together[t, index, :-1])
-            assert reward == together[t, index, -1]
+            np.testing.assert_allclose(observation, together[t, index, :-1], rtol=tolerance, atol=tolerance)
+            np.testing.assert_allclose(reward, together[t, index, -1], rtol=tolerance, atol=tolerance)
             assert truncated is False
         env.close()
 
@@ -200,7 +202,7 @@ def test_options_survive_json(name, family):
 
 
 def test_none_keeps_the_default(name, family):
-    assert make_family(name, **dict.fromkeys(family.options)) == family
+    assert make_family(name, **dict.fromkeys(family.options)) == make_family(name)
 
 
 def test_presets(name, family):
