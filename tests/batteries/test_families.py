@@ -134,9 +134,7 @@ def test_reward_is_the_sum_of_its_terms(family):
         clipped = np.maximum(-1, np.minimum(1, action))
         np.testing.assert_allclose(done.distance, distance, rtol=1e-12)
         np.testing.assert_allclose(done.distance_reward, -distance, rtol=1e-12)
-        np.testing.assert_allclose(
-            done.reward, -distance - 0.001 * np.linalg.norm(clipped, axis=1) ** 2, rtol=1e-12
-        )
+        np.testing.assert_allclose(done.reward, -distance - 0.001 * np.linalg.norm(clipped, axis=1) ** 2, rtol=1e-12)
 
 
 def test_actions_are_clipped(family):
@@ -272,9 +270,7 @@ def test_pictures_show_the_goal_and_the_body(family):
     left, right = pictures[-0.8].astype(int), pictures[0.8].astype(int)
     assert left.shape[2] == 3
     assert pictures[0.8].dtype == np.uint8
-    reddest = [
-        np.unravel_index(np.argmax(2 * p[..., 0] - p[..., 1] - p[..., 2]), p.shape[:2]) for p in (left, right)
-    ]
+    reddest = [np.unravel_index(np.argmax(2 * p[..., 0] - p[..., 1] - p[..., 2]), p.shape[:2]) for p in (left, right)]
     middle = left.shape[1] / 2
     assert reddest[0][1] < middle - 50
     assert reddest[1][1] > middle + 50

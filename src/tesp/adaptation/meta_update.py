@@ -32,6 +32,13 @@ class MetaUpdateSettings:
     learning_rate_decay: Literal["none", "linear", "last_third"] = "none"
     """`linear` lowers the step size to zero over the run; `last_third` keeps it for two thirds of the run and
     lowers it to zero over the rest, so that late meta-updates settle."""
+    rates_step: float = 1.0
+    """Step size of the rates α, as a multiple of Adam's step size for everything else. Adam moves every entry by
+    about its step size whatever the size of the gradient, so rates with hardly any gradient wander to the bound;
+    smaller steps keep them near their initial value until the gradients agree."""
+    project_rates: bool = False
+    """Keep α inside its bound after every step. Otherwise α is only used clipped, and an entry that has passed
+    the bound has no gradient any more and stays there."""
     epochs: int = 20
     """Full-batch PPO epochs of one meta-update."""
     clip: float = 0.15
@@ -54,7 +61,7 @@ class MetaUpdateSettings:
         for name, allowed in (("epochs", 1), ("tasks_at_once", 0)):
             if getattr(self, name) < allowed:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give {allowed} or more.")
-        for name in ("learning_rate", "clip", "kl_bound"):
+        for name in ("learning_rate", "rates_step", "clip", "kl_bound"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
         for name in ("embedding_penalty", "early_rounds_weight"):
@@ -229,7 +236,7 @@ def meta_update(
         # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimiser().update(gradient, loop.current[1])
-        moved = jax.tree.map(lambda p, u: p - step_size * u, loop.current[0], updates)
+        moved = _moved(loop.current[0], updates, step_size, fast, meta)
         norms = jnp.stack([_norm(part) for part in gradient])
         # Whoever is to stop at the bound takes no further step from beyond it.
         going = ~loop.stop
@@ -251,6 +258,16 @@ def meta_update(
     )
     loop = _judge(loop, terms, meta)
     return MetaUpdated(*loop.kept, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms)
+
+
+def _moved(
+    parameters: Parameters, updates: Parameters, step_size, fast: FastUpdateSettings, meta: MetaUpdateSettings
+) -> Parameters:
+    """Take one step, the rates with a step size of their own."""
+    steps = Parameters(step_size, step_size * meta.rates_step, step_size)
+    parts = zip(parameters, updates, steps, strict=True)
+    moved = Parameters(*(jax.tree.map(lambda p, u, s=s: p - s * u, part, own) for part, own, s in parts))
+    return moved._replace(rates=bounded_rates(moved.rates, fast.rate_bound)) if meta.project_rates else moved
 
 
 def _objective(condition, learned_rates, fast, meta) -> Callable:

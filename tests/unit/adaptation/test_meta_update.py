@@ -170,6 +170,27 @@ def test_stops_at_the_kl_bound(parameters, state, experience, updated):
     assert int(actual.epoch_kept) == best_admissible(updated.terms, META.kl_bound, ran)
 
 
+def test_rates_may_take_smaller_steps(parameters, state, experience):
+    """After one epoch the rates have moved a tenth as far, and everything else just as far."""
+    one = dataclasses.replace(META, epochs=1, kl_bound=1e9)
+    whole = run(parameters, state, experience[0], one).parameters
+    tenth = run(parameters, state, experience[0], dataclasses.replace(one, rates_step=0.1)).parameters
+    assert_close(tenth.adapted, whole.adapted, rtol=1e-6)
+    assert_close(tenth.shared, whole.shared, rtol=1e-6)
+    expected = jax.tree.map(lambda old, new: old + 0.1 * (new - old), parameters.rates, whole.rates)
+    assert_close(tenth.rates, expected, rtol=1e-3, atol=1e-7)
+    assert all_different(tenth.rates, whole.rates)
+
+
+def test_projected_rates_stay_inside_the_bound(parameters, state, experience):
+    """A step of 0.1 takes most of them out of the bound of 0.1, where they would have no gradient any more."""
+    free = run(parameters, state, experience[0], dataclasses.replace(META, kl_bound=1e9)).parameters.rates
+    kept = run(parameters, state, experience[0], dataclasses.replace(META, kl_bound=1e9, project_rates=True))
+    largest = [max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(tree)) for tree in (free, kept[0].rates)]
+    assert largest[0] > FAST.rate_bound
+    assert largest[1] == pytest.approx(FAST.rate_bound)
+
+
 def test_fixed_rates_stay_bit_identical(parameters, experience):
     meta = dataclasses.replace(META, epochs=3, kl_bound=1e6)
     parameters = parameters._replace(rates=jnp.float32(0.05))

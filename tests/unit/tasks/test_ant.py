@@ -83,9 +83,7 @@ def test_start():
             0,
         ]
         reach = 0.18 + 0.16 * np.cos(1.0)
-        np.testing.assert_allclose(
-            tip, [reach * u, reach * v, 0.25 - 0.16 * np.sqrt(2) * np.sin(1.0)], atol=1e-12
-        )
+        np.testing.assert_allclose(tip, [reach * u, reach * v, 0.25 - 0.16 * np.sqrt(2) * np.sin(1.0)], atol=1e-12)
 
 
 def test_margins_of_ant_and_floor_add_up():

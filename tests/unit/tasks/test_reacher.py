@@ -93,9 +93,7 @@ def test_fingertip_is_where_the_engine_puts_it(arm):
 
 def test_fingertip_of_a_square():
     quarter = math.pi / 2
-    np.testing.assert_allclose(
-        fingertip(np.array([0, quarter, quarter, quarter]), 2.0, 2.0), [0, 0], atol=1e-15
-    )
+    np.testing.assert_allclose(fingertip(np.array([0, quarter, quarter, quarter]), 2.0, 2.0), [0, 0], atol=1e-15)
     np.testing.assert_allclose(fingertip(np.array([quarter, -quarter]), 2.0, 3.0), [3.0, 2.0], atol=1e-15)
 
 

@@ -26,9 +26,7 @@ def test_facts():
     assert engine.joint_names(MODEL) == ["x", "y", "z", "heading", "right_wheel", "left_wheel"]
     slide, hinge = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE
     np.testing.assert_array_equal(MODEL.jnt_type, [slide] * 3 + [hinge] * 3)
-    np.testing.assert_array_equal(
-        MODEL.jnt_axis, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]]
-    )
+    np.testing.assert_array_equal(MODEL.jnt_axis, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0], [0, 1, 0]])
     np.testing.assert_array_equal(MODEL.jnt_pos, [[0, 0, 0]] * 4 + [[0, 0, 0.5]] * 2)
     np.testing.assert_array_equal(MODEL.jnt_limited, [0, 0, 1, 0, 0, 0])
     np.testing.assert_array_equal(MODEL.jnt_range[2], [-1, 0.03])
