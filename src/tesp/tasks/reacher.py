@@ -32,15 +32,14 @@ QUICK = {
     "episodes_per_round": 20,
     "buffer_size": 10,
     "learning_rate": 2e-3,
-    "learning_rate_decay": "last_third",
+    "learning_rate_decay": "linear",
     "epochs": 10,
     "initial_rate": 0.03,
     "rates_step": 0.1,
     "project_rates": True,
     "embedding_penalty": 0.02,
-    "meta_updates": 100,
+    "meta_updates": 120,
     "evaluate_every": 20,
-    "evaluation_tasks": 40,
     "horizon": 100,
 }
 PRESETS_2 = make_presets(units=(256, 256), encoder=256, embedding=8, penalty=0.005, quick=QUICK)
