@@ -261,7 +261,7 @@ def meta_update(
 
 
 def _moved(
-    parameters: Parameters, updates: Parameters, step_size, fast: FastUpdateSettings, meta: MetaUpdateSettings
+    parameters: Parameters, updates: PyTree, step_size, fast: FastUpdateSettings, meta: MetaUpdateSettings
 ) -> Parameters:
     """Take one step, the rates with a step size of their own."""
     steps = Parameters(step_size, step_size * meta.rates_step, step_size)
