@@ -21,7 +21,7 @@ def adapt_to_task(
     learner: Learner,
     parameters: Parameters,
     family: Family,
-    task: Sequence[float],
+    task: Sequence[float] | np.ndarray,
     seed: int = 0,
     threads: int = 0,
 ) -> Adaptation:
@@ -41,14 +41,16 @@ def adapt_to_task(
     row = np.asarray(task, np.float64)
     if row.shape != (family.task_size,) or not np.isfinite(row).all():
         raise ConfigurationError(
-            f"The task {list(task)} is not possible; a task of {family.name!r} has {family.task_size} finite numbers."
+            f"The task {row.tolist()} is not possible; a task of {family.name!r} has {family.task_size} finite numbers."
         )
     simulation = family.simulate(learner.sampling.episodes_per_round, threads)
     key = jax.random.fold_in(jax.random.key(seed), _ADAPTATION)
     return learner.adapt(parameters, simulation, row[None], family.horizon, key)
 
 
-def adaptation_records(adaptation: Adaptation, family: Family, task: Sequence[float]) -> list[dict[str, Any]]:
+def adaptation_records(
+    adaptation: Adaptation, family: Family, task: Sequence[float] | np.ndarray
+) -> list[dict[str, Any]]:
     """Return one record per round of an adaptation to one task, with the paths of its episodes."""
     identifier = uuid.uuid4().hex
     return [
