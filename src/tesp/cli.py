@@ -131,6 +131,7 @@ def _train(arguments: list[str], console: Console) -> None:
 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="paper")
+    first.add_argument("--algorithm", default="tesp")
     if not arguments or arguments[0].startswith("-"):
         if set(arguments) & {"-h", "--help"}:
             arguments = ["point", *arguments]
@@ -140,8 +141,8 @@ def _train(arguments: list[str], console: Console) -> None:
                 "`tesp list` shows all."
             )
     family, *options = arguments
-    preset = first.parse_known_args(options)[0].preset
-    default = configuration.preset_config(family, preset)
+    chosen = first.parse_known_args(options)[0]
+    default = configuration.preset_config(family, chosen.preset, chosen.algorithm)
 
     @dataclass(frozen=True)
     class TrainArguments:

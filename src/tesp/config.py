@@ -13,7 +13,8 @@ from cattrs.v import format_exception
 from tesp.adaptation.fast_update import FastUpdateSettings
 from tesp.adaptation.meta_update import MetaUpdateSettings
 from tesp.algorithms.base import Algorithm
-from tesp.algorithms.tesp import TESP
+from tesp.algorithms.registry import ABLATIONS, ALGORITHMS, IMPLIED, SUITABLE, make_algorithm
+from tesp.algorithms.tesp import TESP, AblationSettings
 from tesp.errors import ConfigurationError
 from tesp.estimators.advantages import EstimationSettings
 from tesp.interaction import Learner, SamplingSettings
@@ -72,7 +73,7 @@ class Config:
     preset: str = "paper"
     """Preset that the configuration started from."""
     algorithm: str = "tesp"
-    """Name of the algorithm."""
+    """The method: `tesp`, `maml`, `meta-sgd`, `adapt-sv`, `oracle`, or an ablation of TESP, `tesp-v1` … `tesp-v5`."""
     seed: int = 0
     """Seed of tasks, parameters and all sampling."""
     task: FamilySettings = field(default_factory=FamilySettings)
@@ -87,6 +88,8 @@ class Config:
     """The meta-updates."""
     estimation: EstimationSettings = field(default_factory=EstimationSettings)
     """Advantages."""
+    ablation: AblationSettings = field(default_factory=AblationSettings)
+    """Ablations of TESP."""
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     """Length of the run, evaluation and checkpoints."""
 
@@ -96,18 +99,29 @@ class Config:
         if self.algorithm not in ALGORITHMS:
             known = ", ".join(ALGORITHMS)
             raise ConfigurationError(f"There is no algorithm {self.algorithm!r}; known are: {known}.")
+        for name, value in IMPLIED.get(self.algorithm, {}).items():
+            if (given := value_of(self, name)) != value:
+                raise ConfigurationError(
+                    f"{name} = {given!r} is not possible with the algorithm {self.algorithm!r}, which stands for "
+                    f"{name} = {value!r}; give that, or another algorithm."
+                )
+        if self.ablation != AblationSettings() and ALGORITHMS[self.algorithm] is not TESP:
+            raise ConfigurationError(
+                f"The algorithm {self.algorithm!r} has no ablations; buffer, adapt_policy, fast_update and fixed_rate "
+                "are options of 'tesp'."
+            )
 
 
-#: Algorithms by name.
-ALGORITHMS = {"tesp": TESP}
+def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", **overrides: Any) -> Config:
+    """Return the configuration of a family's preset for an algorithm, with some fields replaced.
 
-
-def preset_config(family: str, preset: str = "paper", **overrides: Any) -> Config:
-    """Return the configuration of a family's preset, with some fields replaced.
+    Four layers, each going before the one above it: the preset, what suits the algorithm on every family, what suits
+    it in this preset (its entry under ``algorithms`` there; an ablation of TESP takes TESP's), and ``overrides``.
 
     Args:
         family: Name of the family.
         preset: ``paper`` (the paper's numbers) or ``quick`` (small networks, for minutes on a laptop).
+        algorithm: Name of the algorithm.
         overrides: Values by field name, whichever group the field is in.
 
     Raises:
@@ -116,13 +130,23 @@ def preset_config(family: str, preset: str = "paper", **overrides: Any) -> Confi
     presets = make_family(family).presets
     if preset not in presets:
         raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
+    values = dict(presets[preset])
+    of_algorithms = values.pop("algorithms", {})
+    values |= SUITABLE.get(algorithm, {})
+    values |= of_algorithms.get("tesp" if algorithm in ABLATIONS else algorithm, {})
+    values |= IMPLIED.get(algorithm, {})
     config = Config(family=family, preset=preset)
-    return override(config, **{**presets[preset], **overrides})
+    return override(config, **{**values, "algorithm": algorithm, **overrides})
+
+
+def value_of(config: Config, name: str) -> Any:
+    """Return the value of a field, whichever group it is in."""
+    return {**vars(config), **{k: v for group in _groups(config) for k, v in vars(getattr(config, group)).items()}}[name]
 
 
 def override(config: Config, **values: Any) -> Config:
     """Return the configuration with fields replaced, whichever group they are in."""
-    groups = [f.name for f in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
+    groups = _groups(config)
     changed: dict[str, Any] = {}
     for group in groups:
         own = {f.name for f in dataclasses.fields(getattr(config, group))} & set(values)
@@ -138,6 +162,10 @@ def override(config: Config, **values: Any) -> Config:
     return dataclasses.replace(config, **changed, **values)
 
 
+def _groups(config: Config) -> list[str]:
+    return [f.name for f in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
+
+
 def build_family(config: Config) -> Family:
     """Make the configured family."""
     given = {name: value for name, value in dataclasses.asdict(config.task).items() if value is not None}
@@ -146,9 +174,12 @@ def build_family(config: Config) -> Family:
 
 def build_algorithm(config: Config, family: Family) -> Algorithm:
     """Make the configured algorithm for a family."""
-    return ALGORITHMS[config.algorithm](
+    return make_algorithm(
+        config.algorithm,
+        config.ablation,
         observation_size=family.observation_size,
         action_size=family.action_size,
+        task_size=family.task_size,
         embedding_size=config.network.embedding_size,
         policy_units=tuple(config.network.policy_units),
         encoder_units=config.network.encoder_units,
@@ -157,8 +188,22 @@ def build_algorithm(config: Config, family: Family) -> Algorithm:
 
 
 def build_learner(config: Config, family: Family) -> Learner:
-    """Make the configured learner for a family."""
+    """Make the configured learner for a family.
+
+    Raises:
+        ConfigurationError: An option has no meaning for the algorithm.
+    """
     algorithm = build_algorithm(config, family)
+    if algorithm.adapts_policy and config.meta.early_rounds_weight > 0:
+        raise ConfigurationError(
+            f"early_rounds_weight = {config.meta.early_rounds_weight} is not possible with the algorithm "
+            f"{config.algorithm!r}: it trains a shared policy, and here every task has its own. Give 0."
+        )
+    if config.sampling.extra_episodes and (algorithm.warm_up or not config.fast.fast_updates):
+        raise ConfigurationError(
+            f"extra_episodes is not possible with the algorithm {config.algorithm!r}: it stands in for the warm-up "
+            "round of methods that adapt without one. Leave it out."
+        )
     return Learner(algorithm, config.sampling, config.fast, config.meta, config.estimation)
 
 

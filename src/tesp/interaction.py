@@ -41,6 +41,9 @@ class SamplingSettings:
     """N, the episodes sampled per task in one round."""
     buffer_size: int = 16
     """M, the best episodes that a task's buffer keeps."""
+    extra_episodes: bool = False
+    """Give a method without a warm-up round as many episodes as one has: its first round samples 2N instead of N.
+    For the comparison at equal experience."""
 
     def __post_init__(self):
         for name in ("tasks_per_update", "episodes_per_round", "buffer_size"):
@@ -150,13 +153,11 @@ class Learner:
         context = Context(None, task_array)
 
         def sample(fast_updates: int, embedding) -> Round:
-            noise = self._noise(
-                key,
-                ids,
-                fast_updates + 1,
-                (self.sampling.episodes_per_round, horizon, self.algorithm.action_size),
-            )
-            return self._sample(parameters, result, simulation, tasks, context, fast_updates, embedding, noise)
+            extra = self.sampling.extra_episodes and fast_updates == 0
+            shape = (self.sampling.episodes_per_round, horizon, self.algorithm.action_size)
+            # The extra episodes take the noise of the warm-up round that they stand in for.
+            noises = [self._noise(key, ids, number, shape) for number in ([0, 1] if extra else [fast_updates + 1])]
+            return self._sample(parameters, result, simulation, tasks, context, fast_updates, embedding, noises)
 
         if self.algorithm.warm_up:
             warm = sample(-1, shard_tasks(np.zeros((count, self.algorithm.embedding_size), np.float32), count))
@@ -177,15 +178,16 @@ class Learner:
                 result.rounds = [past._replace(round=None) for past in result.rounds]
         return result
 
-    def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noise) -> Round:
-        """Collect one round, estimate its advantages and append it to the result."""
+    def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noises) -> Round:
+        """Collect one round, N episodes for every array of noise, estimate advantages, append it to the result."""
         # Acting is many small calls, for which one device is faster than a mesh.
         policy, at = gather((self.algorithm.policy(result.adapted, parameters.shared), embedding))
 
         def act(observation, step_noise):
             return jax.device_get(self._act(policy, at, observation, step_noise))
 
-        collected, outcomes = collect(simulation, act, tasks, np.asarray(noise), result.stopwatch)
+        parts = [collect(simulation, act, tasks, np.asarray(noise), result.stopwatch) for noise in noises]
+        collected, outcomes = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
         began = perf_counter()
         episodes = shard_tasks(collected, len(tasks))
         with jax.enable_x64(True):

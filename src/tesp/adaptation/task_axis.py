@@ -54,10 +54,10 @@ def map_over_tasks(function: Callable, shared: PyTree, per_task: PyTree, tasks_a
     mesh, chunk = _plan(per_task, tasks_at_once)
 
     def on_device(shared, per_task):
-        def one(data):
-            return function(shared, data)
+        def chunk_of_tasks(_, data):
+            return None, jax.vmap(function, in_axes=(None, 0))(shared, data)
 
-        return jax.lax.map(one, per_task, batch_size=chunk)
+        return _joined(jax.lax.scan(chunk_of_tasks, None, _chunked(per_task, chunk))[1])
 
     return _sharded(on_device, mesh, _TASK)(shared, per_task)
 
@@ -90,12 +90,20 @@ def mean_gradient_over_tasks(
             gradient, auxiliary = jax.grad(total, has_aux=True)(parameters, data)
             return jax.tree.map(jnp.add, so_far, gradient), auxiliary
 
-        chunks = jax.tree.map(lambda x: x.reshape(-1, chunk, *x.shape[1:]), per_task)
-        gradient, auxiliary = jax.lax.scan(accumulate, jax.tree.map(jnp.zeros_like, parameters), chunks)
-        auxiliary = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), auxiliary)
-        return jax.lax.psum(gradient, "task"), auxiliary
+        start = jax.tree.map(jnp.zeros_like, parameters)
+        gradient, auxiliary = jax.lax.scan(accumulate, start, _chunked(per_task, chunk))
+        return jax.lax.psum(gradient, "task"), _joined(auxiliary)
 
     return _sharded(on_device, mesh, (_REPLICATED, _TASK))(parameters, per_task)
+
+
+def _chunked(per_task: PyTree, chunk: int) -> PyTree:
+    """Split the axis ``task`` into (chunk, task within it). Sizes are written out, for an array may have no entries."""
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] // chunk, chunk, *x.shape[1:]), per_task)
+
+
+def _joined(chunks: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), chunks)
 
 
 def _sharded(function: Callable, mesh: Mesh, out_specs) -> Callable:

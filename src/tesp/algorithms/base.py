@@ -3,6 +3,8 @@
 import abc
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tesp.types import Episodes, Parameters, PyTree
@@ -51,3 +53,8 @@ class Algorithm(eqx.Module):
                 warm-up round, which keep no buffer.
             task: The task itself; only an oracle may look at it.
         """
+
+
+def rates_like(adapted: PyTree, initial_rate: float) -> PyTree:
+    """α with one entry for every entry of ``adapted``, all equal to ``initial_rate``."""
+    return jax.tree.map(lambda leaf: jnp.full_like(leaf, initial_rate), adapted)

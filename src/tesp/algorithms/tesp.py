@@ -1,14 +1,31 @@
-"""TESP: an adapted task encoder and a shared policy."""
+"""TESP: an adapted task encoder and a shared policy; and its five ablations."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.base import Algorithm
+from tesp.algorithms.base import Algorithm, rates_like
 from tesp.networks.policy import Policy
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.types import Parameters
+
+
+@dataclass(frozen=True)
+class AblationSettings:
+    """What is taken away from TESP, to see what it is worth (section 5.3 of the paper). The other methods have none."""
+
+    buffer: Literal["best", "all"] = "best"
+    """`all` keeps every experienced episode in the buffer instead of the best M (V1)."""
+    adapt_policy: bool = False
+    """Fast-update the policy of each task too, so that no policy is shared (V2)."""
+    fast_update: bool = True
+    """Off: α = 0, one task encoder for all tasks, which only the meta-update trains (V4)."""
+    fixed_rate: bool = False
+    """Every rate stays at `initial_rate` (V5)."""
 
 
 class TESP(Algorithm):
@@ -21,7 +38,8 @@ class TESP(Algorithm):
     warm-up round           yes, with h = 0
     ======================  ==========================================
 
-    Source: algorithm 1 of the paper.
+    Source: algorithm 1 of the paper. Its ablations (section 5.3): V1 is ``keep_all``, V2 ``adapts_policy``, V4 an
+    ``initial_rate`` of 0 that is not learned, V5 any other that is not learned. V3 is a setting of the meta-update.
     """
 
     observation_size: int = eqx.field(static=True)
@@ -36,7 +54,7 @@ class TESP(Algorithm):
     adapts_policy: bool = eqx.field(static=True, default=False)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
-        """Draw θ_TE and θ_policy; α starts at ``initial_rate`` everywhere."""
+        """Draw θ_TE and θ_policy; α starts at ``initial_rate`` everywhere, and is one scalar if it is not learned."""
         encoder_key, policy_key = jax.random.split(key)
         encoder = TaskEncoder.create(
             encoder_key, self.observation_size, self.action_size, self.encoder_units, self.embedding_size
@@ -44,13 +62,15 @@ class TESP(Algorithm):
         policy = Policy.create(
             policy_key, self.observation_size, self.embedding_size, self.action_size, self.policy_units
         )
-        rates = jax.tree.map(lambda leaf: jnp.full_like(leaf, self.initial_rate), encoder)
-        return Parameters(encoder, rates, policy)
+        adapted, shared = ((encoder, policy), ()) if self.adapts_policy else (encoder, policy)
+        rates = rates_like(adapted, self.initial_rate) if self.learned_rates else jnp.full((), self.initial_rate)
+        return Parameters(adapted, rates, shared)
 
     def policy(self, adapted, shared):
-        """Return the shared policy."""
-        return shared
+        """Return the shared policy, or the task's own where it is adapted too."""
+        return adapted[1] if self.adapts_policy else shared
 
     def embedding(self, adapted, buffer, task):
         """Return the mean embedding of the buffered episodes (equation 5)."""
-        return adapted(buffer)
+        encoder = adapted[0] if self.adapts_policy else adapted
+        return encoder(buffer)

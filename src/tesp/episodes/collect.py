@@ -16,6 +16,7 @@ from tesp.types import Episodes
 Act = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Outcomes:
     """What became of the episodes of a round, for people rather than for learning.

@@ -38,9 +38,14 @@ TASK_SETS = {
 ALGORITHMS = {
     "tesp": "TESP",
     "maml": "MAML",
-    "meta_sgd": "Meta-SGD",
-    "adapt_sv": "AdaptSV",
+    "meta-sgd": "Meta-SGD",
+    "adapt-sv": "AdaptSV",
     "oracle": "Oracle",
+    "tesp-v1": "V1: buffer of all episodes",
+    "tesp-v2": "V2: policy adapted too",
+    "tesp-v3": "V3: η = 0",
+    "tesp-v4": "V4: no fast-update",
+    "tesp-v5": "V5: fixed rate",
 }
 
 RETURN_LABEL = "average return (m·steps)"

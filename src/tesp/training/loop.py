@@ -168,7 +168,7 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
     inner = [r.inner_norm.mean() for r in adaptation.rounds if r.inner_norm is not None]
     assert last.round is not None
     embedding = np.asarray(last.round.embedding)
-    rates = np.concatenate([np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(state.parameters.rates)])
+    rates = [np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(state.parameters.rates)]
     outcome = outcome_columns(last.outcomes)
     return {
         "meta_update": state.meta_update,
@@ -190,7 +190,7 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
         "gradient_norm_inner": float(np.mean(inner)) if inner else 0.0,
         "embedding_norm": float(np.linalg.norm(embedding, axis=-1).mean()),
         "embedding_rms": float(np.sqrt(np.mean(embedding**2))) if embedding.size else 0.0,
-        "mean_absolute_rate": float(rates.mean()),
+        "mean_absolute_rate": float(np.concatenate(rates).mean()) if rates else 0.0,
         "log_std": float(np.asarray(_valid_mean(last.round.batch.episodes))),
         "step_size": step_size,
         "steps_sampled": adaptation.steps,

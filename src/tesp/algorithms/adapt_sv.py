@@ -1,0 +1,49 @@
+"""AdaptSV: fast-updates change a single vector that conditions a shared policy."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from tesp.algorithms.base import Algorithm, rates_like
+from tesp.networks.policy import Policy
+from tesp.types import Parameters
+
+
+class AdaptSV(Algorithm):
+    """TESP with its encoder replaced by one variable z, which starts at zero.
+
+    ======================  ==========================================
+    adapted                 z ∈ R^d
+    rates                   learned, one per entry of z
+    policy conditioned on   z
+    warm-up round           no
+    ======================  ==========================================
+
+    The embedding penalty falls on the mean square of the adapted z.
+
+    Source: section 5.1 of the TESP paper, after the latent variable of MAESN (Gupta et al. 2018).
+    """
+
+    observation_size: int = eqx.field(static=True)
+    action_size: int = eqx.field(static=True)
+    embedding_size: int = eqx.field(static=True)
+    policy_units: tuple[int, ...] = eqx.field(static=True)
+    initial_rate: float = eqx.field(static=True)
+    warm_up: bool = eqx.field(static=True, default=False)
+    keep_all: bool = eqx.field(static=True, default=False)
+    learned_rates: bool = eqx.field(static=True, default=True)
+    adapts_policy: bool = eqx.field(static=True, default=False)
+
+    def init(self, key: PRNGKeyArray) -> Parameters:
+        """Draw the shared policy; z = 0, and every rate starts at ``initial_rate``."""
+        policy = Policy.create(key, self.observation_size, self.embedding_size, self.action_size, self.policy_units)
+        z = jnp.zeros(self.embedding_size)
+        return Parameters(z, rates_like(z, self.initial_rate), policy)
+
+    def policy(self, adapted, shared):
+        """Return the shared policy."""
+        return shared
+
+    def embedding(self, adapted, buffer, task):
+        """Return z itself."""
+        return adapted

@@ -1,0 +1,50 @@
+"""The oracle: a policy that is told the task. The upper line that frames what adaptation can reach."""
+
+import equinox as eqx
+from jaxtyping import PRNGKeyArray
+
+from tesp.algorithms.base import Algorithm
+from tesp.networks.policy import Policy
+from tesp.types import Parameters
+
+
+class Oracle(Algorithm):
+    """The shared policy conditioned on the true task; nothing adapts, and nothing needs to.
+
+    ======================  ==========================================
+    adapted                 nothing
+    rates                   none
+    policy conditioned on   the task, for goals x and y in metres
+    warm-up round           no
+    ======================  ==========================================
+
+    The embedding penalty has no gradient here, for a task is no parameter.
+    """
+
+    observation_size: int = eqx.field(static=True)
+    action_size: int = eqx.field(static=True)
+    task_size: int = eqx.field(static=True)
+    policy_units: tuple[int, ...] = eqx.field(static=True)
+    warm_up: bool = eqx.field(static=True, default=False)
+    keep_all: bool = eqx.field(static=True, default=False)
+    learned_rates: bool = eqx.field(static=True, default=False)
+    adapts_policy: bool = eqx.field(static=True, default=False)
+
+    @property
+    def embedding_size(self) -> int:
+        """As many entries as a task has."""
+        return self.task_size
+
+    def init(self, key: PRNGKeyArray) -> Parameters:
+        """Draw the shared policy, which is all there is."""
+        return Parameters(
+            (), (), Policy.create(key, self.observation_size, self.task_size, self.action_size, self.policy_units)
+        )
+
+    def policy(self, adapted, shared):
+        """Return the shared policy."""
+        return shared
+
+    def embedding(self, adapted, buffer, task):
+        """Return the task."""
+        return task

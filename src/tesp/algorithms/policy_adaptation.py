@@ -1,0 +1,31 @@
+"""What MAML and Meta-SGD have in common: fast-updates change the whole policy."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from tesp.algorithms.base import Algorithm
+from tesp.networks.policy import Policy
+
+
+class PolicyAdaptation(Algorithm):
+    """Every task has a policy of its own, conditioned on nothing; there is no buffer and no warm-up round.
+
+    What is left open is the rates, and whether they are learned.
+    """
+
+    observation_size: eqx.AbstractVar[int]
+    policy_units: eqx.AbstractVar[tuple[int, ...]]
+    initial_rate: eqx.AbstractVar[float]
+
+    def draw_policy(self, key: PRNGKeyArray) -> Policy:
+        """Draw a policy that reads nothing but the observation."""
+        return Policy.create(key, self.observation_size, 0, self.action_size, self.policy_units)
+
+    def policy(self, adapted, shared):
+        """Return the task's own policy."""
+        return adapted
+
+    def embedding(self, adapted, buffer, task):
+        """Return a vector without entries."""
+        return jnp.zeros(0, task.dtype)
