@@ -1,4 +1,4 @@
-"""The command line: ``tesp train | resume | evaluate | adapt | plot | list``."""
+"""The command line: ``tesp train | resume | evaluate | adapt | compare | plot | list``."""
 
 import argparse
 import dataclasses
@@ -22,6 +22,7 @@ _USAGE = """usage: tesp COMMAND …
   tesp resume RUN                           continue an interrupted run
   tesp evaluate RUN [--checkpoint best]     returns on D, D′ and D″ after 0…K fast-updates
   tesp adapt RUN --goal X Y                 adapt to one task it has never seen
+  tesp compare FAMILY [--seeds 0 1 2] …     train several methods alike; one table, one figure
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
   tesp list [DIR]                           families, presets and runs
 """
@@ -36,7 +37,9 @@ class EvaluateArguments:
     run: Folder
     """The run folder."""
     checkpoint: str = "best"
-    """`best` (highest return on D′), `latest` or a number of meta-updates."""
+    """`best` (highest return on D′), `latest`, a number of meta-updates, or `all` checkpoints that were kept."""
+    dynamics_noise: tuple[float, ...] = (0.0,)
+    """σ of noise N(0, σ²) that is added to the state after every control step; one evaluation for each."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,26 @@ class PlotArguments:
     """The run folders; runs that differ in the seed only are averaged."""
     x: Literal["meta_updates", "environment_steps", "wall_seconds"] = "meta_updates"
     """What the horizontal axis shows."""
+    published: bool = False
+    """Lay the paper's own curves over these; there are some for the ant."""
     output: Path | None = None
     """Folder of the figures; by default `figures` in the run folder, or here for several runs."""
+
+
+@dataclass(frozen=True)
+class CompareArguments:
+    """Train several methods alike on several seeds, then write one table and one figure."""
+
+    algorithms: tuple[str, ...] = ("tesp", "maml", "meta-sgd", "adapt-sv")
+    """The methods; the oracle always joins them."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """The seeds."""
+    preset: str = "quick"
+    """The family's preset that every method starts from."""
+    equal_experience: bool = False
+    """Give methods without a warm-up round as many more episodes in their first round."""
+    output: Path | None = None
+    """Folder of the comparison; by default runs/compare-FAMILY-PRESET."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +179,35 @@ def _train(arguments: list[str], console: Console) -> None:
     _finish(run.folder.path, console)
 
 
+def _compare(arguments: list[str], console: Console) -> None:
+    from tesp import compare
+    from tesp.config import preset_config
+
+    if not arguments or (arguments[0].startswith("-") and not set(arguments) & {"-h", "--help"}):
+        raise ConfigurationError("`tesp compare` needs the name of a family first, for instance `tesp compare point`.")
+    family, *options = arguments if not arguments[0].startswith("-") else ["FAMILY", *arguments]
+    description = (
+        "Train several methods alike on several seeds. Takes the options of `tesp train` too, for all methods."
+    )
+    program = f"tesp compare {family}"
+    chosen, others = tyro.cli(
+        CompareArguments, args=options, prog=program, description=description, return_unknown_args=True
+    )
+    if not (chosen.algorithms and chosen.seeds):
+        raise ConfigurationError("`tesp compare` needs one algorithm and one seed or more.")
+    configs = []
+    for algorithm in compare.with_oracle(chosen.algorithms):
+        default = preset_config(family, chosen.preset, algorithm)
+        config = tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=others, prog=program, default=default)
+        if chosen.equal_experience:
+            config = compare.at_equal_experience(config)
+        configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]
+    output = chosen.output or compare.default_output(family, chosen.preset)
+    console.print(f"folder of the comparison: {output}", markup=False)
+    for path in compare.compare(configs, output, console):
+        console.print(f"written: {path}", markup=False)
+
+
 def _resume(arguments: list[str], console: Console) -> None:
     from tesp import runs
 
@@ -169,20 +219,42 @@ def _resume(arguments: list[str], console: Console) -> None:
 
 def _finish(folder: Path, console: Console) -> None:
     """Show where the run ended: the table and the figures."""
+    run = _drawn_run(folder)
+    _print_table(run, folder, console)
+    _draw([folder], "meta_updates", folder / "figures", console)
+
+
+def _print_table(run, folder: Path, console: Console, title: str | None = None) -> None:
+    from tesp.plotting.references import is_oracle, oracle_beside
     from tesp.plotting.tables import evaluation_rows, rich_table
 
-    run = _drawn_run(folder)
-    console.print(rich_table(evaluation_rows(run)))
-    _draw([folder], "meta_updates", folder / "figures", console)
+    oracle = oracle_beside(folder, run)
+    console.print(rich_table(evaluation_rows(run, oracle=oracle), title))
+    if oracle is None and not is_oracle(run):
+        console.print(f"for the oracle: tesp train {run.config['family']} --algorithm oracle", markup=False)
 
 
 def _evaluate(arguments: list[str], console: Console) -> None:
     from tesp import runs
-    from tesp.plotting.tables import evaluation_rows, rich_table
-    from tesp.training.run_folder import append_records
+    from tesp.tasks.state_noise import checked_noise
 
     parsed = _parse(EvaluateArguments, arguments, "tesp evaluate")
-    run = runs.load_run(parsed.run, parsed.checkpoint)
+    noises = [checked_noise(sigma) for sigma in parsed.dynamics_noise]
+    if not noises:
+        raise ConfigurationError("--dynamics-noise needs one number or more, for instance 0 0.01 0.05 0.1.")
+    checkpoints = runs.checkpoint_numbers(parsed.run) if parsed.checkpoint == "all" else [parsed.checkpoint]
+    stored = _drawn_run(parsed.run)
+    for checkpoint in checkpoints:
+        run = runs.load_run(parsed.run, checkpoint)
+        for sigma in noises:
+            drawn = _evaluated(run, stored, sigma, console)
+            _print_table(drawn, parsed.run, console, f"σ = {sigma:g}" if sigma else None)
+
+
+def _evaluated(run, stored, sigma: float, console: Console):
+    """Evaluate a checkpoint, append the records, and return them as a run that can be shown."""
+    from tesp.training.run_folder import append_records
+
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
     identity = {name: getattr(run.config, name) for name in ("family", "algorithm", "seed")}
     common = {
@@ -190,13 +262,11 @@ def _evaluate(arguments: list[str], console: Console) -> None:
         "environment_steps": run.state.environment_steps,
         "wall_seconds": round(run.state.wall_seconds, 3),
     }
-    rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate()]
-    append_records(run.folder.path / "evaluations.jsonl", rows)
-    stored = _drawn_run(parsed.run)
+    rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate(sigma)]
+    append_records(run.folder.evaluations, rows)
     reference = {"kind": "reference", "reference": "stand_still", **identity}
     still = [{**reference, **row} for row in run.stand_still()]
-    drawn = dataclasses.replace(stored, records={"evaluation": rows, "reference": still})
-    console.print(rich_table(evaluation_rows(drawn)))
+    return dataclasses.replace(stored, records={"evaluation": rows, "reference": still})
 
 
 def _adapt(arguments: list[str], console: Console) -> None:
@@ -230,20 +300,28 @@ def _plot(arguments: list[str], console: Console) -> None:
     if not parsed.runs:
         raise ConfigurationError("`tesp plot` needs one run folder or more; `tesp list` shows the runs there are.")
     alone = parsed.runs[0] / "figures" if len(parsed.runs) == 1 else Path("figures")
-    _draw(list(parsed.runs), parsed.x, parsed.output or alone, console)
+    _draw(list(parsed.runs), parsed.x, parsed.output or alone, console, parsed.published)
 
 
-def _draw(folders: list[Path], x: str, output: Path, console: Console) -> None:
+def _draw(folders: list[Path], x: str, output: Path, console: Console, published: bool = False) -> None:
     from tesp.plotting.curves import plot_learning_curves
+    from tesp.plotting.dynamics_noise import plot_dynamics_noise
     from tesp.plotting.fast_updates import plot_fast_updates
+    from tesp.plotting.records import read_records
+    from tesp.plotting.references import oracles_of
 
     drawn = [_drawn_run(folder) for folder in folders]
-    output.mkdir(parents=True, exist_ok=True)
+    oracles = oracles_of(folders, drawn)
     paths = [output / "learning_curves.png"]
-    plot_learning_curves(drawn, paths[0], x=x)
+    plot_learning_curves(drawn, paths[0], x=x, oracles=oracles, published=published)
     if len(drawn) == 1:
         paths.append(output / "fast_updates.png")
-        plot_fast_updates(drawn[0], paths[1])
+        plot_fast_updates(drawn[0], paths[1], oracle=oracles[0] if oracles else None)
+    stored = [folder / "evaluations.jsonl" for folder in folders]
+    evaluations = [read_records(path) for path in stored if path.is_file()]
+    if any(record.get("dynamics_noise") for records in evaluations for record in records):
+        paths.append(output / "dynamics_noise.png")
+        plot_dynamics_noise(drawn, evaluations, paths[-1], published)
     for path in paths:
         console.print(f"drawn: {path}", markup=False)
 
@@ -305,6 +383,7 @@ _COMMANDS: dict[str, Callable[[list[str], Console], None]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "adapt": _adapt,
+    "compare": _compare,
     "plot": _plot,
     "list": _list,
 }

@@ -60,11 +60,18 @@ class Run:
         threads = self.config.schedule.threads
         return [{"task_set": name, **stand_still(self.family, self.task_sets[name], threads)} for name in TASK_SETS]
 
-    def evaluate(self) -> list[dict[str, Any]]:
-        """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k."""
+    def evaluate(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
+        """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k.
+
+        Args:
+            dynamics_noise: σ of the noise N(0, σ²) added to the state after every control step.
+
+        Raises:
+            ConfigurationError: σ is negative or not finite, or the family offers no dynamics noise.
+        """
         threads = self.config.schedule.threads
         evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads)
-        return evaluator.evaluate(self.state.parameters, self.state.meta_update)
+        return evaluator.evaluate(self.state.parameters, self.state.meta_update, dynamics_noise)
 
 
 def default_output(config: Config) -> Path:
@@ -87,16 +94,25 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
     """
     family = build_family(config)
     task_sets = family.sample_task_sets(config.seed)
+    check_task_count(config, task_sets)
+    check_storable(config)
+    learner = build_learner(config, family)
+    folder = RunFolder.create(output or default_output(config), to_json(config), task_sets)
+    return _continue(folder, config, family, learner, task_sets, console)
+
+
+def check_task_count(config: Config, task_sets: dict[str, TaskSet]) -> None:
+    """Refuse to draw more tasks than there are.
+
+    Raises:
+        ConfigurationError: D has fewer tasks than a meta-update draws.
+    """
     drawn, there_are = config.sampling.tasks_per_update, len(task_sets["train"].tasks)
     if drawn > there_are:
         raise ConfigurationError(
             f"tasks_per_update = {drawn} is not possible with {there_are} training tasks: they are drawn without "
             "replacement. Give fewer tasks_per_update or more tasks_per_set."
         )
-    check_storable(config)
-    learner = build_learner(config, family)
-    folder = RunFolder.create(output or default_output(config), to_json(config), task_sets)
-    return _continue(folder, config, family, learner, task_sets, console)
 
 
 def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
@@ -133,6 +149,21 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
     finally:
         checkpoints.close()
     return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
+
+
+def checkpoint_numbers(path: str | os.PathLike[str]) -> list[int]:
+    """Return the meta-updates of all checkpoints of a run, ascending.
+
+    Raises:
+        RunFolderError: The folder is not a run's, or has no checkpoint.
+    """
+    folder = RunFolder.open(path)
+    checkpoints = Checkpoints(folder.checkpoints, stored_config(folder).schedule.keep_checkpoints, read_only=True)
+    try:
+        _checkpoint_number(checkpoints, "latest", folder)
+        return checkpoints.steps()
+    finally:
+        checkpoints.close()
 
 
 def stored_config(folder: RunFolder) -> Config:

@@ -26,11 +26,19 @@ class Evaluator:
         self.learner, self.family, self.task_sets = learner, family, task_sets
         self._seed, self._threads = seed, threads
         self._simulations = {}
+        self._disturbed = False
 
-    def evaluate(self, parameters: Parameters, meta_update: int) -> list[dict[str, Any]]:
+    def evaluate(self, parameters: Parameters, meta_update: int, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
         """Return one row per task set and number of fast-updates, without the run's own columns.
 
+        Args:
+            parameters: The meta-learner.
+            meta_update: How many meta-updates it has had; part of what determines the noise.
+            dynamics_noise: σ of the noise N(0, σ²) added to the state after every control step, in the warm-up round
+                and all others. Different σ scale the same noise.
+
         Raises:
+            ConfigurationError: σ is negative or not finite, or the family offers no dynamics noise.
             NonFiniteError: An action, an observation or a gradient became NaN or infinite; names task and task set.
         """
         rows = []
@@ -38,16 +46,20 @@ class Evaluator:
             key = jax.random.fold_in(jax.random.key(self._seed), _EVALUATION)
             key = jax.random.fold_in(jax.random.fold_in(key, meta_update), index)
             try:
-                adaptation = self._adapt(parameters, name, key)
+                adaptation = self._adapt(parameters, name, key, dynamics_noise, (self._seed, meta_update, index))
             except NonFiniteError as error:
                 place = f"{error.detail}, in the set {name}" if error.detail else f"in the set {name}"
                 raise NonFiniteError(error.quantity, error.task, place) from error
-            rows += [{"task_set": name, **row} for row in summarise(adaptation)]
+            rows += [{"task_set": name, "dynamics_noise": dynamics_noise, **row} for row in summarise(adaptation)]
         return rows
 
-    def _adapt(self, parameters: Parameters, name: str, key) -> Adaptation:
+    def _adapt(self, parameters: Parameters, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
         tasks = self.task_sets[name].tasks
         simulation = self._simulation(len(tasks) * self.learner.sampling.episodes_per_round)
+        # A simulation without noise need not know what noise is.
+        if dynamics_noise or self._disturbed:
+            simulation.disturb(dynamics_noise, (_EVALUATION, *noise_seed))
+            self._disturbed = True
         return self.learner.adapt(parameters, simulation, tasks, self.family.horizon, key, keep_rounds=False)
 
     def _simulation(self, count: int):

@@ -11,11 +11,14 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from tesp.errors import ConfigurationError
 from tesp.plotting import style
 from tesp.plotting.evaluations import fast_updates_of
+from tesp.plotting.published import published_curves
 from tesp.plotting.records import Run
+from tesp.plotting.references import ORACLE, draw_references
 from tesp.plotting.seeds import FIELDS, Curve, curve, group_runs
 
 BANDS = {
     "range": "band: least to greatest seed",
+    "bootstrap": "band: 95 % bootstrap interval of the mean",
     "interval": "band: 95 % interval of the mean (Student's t)",
 }
 
@@ -30,19 +33,25 @@ def plot_learning_curves(
     *,
     band: str = "range",
     share_y: bool = True,
+    oracles: Sequence[Run] = (),
+    published: bool = False,
 ) -> Figure:
     """Draw the average return after K fast-updates against training, on D, D′ and D″.
 
     A line is the mean over an algorithm's seeds, at the meta-updates that all of them have reached; with two
-    seeds or more a band surrounds it. A dashed line marks what standing still returns.
+    seeds or more a band surrounds it. Dashed lines mark what standing still returns, and what the oracle returned at
+    its last evaluation; the oracle has a curve of its own only where it is the one algorithm.
 
     Args:
         runs: Runs of one family, of any number of algorithms and seeds.
         output: Where the figure is written; the ending chooses the format.
         x: What the curves are drawn against: ``meta_updates``, ``environment_steps`` or ``wall_seconds``;
             steps and seconds are means over seeds.
-        band: ``range`` for least to greatest seed, ``interval`` for the mean's 95 % interval.
+        band: ``range`` for least to greatest seed, ``bootstrap`` or ``interval`` (Student's t) for 95 % intervals of
+            the mean.
         share_y: Whether the three panels have one scale.
+        oracles: Runs of the oracle that are not among ``runs``.
+        published: Whether the paper's own curves are drawn too, where there are any (the ant, over meta-updates).
 
     Raises:
         RunFolderError: A run has no evaluation.
@@ -54,6 +63,8 @@ def plot_learning_curves(
             raise ConfigurationError(f"{name} = {value!r} is not possible; give one of {', '.join(allowed)}.")
     path = style.check_output(output)
     groups = group_runs(runs)
+    oracles = [*oracles, *(groups.pop(ORACLE, []) if len(groups) > 1 else [])]
+    known = published_curves(runs, x) if published else {}
     curves = {
         task_set: {name: curve(members, task_set, x, band) for name, members in groups.items()}
         for task_set in style.TASK_SETS
@@ -65,7 +76,9 @@ def plot_learning_curves(
         style.tidy(axes, title)
         axes.set_xlabel(label, fontsize=style.LABEL_SIZE)
         _draw_curves(axes, curves[task_set], groups, scale)
-        _draw_stand_still(axes, runs, task_set)
+        if task_set in known:
+            axes.plot(*known[task_set], ":", color="black", linewidth=1.6, label="TESP, as published")
+        draw_references(axes, runs, oracles, task_set)
         if x == "environment_steps":
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=x == "meta_updates"))
@@ -105,19 +118,6 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Curve], groups: Mapping[str, l
             ha="center",
             fontsize=style.LABEL_SIZE,
             color=style.GREY,
-        )
-
-
-def _draw_stand_still(axes: Axes, runs: Sequence[Run], task_set: str) -> None:
-    records = [found[task_set] for run in runs if task_set in (found := run.stand_still())]
-    references = [record["average_return"] for record in records]
-    if references:
-        axes.axhline(
-            float(np.mean(references)),
-            color=style.GREY,
-            linestyle="--",
-            linewidth=1.2,
-            label="standing still",
         )
 
 

@@ -11,17 +11,21 @@ from matplotlib.ticker import MaxNLocator
 from tesp.plotting import style
 from tesp.plotting.evaluations import evaluation_at
 from tesp.plotting.records import Record, Run
+from tesp.plotting.references import draw_references
 
 
-def plot_fast_updates(run: Run, output: str | Path, meta_update: int | None = None) -> Figure:
+def plot_fast_updates(
+    run: Run, output: str | Path, meta_update: int | None = None, oracle: Run | None = None
+) -> Figure:
     """Draw the average return after k = 0 … K fast-updates, one panel per task set.
 
-    The bars span one standard deviation over tasks to either side. A dashed line marks standing still.
+    The bars span one standard deviation over tasks to either side. Dashed lines mark standing still and the oracle.
 
     Args:
         run: The run.
         output: Where the figure is written; the ending chooses the format.
         meta_update: Which evaluation; None for the last complete one.
+        oracle: The oracle trained on the same tasks, if there is one.
 
     Raises:
         RunFolderError: The run has no evaluation.
@@ -30,20 +34,12 @@ def plot_fast_updates(run: Run, output: str | Path, meta_update: int | None = No
     path = style.check_output(output)
     meta_update, evaluation = evaluation_at(run, meta_update)
     task_sets = [name for name in style.TASK_SETS if name in evaluation]
-    stand_still = run.stand_still()
     figure = Figure(figsize=(2.9 * len(task_sets) + 0.9, 3.7), layout="constrained")
     panels = figure.subplots(1, len(task_sets), sharey=True, squeeze=False)[0]
     for index, (axes, task_set) in enumerate(zip(panels, task_sets, strict=True)):
         style.tidy(axes, style.TASK_SETS[task_set])
         _draw_returns(axes, evaluation[task_set], index)
-        if task_set in stand_still:
-            axes.axhline(
-                stand_still[task_set]["average_return"],
-                color=style.GREY,
-                linestyle="--",
-                linewidth=1.2,
-                label="standing still",
-            )
+        draw_references(axes, [run], [] if oracle is None else [oracle], task_set)
         axes.set_xlabel("fast-updates k", fontsize=style.LABEL_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.margins(x=0.12)
@@ -52,7 +48,10 @@ def plot_fast_updates(run: Run, output: str | Path, meta_update: int | None = No
     algorithm = style.ALGORITHMS.get(first["algorithm"], first["algorithm"])
     text = f"{algorithm} on {first['family']}, seed {first['seed']}, after {meta_update} meta-updates; "
     text += "bars: one standard deviation over tasks"
-    style.caption(figure, text + ("; dashed: standing still." if stand_still else "."))
+    dashed = [
+        name for name, found in (("standing still (grey)", run.stand_still()), ("oracle (black)", oracle)) if found
+    ]
+    style.caption(figure, text + (f"; dashed: {' and '.join(dashed)}." if dashed else "."))
     style.save(figure, path)
     return figure
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from tesp.errors import ConfigurationError
 from tesp.plotting.evaluations import fast_updates_of
@@ -17,11 +18,8 @@ FIELDS = {
     "wall_seconds": "wall_seconds",
 }
 
-#: 97.5 % quantiles of Student's t for 1, 2, … degrees of freedom.
-STUDENT = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-
-#: 97.5 % quantile of the normal distribution.
-NORMAL = 1.959964
+#: Resamples of a bootstrap, and the seed that makes its result the same every time.
+RESAMPLES, RESAMPLING_SEED = 9999, 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ def curve(runs: Sequence[Run], task_set: str, x: str, band: str) -> Curve:
         runs: The algorithm's runs, one per seed.
         task_set: D, D′ or D″ by its name in the records.
         x: A key of ``FIELDS``.
-        band: ``range`` for the least and the greatest seed, ``interval`` for the mean ± `half_width`.
+        band: ``range`` for the least and the greatest seed, ``bootstrap`` for `bootstrap_interval`, ``interval`` for
+            the mean ± `half_width`.
     """
     points = [_points(run, task_set, x) for run in runs]
     shared = sorted(set.intersection(*(set(found) for found in points)))
@@ -87,6 +86,8 @@ def curve(runs: Sequence[Run], task_set: str, x: str, band: str) -> Curve:
     mean = returns.mean(axis=0)
     if band == "range":
         low, high = returns.min(axis=0), returns.max(axis=0)
+    elif band == "bootstrap":
+        low, high = bootstrap_interval(returns)
     else:
         half = half_width(returns)
         low, high = mean - half, mean + half
@@ -102,22 +103,27 @@ def half_width(values: np.ndarray) -> np.ndarray:
     seeds = len(values)
     if seeds < 2:
         return np.zeros(values.shape[1:])
-    return student_quantile(seeds - 1) * values.std(axis=0, ddof=1) / np.sqrt(seeds)
+    return stats.t.ppf(0.975, seeds - 1) * values.std(axis=0, ddof=1) / np.sqrt(seeds)
 
 
-def student_quantile(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t for ``freedom`` ≥ 1 degrees of freedom.
+def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95 % percentile bootstrap interval of the mean over seeds; the value itself for one seed.
 
-    Beyond the table the first terms of Fisher's expansion, exact to 0.001:
-    t ≈ z + (z³ + z)/(4ν) + (5z⁵ + 16z³ + 3z)/(96ν²) + (3z⁷ + 19z⁵ + 17z³ − 15z)/(384ν³).
+    Seeds are drawn with replacement, ``RESAMPLES`` times. With few seeds the interval is too narrow: it can never
+    leave the range of the seeds, and of two seeds it *is* their range.
+
+    Args:
+        values: (seed, …).
     """
-    if freedom <= len(STUDENT):
-        return STUDENT[freedom - 1]
-    z = NORMAL
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
+    if len(values) < 2 or values.size == 0:
+        mean = values.mean(axis=0)
+        return mean, mean
+    generator = np.random.default_rng(RESAMPLING_SEED)
+    # The values lie in one sample: what is drawn is a whole seed, with all of its evaluations.
+    found = stats.bootstrap(
+        (values,), np.mean, axis=0, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=generator
+    )
+    return found.confidence_interval.low, found.confidence_interval.high
 
 
 def _check_group(algorithm: str, runs: Sequence[Run]) -> None:

@@ -1,13 +1,14 @@
 """What a family of tasks is: the interface between the learner and any simulator."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tesp.errors import ConfigurationError
 from tesp.types import TaskSet
 
 
@@ -56,6 +57,15 @@ class Simulation(abc.ABC):
     @abc.abstractmethod
     def positions(self) -> Float[np.ndarray, "simulation 2"]:
         """Where the bodies (or fingertips) are now, in metres, in the plane."""
+
+    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+        """Add N(0, σ²) to the state after every control step from now on; 0 ends it. A simulation need not offer it.
+
+        Args:
+            sigma: σ, in the units of each entry of the state.
+            seed: Numbers that determine the noise, together with the number of resets and steps since.
+        """
+        raise ConfigurationError(f"{type(self).__name__} has no dynamics noise; leave dynamics_noise at 0.")
 
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (height, width, 3) of one simulation with its goal marked."""

@@ -4,6 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from tesp.tasks.base import Transition
 from tesp.tasks.goal_family import GoalFamily, GoalSimulation, check_simulate, check_tasks, clip_actions
 from tesp.tasks.rendering import SceneRenderer
 from tesp.tasks.scenery import SUBSTEPS
+from tesp.tasks.state_noise import StateNoise
 
 _NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
 
@@ -73,6 +75,8 @@ class BodySimulation(GoalSimulation):
         low, high = family.model.actuator_ctrlrange.T
         self._middle, self._half_range = (low + high) / 2, (high - low) / 2
         self._goals = np.zeros((len(qpos), 2))
+        self._noise: StateNoise | None = None
+        self._quaternions = _quaternions(family.model)
         self._renderer: SceneRenderer | None = None
 
     @abc.abstractmethod
@@ -107,6 +111,8 @@ class BodySimulation(GoalSimulation):
         """Put every simulation at the start with the given goals; return the first observations."""
         self._goals = check_tasks(tasks, len(self._qpos))
         self._restart()
+        if self._noise is not None:
+            self._noise.restart()
         return self._family.observe(self._qpos, self._qvel)
 
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
@@ -123,6 +129,8 @@ class BodySimulation(GoalSimulation):
         clipped = clip_actions(actions, ids, family.action_size)
         self._ctrl[ids] = self._middle + self._half_range * clipped
         self._advance(ids)
+        if self._noise is not None:
+            self._add_noise(ids, self._noise)
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         # A diverged state is reported by the learner, not by a warning from NumPy on the way.
         with np.errstate(invalid="ignore", over="ignore"):
@@ -133,6 +141,26 @@ class BodySimulation(GoalSimulation):
                 clipped,
                 family.healthy(qpos, qvel),
             )
+
+    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+        """Add N(0, σ²) to every generalised position and velocity after every control step; 0 ends it.
+
+        Orientations are normalised afterwards.
+
+        Raises:
+            ConfigurationError: σ is negative or not finite.
+        """
+        noise = StateNoise(sigma, seed, len(self._qpos), self._qpos.shape[1] + self._qvel.shape[1])
+        self._noise = noise if sigma else None
+
+    def _add_noise(self, ids: Int[np.ndarray, " stepped"], noise: StateNoise) -> None:
+        positions, velocities = np.split(noise.draw(ids), [self._qpos.shape[1]], axis=1)
+        qpos = self._qpos[ids] + positions
+        for start in self._quaternions:
+            quaternion = qpos[:, start : start + 4]
+            quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+        self._qpos[ids] = qpos
+        self._qvel[ids] += velocities
 
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (480, 640, 3) of one simulation, its goal and the training area's boundary.
@@ -171,6 +199,13 @@ class MujocoSimulation(BodySimulation):
             self._batch.step(None if len(ids) == len(self._qpos) else ids, nstep=SUBSTEPS)
         except SimulationError as error:
             raise NonFiniteError("physics state", detail=str(error)) from error
+
+
+def _quaternions(model: mujoco.MjModel) -> list[int]:
+    """Where the orientations of free and ball joints begin among the generalised positions."""
+    offset = {mujoco.mjtJoint.mjJNT_FREE: 3, mujoco.mjtJoint.mjJNT_BALL: 0}
+    joints = zip(model.jnt_type, model.jnt_qposadr, strict=True)
+    return [int(start) + offset[kind] for kind, start in joints if kind in offset]
 
 
 def always_healthy(qpos: Float[np.ndarray, "*batch nq"]) -> Bool[np.ndarray, "*batch"]:

@@ -1,6 +1,6 @@
 """A point in the plane that moves as it is told: no physics, for demonstrations and tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from tesp.tasks.goal_family import (
     clip_actions,
     make_presets,
 )
+from tesp.tasks.state_noise import StateNoise
 
 #: Metres that an action of 1 moves the point along its axis.
 STEP_LENGTH = 0.1
@@ -68,6 +69,7 @@ class PointSimulation(GoalSimulation):
         self._family = family
         self._positions = np.zeros((count, 2))
         self._goals = np.zeros((count, 2))
+        self._noise: StateNoise | None = None
 
     @property
     def goals(self) -> Float[np.ndarray, "simulation 2"]:
@@ -83,15 +85,28 @@ class PointSimulation(GoalSimulation):
         """Put every point at the origin with the given goals; return the first observations."""
         self._goals = check_tasks(tasks, len(self._positions))
         self._positions[:] = 0.0
+        if self._noise is not None:
+            self._noise.restart()
         return self._positions.copy()
 
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Move the points ``ids`` by 0.1·clip(a, −1, 1) metres; the others stay where they are."""
         clipped = clip_actions(actions, ids, self._family.action_size)
         self._positions[ids] += STEP_LENGTH * clipped
+        if self._noise is not None:
+            self._positions[ids] += self._noise.draw(ids)
         position = self._positions[ids]
         healthy = np.ones(len(position), bool)
         return self._family.transition(position.copy(), position, self._goals[ids], clipped, healthy)
+
+    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+        """Add N(0, σ²) to x and y after every control step, in metres; 0 ends it.
+
+        Raises:
+            ConfigurationError: σ is negative or not finite.
+        """
+        noise = StateNoise(sigma, seed, *self._positions.shape)
+        self._noise = noise if sigma else None
 
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (480, 480, 3) of one point, its goal and the boundary of the training area."""

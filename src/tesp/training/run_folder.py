@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "records.jsonl"
 
     @property
+    def evaluations(self) -> Path:
+        """JSON lines: what `tesp evaluate` measured with this run."""
+        return self.path / "evaluations.jsonl"
+
+    @property
     def adaptations(self) -> Path:
         """JSON lines: what `tesp adapt` measured with this run."""
         return self.path / "adaptations.jsonl"

@@ -1,0 +1,48 @@
+"""Noise on the state of simulations: dynamics that are not quite those of training."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tesp.errors import ConfigurationError
+
+
+class StateNoise:
+    """N(0, σ²) on every entry of the state of n simulations, after every control step.
+
+    It is drawn for all simulations, whether they are stepped or not, so that no episode's noise depends on which
+    others still run.
+
+    Source: the noise study in the supplement of the TESP paper.
+    """
+
+    def __init__(self, sigma: float, seed: Sequence[int], count: int, size: int):
+        """Prepare the noise.
+
+        Args:
+            sigma: σ, in the units of each entry (metres, radians and these per second).
+            seed: What determines the noise besides the number of resets and steps since.
+            count: n.
+            size: Entries of one simulation's state.
+        """
+        self._sigma, self._seed, self._shape = checked_noise(sigma), list(seed), (count, size)
+        self._resets = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the next episodes, with noise of their own."""
+        self._generator = np.random.default_rng([*self._seed, self._resets])
+        self._resets += 1
+
+    def draw(self, ids: Int[np.ndarray, " stepped"]) -> Float[np.ndarray, "stepped size"]:
+        """Return the noise of one control step for the simulations ``ids``."""
+        return self._sigma * self._generator.standard_normal(self._shape)[ids]
+
+
+def checked_noise(sigma: float) -> float:
+    """Return σ, or raise a ConfigurationError that names it."""
+    if not (math.isfinite(sigma) and sigma >= 0):
+        raise ConfigurationError(f"dynamics_noise = {sigma} is not possible; give a finite number, 0 or more.")
+    return float(sigma)
