@@ -199,6 +199,8 @@ def _compare(arguments: list[str], console: Console) -> None:
     for algorithm in compare.with_oracle(chosen.algorithms):
         default = preset_config(family, chosen.preset, algorithm)
         config = tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=others, prog=program, default=default)
+        if (config.algorithm, config.seed) != (algorithm, default.seed):
+            raise ConfigurationError("`tesp compare` takes --algorithms and --seeds, not --algorithm and --seed.")
         if chosen.equal_experience:
             config = compare.at_equal_experience(config)
         configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]
@@ -248,7 +250,7 @@ def _evaluate(arguments: list[str], console: Console) -> None:
         run = runs.load_run(parsed.run, checkpoint)
         for sigma in noises:
             drawn = _evaluated(run, stored, sigma, console)
-            _print_table(drawn, parsed.run, console, f"σ = {sigma:g}" if sigma else None)
+            _print_table(drawn, parsed.run, console, f"σ = {sigma:g} (not in the references)" if sigma else None)
 
 
 def _evaluated(run, stored, sigma: float, console: Console):

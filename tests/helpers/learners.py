@@ -19,10 +19,10 @@ HORIZON, STEP_SIZE = 6, 1e-3
 ALGORITHM = TESP(2, 2, 2, (4,), 3, 0.01)
 
 
-def make_learner() -> Learner:
+def make_learner(algorithm=ALGORITHM) -> Learner:
     """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs."""
     return Learner(
-        ALGORITHM,
+        algorithm,
         SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
         FastUpdateSettings(fast_updates=2),
         MetaUpdateSettings(epochs=4, kl_bound=10.0),

@@ -58,7 +58,7 @@ class TestHelp:
         assert f"(default: {preset.sampling.buffer_size})" in text
         assert "(default: 16)" not in " ".join(tesp("train", "point", "--preset", "quick", "--help").out.split())
 
-    @pytest.mark.parametrize("command", ["train", "resume", "evaluate", "adapt", "plot", "list"])
+    @pytest.mark.parametrize("command", ["train", "resume", "evaluate", "adapt", "compare", "plot", "list"])
     def test_every_command_explains_itself(self, command):
         shown = tesp(command, "--help")
         assert (shown.code, shown.err) == (0, "")
@@ -177,6 +177,7 @@ class TestWhatIsNoRun:
     def test_checkpoints_of_another_family(self, reference, tmp_path, name):
         run = new_run(tmp_path / "run", family="reacher2")
         shutil.copytree(reference.path / "checkpoints", run / "checkpoints")
+        shutil.copy(reference.path / "records.jsonl", run)
         before = files(run)
         assert "does not fit the run's configuration" in tesp(*command(name, run)).sentence()
         assert files(run) == before
@@ -275,7 +276,9 @@ class TestList:
 
 
 def test_unknown_command():
-    assert "no command 'trian'; known are: train, resume, evaluate, adapt, plot, list" in tesp("trian").sentence()
+    assert (
+        "no command 'trian'; known are: train, resume, evaluate, adapt, compare, plot, list" in tesp("trian").sentence()
+    )
 
 
 def test_other_errors_keep_their_traceback(monkeypatch, tmp_path):

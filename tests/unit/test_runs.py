@@ -26,7 +26,7 @@ PROGRESS = {"meta_update", "environment_steps", "wall_seconds"}
 EPISODES = {"average_return", "success_rate", "final_distance", "episode_length", "unhealthy_rate"}
 SAMPLE = EPISODES | {"average_return_std", "tasks", "episodes_per_task"}
 REFERENCE = IDENTITY | SAMPLE | {"reference", "task_set"}
-EVALUATION = IDENTITY | PROGRESS | SAMPLE | {"task_set", "fast_update"}
+EVALUATION = IDENTITY | PROGRESS | SAMPLE | {"task_set", "fast_update", "dynamics_noise"}
 TRAIN = (
     IDENTITY
     | PROGRESS
@@ -109,7 +109,7 @@ class TestWhatARunLeaves:
             first = {"warm_up_return"} if record["fast_update"] == 0 else set()
             assert set(record) == EVALUATION | first
             assert (record["family"], record["algorithm"], record["seed"]) == ("point", "tesp", 0)
-            assert (record["tasks"], record["episodes_per_task"]) == (6, 3)
+            assert (record["tasks"], record["episodes_per_task"], record["dynamics_noise"]) == (6, 3, 0.0)
         places = [(r["meta_update"], r["task_set"], r["fast_update"]) for r in stored]
         assert places == [(u, name, k) for u in (0, 2, 4) for name in TASK_SETS for k in range(K + 1)]
 

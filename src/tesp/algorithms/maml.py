@@ -33,4 +33,4 @@ class MAML(PolicyAdaptation):
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the policy; nothing is shared, and the rate is ``initial_rate`` for ever."""
-        return Parameters(self.draw_policy(key), jnp.full((), self.initial_rate), ())
+        return Parameters(self.draw_policy(key), jnp.full((), self.initial_rate, float), ())

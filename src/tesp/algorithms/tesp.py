@@ -63,7 +63,7 @@ class TESP(Algorithm):
             policy_key, self.observation_size, self.embedding_size, self.action_size, self.policy_units
         )
         adapted, shared = ((encoder, policy), ()) if self.adapts_policy else (encoder, policy)
-        rates = rates_like(adapted, self.initial_rate) if self.learned_rates else jnp.full((), self.initial_rate)
+        rates = rates_like(adapted, self.initial_rate) if self.learned_rates else jnp.full((), self.initial_rate, float)
         return Parameters(adapted, rates, shared)
 
     def policy(self, adapted, shared):

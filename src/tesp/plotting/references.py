@@ -43,7 +43,7 @@ def oracles_of(folders: Sequence[Path], runs: Sequence[Run]) -> list[Run]:
     if any(is_oracle(run) for run in runs):
         return []
     found = [oracle_beside(folder, run) for folder, run in zip(folders, runs, strict=True)]
-    return list({oracle.name: oracle for oracle in found if oracle is not None}.values())
+    return list({oracle.config["seed"]: oracle for oracle in found if oracle is not None}.values())
 
 
 def _same_tasks(one, other) -> bool:

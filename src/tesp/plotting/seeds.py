@@ -1,5 +1,6 @@
 """Learning curves as numbers: runs grouped by algorithm, then mean and band over seeds."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,9 +121,12 @@ def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return mean, mean
     generator = np.random.default_rng(RESAMPLING_SEED)
     # The values lie in one sample: what is drawn is a whole seed, with all of its evaluations.
-    found = stats.bootstrap(
-        (values,), np.mean, axis=0, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=generator
-    )
+    with warnings.catch_warnings():
+        # What was not recorded is NaN, and so is its interval.
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (values,), np.mean, axis=0, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=generator
+        )
     return found.confidence_interval.low, found.confidence_interval.high
 
 

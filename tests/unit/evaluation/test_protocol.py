@@ -8,9 +8,11 @@ from tesp.adaptation.meta_update import Round
 from tesp.adaptation.objective import Batch
 from tesp.config import build_family
 from tesp.episodes.collect import Outcomes
-from tesp.evaluation.protocol import outcome_columns, stand_still, summarise
+from tesp.errors import ConfigurationError
+from tesp.evaluation.protocol import Evaluator, outcome_columns, stand_still, summarise
 from tesp.interaction import Adaptation, RoundResult
 from tesp.runs import load_run
+from tesp.tasks.point import PointSimulation
 from tesp.types import TASK_SETS
 
 HORIZON = TINY["horizon"]
@@ -97,6 +99,42 @@ class TestTinyRun:
         evaluator = type(loaded)(loaded.folder, loaded.config, loaded.family, same, loaded.learner, loaded.state)
         returns = {row["task_set"]: row["average_return"] for row in evaluator.evaluate()}
         assert len(set(returns.values())) == 3
+
+    def test_rows_carry_the_noise_of_the_dynamics_which_changes_results_and_repeats(self, loaded):
+        rows = {sigma: loaded.evaluate(sigma) for sigma in (0.0, 0.05, 0.1)}
+        for sigma, found in rows.items():
+            assert [row["dynamics_noise"] for row in found] == [sigma] * len(found)
+            assert loaded.evaluate(sigma) == found
+        assert rows[0.0] == loaded.evaluate()
+        for returns in zip(*([row["average_return"] for row in found] for found in rows.values()), strict=True):
+            assert len(set(returns)) == 3
+
+    def test_the_same_evaluator_evaluates_the_same_whatever_the_noise_was_before(self, loaded):
+        def fresh():
+            return Evaluator(loaded.learner, loaded.family, loaded.task_sets, loaded.config.seed)
+
+        evaluator = fresh()
+        for sigma in (0.0, 0.1, 0.05, 0.0, 0.1):
+            assert evaluator.evaluate(loaded.parameters, 4, sigma) == fresh().evaluate(loaded.parameters, 4, sigma)
+
+    def test_the_noise_of_the_dynamics_is_of_the_seed_the_meta_update_and_the_set(self, loaded, monkeypatch):
+        seeds = []
+        monkeypatch.setattr(PointSimulation, "disturb", lambda _, sigma, seed: seeds.append((sigma, *seed[1:])))
+        evaluator = Evaluator(loaded.learner, loaded.family, loaded.task_sets, 7)
+        evaluator.evaluate(loaded.parameters, 4, 0.1)
+        assert seeds == [(0.1, 7, 4, 0), (0.1, 7, 4, 1), (0.1, 7, 4, 2)]
+
+    def test_a_family_without_such_noise_is_refused_only_where_there_is_some(self, loaded, monkeypatch):
+        expected = loaded.evaluate()
+        monkeypatch.delattr(PointSimulation, "disturb")
+        assert loaded.evaluate() == expected
+        with pytest.raises(ConfigurationError, match="PointSimulation has no dynamics noise"):
+            loaded.evaluate(0.1)
+
+    @pytest.mark.parametrize("sigma", [-0.1, float("nan")])
+    def test_noise_that_is_not_possible_is_refused_by_name(self, loaded, sigma):
+        with pytest.raises(ConfigurationError, match=f"dynamics_noise = {sigma} is not possible"):
+            loaded.evaluate(sigma)
 
 
 def test_standing_still_on_the_point_has_a_closed_form():

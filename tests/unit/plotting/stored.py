@@ -68,16 +68,16 @@ def adaptation(fast_update, *, goal=(0.5, 0.5), adaptation_id="first", episodes=
     } | other
 
 
-def read(records, name="run") -> Run:
+def read(records, name="run", **config) -> Run:
     """Return the run that the records would be read as."""
     by_kind = {}
     for record in records:
         by_kind.setdefault(record["kind"], []).append(record)
-    return Run(name, {}, by_kind)
+    return Run(name, config, by_kind)
 
 
-def write_run(folder: Path, records, torn="") -> Path:
+def write_run(folder: Path, records, torn="", **config) -> Path:
     folder.mkdir()
-    (folder / "config.json").write_text('{"family": "wheeled"}')
+    (folder / "config.json").write_text(json.dumps({"family": "wheeled"} | config))
     (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records) + torn)
     return folder

@@ -7,7 +7,7 @@ import pytest
 import tesp.plotting
 
 MODULES = sorted(Path(tesp.plotting.__file__).parent.glob("*.py"))
-ALLOWED = {"numpy", "matplotlib", "rich", *sys.stdlib_module_names}
+ALLOWED = {"numpy", "scipy", "matplotlib", "rich", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

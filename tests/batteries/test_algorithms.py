@@ -1,0 +1,155 @@
+"""Every algorithm, trained as a tiny run; a new name in the registry joins by itself."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers.data import condition_of, random_batch, random_context
+from helpers.running import any_parameter_differs, assert_same_run, records, shared_learner, tiny_config
+from helpers.trees import assert_identical, named_leaves, random_like
+from tesp import config as configuration
+from tesp import runs
+from tesp.adaptation.fast_update import FastUpdateSettings, fast_update
+from tesp.adaptation.meta_update import Experience, MetaUpdateSettings, Round, task_objective
+from tesp.algorithms.base import rates_like
+from tesp.algorithms.registry import ALGORITHMS, make_algorithm
+from tesp.types import TASK_SETS, Parameters
+
+META = MetaUpdateSettings(clip=0.15, embedding_penalty=0.3)
+SIZES = {
+    "observation_size": 3,
+    "action_size": 2,
+    "task_size": 2,
+    "embedding_size": 2,
+    "policy_units": (3,),
+    "encoder_units": 2,
+    "initial_rate": 0.4,
+}
+
+
+def config(name, **overrides):
+    return tiny_config(algorithm=name, **overrides)
+
+
+@pytest.fixture(scope="module", params=ALGORITHMS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def trained(name, compiled, tmp_path_factory):  # noqa: ARG001
+    """A finished run, and how much XLA compiled before and after its first meta-update."""
+    folder = tmp_path_factory.mktemp("runs") / name
+    events = []
+
+    def listen(event, _duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(len(records(folder, "train")) if (folder / "records.jsonl").exists() else 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "build_learner", shared_learner)
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            runs.train(config(name), folder)
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+    return folder, events
+
+
+class TestARun:
+    def test_nothing_is_compiled_after_the_first_meta_update(self, trained):
+        _, compilations = trained
+        assert 0 in compilations
+        assert not [done for done in compilations if done > 0]
+
+    def test_records_every_set_and_fast_update(self, name, trained):
+        folder, _ = trained
+        last = config(name).fast.fast_updates
+        found = {(r["task_set"], r["fast_update"]) for r in records(folder, "evaluation")}
+        assert found == {(task_set, k) for task_set in TASK_SETS for k in range(last + 1)}
+        assert {record["algorithm"] for record in records(folder)} == {name}
+        assert ("warm_up_return" in records(folder, "evaluation")[0]) == name.startswith("tesp")
+
+    def test_a_checkpoint_holds_all_of_it(self, trained, monkeypatch):
+        monkeypatch.setattr(runs, "build_learner", shared_learner)
+        one, other = (runs.load_run(trained[0], "latest").state for _ in range(2))
+        assert_identical(one, other)
+        start = jax.jit(runs.load_run(trained[0]).learner.algorithm.init)(jax.random.key(0))
+        assert jax.tree.structure(one.parameters) == jax.tree.structure(start)
+        assert any_parameter_differs(one.parameters, start)
+
+    def test_stopped_and_resumed_it_ends_the_same(self, name, trained, tmp_path, monkeypatch):
+        monkeypatch.setattr(runs, "build_learner", shared_learner)
+        whole = config(name)
+        halves = tmp_path / "run"
+        runs.train(dataclasses.replace(whole, schedule=dataclasses.replace(whole.schedule, meta_updates=2)), halves)
+        (halves / "config.json").write_text(configuration.to_json(whole))
+        runs.resume(halves)
+        assert_same_run(halves, trained[0])
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("second_order", [False, True], ids=["first order", "second order"])
+class TestTheMetaGradient:
+    def test_is_that_of_the_objective_by_differences(self, name, second_order):
+        """Along a random direction of every leaf that is learned; and no such leaf is without gradient."""
+        parameters, experience, objective = problem(name, second_order)
+        gradient = jax.jit(jax.grad(objective))(parameters, experience)
+        value = jax.jit(objective)
+        learned = learns(name)
+        for index, (leaf, slope) in enumerate(named_leaves(gradient)):
+            if leaf.startswith(".rates") and not learned:
+                continue
+            assert np.any(slope), leaf
+            direction = only(random_like(parameters, 20 + index), index)
+            ahead, behind = (
+                value(jax.tree.map(lambda p, d, s=sign: p + s * 1e-5 * d, parameters, direction), experience)
+                for sign in (1, -1)
+            )
+            expected = (ahead - behind) / 2e-5
+            products = jax.tree.map(lambda g, d: jnp.sum(g * d), gradient, direction)
+            np.testing.assert_allclose(sum(jax.tree.leaves(products)), expected, rtol=1e-5, atol=1e-9, err_msg=leaf)
+
+
+def made(name):
+    return make_algorithm(name, config(name).ablation, **SIZES)
+
+
+def learns(name):
+    return made(name).learned_rates
+
+
+def only(tree, index):
+    """The tree with zeros in all leaves but one."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten([leaf if i == index else jnp.zeros_like(leaf) for i, leaf in enumerate(leaves)])
+
+
+@cache
+def problem(name, second_order):
+    """Parameters, what one task experienced in a fast-update and a last round, and the objective."""
+    algorithm = made(name)
+    condition = condition_of(algorithm)
+    fast = FastUpdateSettings(rate_bound=10.0, second_order=second_order)
+    start = jax.jit(algorithm.init)(jax.random.key(0))
+    rates = random_like(rates_like(start.adapted, 0.0), 3, 0.2) if algorithm.learned_rates else start.rates
+    parameters = Parameters(random_like(start.adapted, 1, 0.25), rates, random_like(start.shared, 2, 0.25))
+    rounds = [
+        Round(random_context(10 * k, 2, steps=3), jnp.zeros(2), random_batch(10 * k + 5, 3, steps=3)) for k in (1, 2)
+    ]
+    *past, last = rounds[1:] if name == "oracle" else rounds
+
+    @jax.jit
+    def gradient_sum(p):
+        adapted, total = p.adapted, jax.tree.map(jnp.zeros_like, p.adapted)
+        for r in past:
+            updated = fast_update(condition, adapted, p.rates, p.shared, r.context, r.batch, fast)
+            adapted, total = updated.adapted, jax.tree.map(jnp.add, total, updated.gradient)
+        return total
+
+    experience = Experience(last, gradient_sum(parameters), tuple(past) if second_order else ())
+    return parameters, experience, lambda p, e: task_objective(condition, p, e, fast, META)[0]

@@ -1,0 +1,120 @@
+"""What one algorithm becomes when something of it is switched off must be another one, to the last bit."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers.data import random_episodes
+from helpers.learners import GOALS, STEP_SIZE, adapt, make_learner
+from helpers.trees import assert_close, assert_identical
+from tesp.adaptation.meta_update import optimiser
+from tesp.algorithms.adapt_sv import AdaptSV
+from tesp.algorithms.maml import MAML
+from tesp.algorithms.meta_sgd import MetaSGD
+from tesp.algorithms.oracle import Oracle
+from tesp.algorithms.registry import make_algorithm
+from tesp.algorithms.tesp import TESP, AblationSettings
+from tesp.config import preset_config
+
+RATE = 0.05
+
+
+def meta_train(algorithm, count=2, parameters=None):
+    """Parameters and adaptations of ``count`` meta-updates."""
+    learner = make_learner(algorithm)
+    parameters = parameters or jax.jit(algorithm.init)(jax.random.key(0))
+    state, adaptations = jax.jit(optimiser().init)(parameters), []
+    for update in range(count):
+        adaptations.append(adapt(learner, parameters, seed=update))
+        updated = learner.meta_update(parameters, state, adaptations[-1], STEP_SIZE)
+        parameters, state = updated.parameters, updated.optimiser_state
+        assert updated.epoch_kept > 0, "a meta-update that changes nothing proves nothing"
+    return parameters, adaptations
+
+
+def rounds_of(adaptation):
+    """What happened in an adaptation."""
+    return [(r.outcomes.average_return, r.round.batch.episodes.action) for r in adaptation.rounds]
+
+
+def test_meta_sgd_with_frozen_equal_rates_is_maml():
+    maml, of_maml = meta_train(MAML(2, 2, (4,), RATE))
+    sgd, of_sgd = meta_train(MetaSGD(2, 2, (4,), RATE, learned_rates=False))
+    assert_identical(sgd.adapted, maml.adapted)
+    for one, other in zip(of_sgd, of_maml, strict=True):
+        assert_identical(one.adapted, other.adapted)
+        assert_identical(rounds_of(one), rounds_of(other))
+    for leaf in jax.tree.leaves(sgd.rates):
+        np.testing.assert_array_equal(leaf, np.full(leaf.shape, RATE, np.float32))
+    assert maml.rates == np.float32(RATE)
+
+
+def test_tesp_whose_rates_are_zero_is_v4():
+    sizes = {"observation_size": 2, "action_size": 2, "embedding_size": 2, "policy_units": (4,), "encoder_units": 3}
+    v4 = make_algorithm("tesp-v4", AblationSettings(fast_update=False), initial_rate=RATE, **sizes)
+    zero = TESP(**sizes, initial_rate=0.0)
+    parameters = jax.jit(zero.init)(jax.random.key(0))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(parameters.rates))
+    # The rates of TESP would not stay at zero; everything else of a meta-update is the same.
+    still = TESP(**sizes, initial_rate=0.0, learned_rates=False)
+    expected, of_v4 = meta_train(v4)
+    actual, of_tesp = meta_train(still, parameters=parameters)
+    assert_identical((actual.adapted, actual.shared), (expected.adapted, expected.shared))
+    for one, other in zip(of_tesp, of_v4, strict=True):
+        assert_identical(rounds_of(one), rounds_of(other))
+    first = of_v4[0]
+    start = jax.jit(v4.init)(jax.random.key(0)).adapted
+    assert not np.array_equal(expected.adapted.output.weight, start.output.weight), "the meta-update does train it"
+    assert expected.rates == 0
+    assert_identical(first.adapted, jax.tree.map(lambda x: jnp.broadcast_to(x, (len(GOALS), *x.shape)), start))
+
+
+def test_v3_is_tesp_without_the_penalty():
+    v3 = preset_config("reacher2", "paper", "tesp-v3")
+    tesp = preset_config("reacher2", "paper", embedding_penalty=0.0)
+    assert dataclasses.replace(v3, algorithm="tesp") == tesp
+    assert preset_config("reacher2", "paper").meta.embedding_penalty > 0
+
+
+def test_adapt_sv_whose_rates_are_zero_is_the_shared_policy():
+    """Every round is one of the policy at z, and the meta-update that of the policy without fast-updates."""
+    algorithm = AdaptSV(2, 2, 2, (4,), 0.0, learned_rates=False)
+    parameters = jax.jit(algorithm.init)(jax.random.key(0))
+    parameters = parameters._replace(adapted=jnp.asarray([0.5, -0.25]))
+    learner = make_learner(algorithm)
+    adaptation = adapt(learner, parameters)
+    policy = jax.jit(lambda observation, z: parameters.shared(observation, z))
+    for result in adaptation.rounds:
+        episodes = result.round.batch.episodes
+        mean, _ = policy(episodes.observation, parameters.adapted)
+        assert_close(np.where(episodes.valid[..., None], mean, 0), episodes.mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(adaptation.adapted, np.tile(parameters.adapted, (len(GOALS), 1)))
+    state = jax.jit(optimiser().init)(parameters)
+    actual = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    alone = dataclasses.replace(adaptation, gradient_sum=jnp.zeros_like(adaptation.gradient_sum))
+    assert np.any(adaptation.gradient_sum), "the gradients are there, and go nowhere"
+    assert_identical(actual.parameters, learner.meta_update(parameters, state, alone, STEP_SIZE).parameters)
+
+
+class TestTheOracle:
+    algorithm = Oracle(2, 2, 2, (4,))
+
+    def test_is_told_the_task_and_ignores_the_buffer(self):
+        task = jnp.asarray([0.5, -0.7])
+        for buffer in (None, random_episodes(0, 3), random_episodes(1, 3)):
+            np.testing.assert_array_equal(self.algorithm.embedding((), buffer, task), task)
+
+    def test_has_nothing_to_adapt(self):
+        parameters = jax.jit(self.algorithm.init)(jax.random.key(0))
+        assert jax.tree.leaves((parameters.adapted, parameters.rates)) == []
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_acts_on_the_goal_from_the_first_round(self, seed):
+        learner = make_learner(self.algorithm)
+        parameters = jax.jit(self.algorithm.init)(jax.random.key(seed))
+        adaptation = adapt(learner, parameters, seed)
+        for result in adaptation.rounds:
+            np.testing.assert_array_equal(result.round.embedding, GOALS.astype(np.float32))

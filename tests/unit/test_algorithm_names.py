@@ -1,0 +1,183 @@
+"""What the name of an algorithm stands for: values it implies, values that suit it, options it has no use for."""
+
+import jax
+import pytest
+
+import tesp
+from helpers.running import tiny_config
+from tesp.algorithms.registry import ABLATIONS, ALGORITHMS
+from tesp.compare import at_equal_experience
+from tesp.config import build_family, build_learner, from_json, override, preset_config, to_json, value_of
+from tesp.tasks import registry
+from tesp.tasks.point import PRESETS, PointFamily
+from tesp.tasks.registry import families, make_family
+
+NAMES = ["tesp", "maml", "meta-sgd", "adapt-sv", "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
+ROWS = [(family, preset) for family in families() for preset in make_family(family).presets]
+OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
+
+
+def learner_of(config):
+    return build_learner(config, build_family(config))
+
+
+def test_these_are_the_names():
+    assert list(ALGORITHMS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("family", "preset"), ROWS)
+def test_every_algorithm_is_built_from_every_preset_and_stored(family, preset, name):
+    config = preset_config(family, preset, name)
+    assert (config.family, config.preset, config.algorithm) == (family, preset, name)
+    assert from_json(to_json(config)) == config
+    made = learner_of(config).algorithm
+    parameters = jax.eval_shape(made.init, jax.random.key(0))
+    of_every_task = len(jax.tree.leaves(parameters.adapted)) > 0
+    assert of_every_task == (name != "oracle")
+    assert (len(jax.tree.leaves(parameters.shared)) == 0) == made.adapts_policy
+
+
+class TestAblations:
+    @pytest.mark.parametrize(
+        ("name", "option", "value"),
+        [
+            ("tesp-v1", "buffer", "all"),
+            ("tesp-v2", "adapt_policy", True),
+            ("tesp-v3", "embedding_penalty", 0.0),
+            ("tesp-v4", "fast_update", False),
+            ("tesp-v5", "fixed_rate", True),
+        ],
+    )
+    def test_a_name_stands_for_its_option(self, name, option, value):
+        config = preset_config("point", "quick", name)
+        assert ABLATIONS[name] == {option: value}
+        assert value_of(config, option) == value != value_of(preset_config("point", "quick"), option)
+        assert preset_config("point", "quick", name, **{option: value}) == config
+        # And for nothing else: with the option alone TESP is the same method.
+        same = {option: value, "early_rounds_weight": config.meta.early_rounds_weight}
+        assert override(config, algorithm="tesp") == preset_config("point", "quick", **same)
+
+    @pytest.mark.parametrize(
+        ("name", "option", "value"),
+        [
+            ("tesp-v1", "buffer", "best"),
+            ("tesp-v2", "adapt_policy", False),
+            ("tesp-v3", "embedding_penalty", 0.01),
+            ("tesp-v4", "fast_update", True),
+            ("tesp-v5", "fixed_rate", False),
+            ("oracle", "fast_updates", 3),
+        ],
+    )
+    def test_a_contradiction_names_option_and_algorithm(self, name, option, value):
+        with pytest.raises(tesp.ConfigurationError, match=f"{option} = {value!r} is not possible .* '{name}'"):
+            preset_config("point", "quick", name, **{option: value})
+
+    @pytest.mark.parametrize(
+        ("name", "taken_away"),
+        [
+            ("tesp", (False, False, True, 0.001)),
+            ("tesp-v1", (True, False, True, 0.001)),
+            ("tesp-v2", (False, True, True, 0.001)),
+            ("tesp-v3", (False, False, True, 0.001)),
+            ("tesp-v4", (False, False, False, 0.0)),
+            ("tesp-v5", (False, False, False, 0.001)),
+        ],
+    )
+    def test_what_becomes_of_the_algorithm(self, name, taken_away):
+        made = learner_of(preset_config("point", "quick", name)).algorithm
+        assert (made.keep_all, made.adapts_policy, made.learned_rates, made.initial_rate) == taken_away
+
+    @pytest.mark.parametrize("name", ["maml", "meta-sgd", "adapt-sv", "oracle"])
+    @pytest.mark.parametrize("option", OPTIONS)
+    def test_other_methods_have_none(self, name, option):
+        with pytest.raises(tesp.ConfigurationError, match=f"The algorithm '{name}' has no ablations; .*{option}"):
+            preset_config("point", "quick", name, **{option: OPTIONS[option]})
+
+
+class TestWhatHasNoMeaning:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_weight_for_a_shared_policy(self, name):
+        config = preset_config("point", "quick", name, early_rounds_weight=0.3)
+        if name not in ("maml", "meta-sgd", "tesp-v2"):
+            assert learner_of(config).meta.early_rounds_weight == 0.3
+            return
+        with pytest.raises(tesp.ConfigurationError, match=f"early_rounds_weight = 0.3 is not possible .* '{name}'"):
+            learner_of(config)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_preset_gives_no_such_weight(self, name):
+        weight = preset_config("wheeled", "quick", name).meta.early_rounds_weight
+        assert weight == (0.0 if name in ("maml", "meta-sgd", "tesp-v2") else 0.3)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_episodes_in_place_of_a_warm_up_round(self, name):
+        config = preset_config("point", "quick", name, extra_episodes=True)
+        if name in ("maml", "meta-sgd", "adapt-sv"):
+            assert learner_of(config).sampling.extra_episodes
+            return
+        with pytest.raises(tesp.ConfigurationError, match=f"extra_episodes is not possible .* '{name}'"):
+            learner_of(config)
+
+    def test_episodes_to_adapt_on_where_nothing_adapts(self):
+        with pytest.raises(tesp.ConfigurationError, match="extra_episodes is not possible"):
+            learner_of(preset_config("point", "quick", "maml", extra_episodes=True, fast_updates=0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_experience_is_for_those_without_a_warm_up_round_that_adapt(name):
+    config = tiny_config(algorithm=name)
+    given = at_equal_experience(config)
+    extra = name in ("maml", "meta-sgd", "adapt-sv")
+    assert given == override(config, extra_episodes=extra)
+    learner_of(given)
+    assert at_equal_experience(override(config, fast_updates=0)) == override(config, fast_updates=0)
+
+
+class TestLayers:
+    """A preset with values of its own for some algorithms."""
+
+    @pytest.fixture(autouse=True)
+    def layered(self, monkeypatch):
+        own = {
+            "tesp": {"clip": 0.3, "buffer": "best"},
+            "maml": {"learning_rate": 0.5, "early_rounds_weight": 0.1},
+        }
+        quick = {**PRESETS["quick"], "clip": 0.1, "early_rounds_weight": 0.2, "algorithms": own}
+
+        class Layered(PointFamily):
+            presets = {"paper": PRESETS["paper"], "quick": quick}  # noqa: RUF012
+
+        monkeypatch.setitem(registry._FACTORIES, "layered", Layered)
+
+    @pytest.mark.parametrize(
+        ("algorithm", "clip", "rate", "weight"),
+        [
+            ("adapt-sv", 0.1, 1e-3, 0.2),  # the preset
+            ("meta-sgd", 0.1, 1e-3, 0.0),  # what suits it on every family
+            ("maml", 0.1, 0.5, 0.1),  # what the preset has for it
+            ("tesp", 0.3, 1e-3, 0.2),
+            ("tesp-v5", 0.3, 1e-3, 0.2),  # an ablation takes TESP's
+            ("tesp-v2", 0.3, 1e-3, 0.0),
+        ],
+    )
+    def test_each_goes_before_the_one_above(self, algorithm, clip, rate, weight):
+        config = preset_config("layered", "quick", algorithm)
+        assert (config.meta.clip, config.meta.learning_rate, config.meta.early_rounds_weight) == (clip, rate, weight)
+        assert config.sampling.buffer_size == 6
+        assert from_json(to_json(config)) == config
+
+    def test_the_users_values_go_before_all(self):
+        for algorithm in ("adapt-sv", "meta-sgd", "maml", "tesp", "tesp-v2"):
+            config = preset_config("layered", "quick", algorithm, early_rounds_weight=0.7, clip=0.4)
+            assert (config.meta.early_rounds_weight, config.meta.clip) == (0.7, 0.4)
+
+    def test_what_a_name_stands_for_goes_before_what_suits_it(self):
+        assert preset_config("layered", "quick", "tesp-v1").ablation.buffer == "all"
+
+    def test_other_presets_have_none(self):
+        assert preset_config("layered", "paper", "maml").meta == preset_config("point", "paper", "maml").meta
+
+    def test_presets_stay_as_they_are(self):
+        first = preset_config("layered", "quick", "maml")
+        assert preset_config("layered", "quick", "maml") == first

@@ -1,0 +1,65 @@
+"""What `tesp compare` refuses before anything is trained, and what its options become."""
+
+import json
+
+import pytest
+
+from helpers.comparing import compare, going_wrong
+from helpers.running import files, tesp
+
+
+def test_equal_experience(tmp_path, monkeypatch):
+    """Only the stored configurations are looked at: no run is trained."""
+    names = ("tesp", "tesp-v2", "maml", "meta-sgd", "adapt-sv", "oracle")
+    going_wrong(monkeypatch, *((name, 0) for name in names))
+    given = {}
+    for word in ("--equal-experience", "--no-equal-experience"):
+        compare(tmp_path / word, word, algorithms=names[:-1], seeds=(0,))
+        stored = {name: json.loads((tmp_path / word / f"{name}-seed0" / "config.json").read_text()) for name in names}
+        given[word] = [name for name in names if stored[name]["sampling"]["extra_episodes"]]
+    assert given == {"--equal-experience": ["maml", "meta-sgd", "adapt-sv"], "--no-equal-experience": []}
+
+
+class TestRefuses:
+    def test_what_is_no_run(self, tmp_path):
+        folder = tmp_path / "point" / "oracle-seed1"
+        folder.mkdir(parents=True)
+        assert f"{folder} is not a run folder" in compare(tmp_path / "point").sentence()
+        assert files(tmp_path) == {}
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--early-rounds-weight", "0.5"], "early_rounds_weight = 0.5 is not possible with the algorithm 'maml'"),
+            (["--tasks-per-update", "7"], "tasks_per_update = 7 is not possible with 2 training tasks"),
+            (["--algorithms", "maml", "dreamer"], "no algorithm 'dreamer'; known are: tesp, maml, "),
+            (["--algorithms"], "needs one algorithm and one seed or more"),
+            (["--seeds"], "needs one algorithm and one seed or more"),
+            (["--seeds", "0", "-1"], "seed = -1 is not possible"),
+            (["--seed", "1"], "takes --algorithms and --seeds, not --algorithm and --seed"),
+            (["--algorithm", "maml"], "takes --algorithms and --seeds, not --algorithm and --seed"),
+            (["--preset", "fast"], "no preset 'fast'; it has: paper, quick"),
+            (["--engine", "closed-form"], "'point' has no option 'engine'"),
+        ],
+    )
+    def test_what_is_not_possible_for_one_of_them(self, tmp_path, arguments, said):
+        assert said in compare(tmp_path / "point", *arguments).sentence()
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ([], "needs the name of a family first"),
+            (["--seeds", "0"], "needs the name of a family first"),
+            (["pont"], "no family 'pont' (did you mean 'point'?)"),
+        ],
+    )
+    def test_no_family(self, arguments, said):
+        assert said in tesp("compare", *arguments).sentence()
+
+    def test_options_that_do_not_exist(self, tmp_path):
+        refused = compare(tmp_path / "point", "--colour", "red")
+        assert refused.code == 2
+        assert "--colour" in refused.err
+        assert "Traceback" not in refused.err
+        assert list(tmp_path.iterdir()) == []
