@@ -97,11 +97,16 @@ def _check(folder: Path, config: Config) -> None:
     family = build_family(config)
     build_learner(config, family)
     runs.check_task_count(config, family.sample_task_sets(config.seed))
-    if folder.exists() and runs.stored_config(RunFolder.open(folder)) != config:
+    if folder.exists() and _without_threads(runs.stored_config(RunFolder.open(folder))) != _without_threads(config):
         raise RunFolderError(
             f"{folder} was made with other options than these. Give the same options to continue the comparison, or "
             "another folder with --output."
         )
+
+
+def _without_threads(config: Config) -> Config:
+    """Leave out what no result depends on, so that a comparison may go on with more or fewer cores."""
+    return override(config, threads=0)
 
 
 _NOTES = """
