@@ -97,6 +97,15 @@ def test_paper_presets_have_no_extras(name):
     assert config.estimation.normalise_advantages == "none"
 
 
+@pytest.mark.parametrize(
+    ("name", "penalty"), [("wheeled", 0.01), ("ant", 0.01), ("reacher2", 0.001), ("reacher4", 0.005)]
+)
+def test_paper_presets_of_adapt_sv_have_its_own_penalty(name, penalty):
+    config = preset_config(name, "paper", "adapt-sv")
+    assert config.meta.embedding_penalty == penalty
+    assert config.network.embedding_size == TABLE[name][2]
+
+
 def test_the_algorithm_is_that_of_the_configuration():
     config = preset_config("ant", "paper")
     algorithm = build_algorithm(config, build_family(config))

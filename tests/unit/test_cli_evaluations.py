@@ -138,15 +138,15 @@ class TestTheOracle:
         out = tesp("evaluate", run).out
         names = [line[0] for line in cells(out, "standing still")]
         assert len(names) == len(TASK_SETS)
-        assert [line[:3] for line in cells(out, "oracle")] == [[name, "oracle", "1,234.5 ± 0.5"] for name in names]
+        assert [line[:3] for line in cells(out, "oracle")] == [[name, "oracle", "1234.5 ± 0.5"] for name in names]
         assert HINT not in out
 
-    @pytest.mark.parametrize("changes", [{}, {"seed": 1}, {"family": "wheeled"}])
+    @pytest.mark.parametrize("changes", [{}, {"seed": 1}, {"family": "wheeled"}, {"task": {"horizon": 6}}])
     def test_without_one_of_the_same_tasks_its_row_is_empty(self, run, changes):
         if changes:
             oracle_of(run, run.parent / "told", **changes)
         out = tesp("evaluate", run).out
-        assert HINT in out.splitlines()
+        assert out.splitlines()[-1].startswith(HINT)
         assert [line[1:3] for line in cells(out, "oracle")] == [["oracle", "–"]] * len(TASK_SETS)
 
 

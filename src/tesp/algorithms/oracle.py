@@ -25,15 +25,14 @@ class Oracle(Algorithm):
     action_size: int = eqx.field(static=True)
     task_size: int = eqx.field(static=True)
     policy_units: tuple[int, ...] = eqx.field(static=True)
+    embedding_size: int = eqx.field(static=True, init=False)
     warm_up: bool = eqx.field(static=True, default=False)
     keep_all: bool = eqx.field(static=True, default=False)
     learned_rates: bool = eqx.field(static=True, default=False)
     adapts_policy: bool = eqx.field(static=True, default=False)
 
-    @property
-    def embedding_size(self) -> int:
-        """As many entries as a task has."""
-        return self.task_size
+    def __post_init__(self):
+        self.embedding_size = self.task_size
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the shared policy, which is all there is."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tesp.errors import ConfigurationError
 from tesp.plotting import style
 from tesp.plotting.evaluations import evaluation_at
 from tesp.plotting.records import Record, Run
@@ -67,8 +68,8 @@ def comparison_rows(runs: Sequence[Run]) -> list[ComparisonRow]:
 
     Raises:
         RunFolderError: A run has no evaluation.
-        ConfigurationError: The runs are of several families, or runs of one algorithm share a seed or differ in more
-            than the seed.
+        ConfigurationError: The runs are of several families, or runs of one algorithm share a seed, differ in more
+            than the seed, or were not trained equally long.
     """
     groups = group_runs(runs)
     order = sorted(groups, key=lambda name: name != ORACLE)
@@ -92,6 +93,7 @@ def _standing_still(groups: dict[str, list[Run]], task_set: str) -> Iterable[Com
 
 def _method(name: str, runs: list[Run], task_set: str) -> Iterable[ComparisonRow]:
     evaluations = [evaluation_at(run) for run in runs]
+    _require_equal_length(name, runs, evaluations)
     records = [evaluation[task_set] for _, evaluation in evaluations]
     last = max(records[0])
     best = np.argsort([-evaluation["train"][last]["average_return"] for _, evaluation in evaluations])[:BEST]
@@ -107,6 +109,20 @@ def _method(name: str, runs: list[Run], task_set: str) -> Iterable[ComparisonRow
             float(np.mean([seeds[index]["average_return"] for index in best])),
             evaluations[0][0],
             float(np.mean([record["environment_steps"] for record in seeds])),
+        )
+
+
+def _require_equal_length(
+    name: str, runs: list[Run], evaluations: list[tuple[int, dict[str, dict[int, Record]]]]
+) -> None:
+    """Refuse runs that cannot be averaged because one of them was stopped before its end."""
+    ends = {update: run.name for run, (update, _) in zip(runs, evaluations, strict=True)}
+    whole = all(len(evaluation) == len(style.TASK_SETS) for _, evaluation in evaluations)
+    if len(ends) > 1 or not whole:
+        found = ", ".join(f"{update} meta-updates (run {run!r})" for update, run in sorted(ends.items()))
+        raise ConfigurationError(
+            f"The last whole evaluations of {name!r} are of different or unfinished runs: {found}; finish all of them "
+            "with `tesp resume`."
         )
 
 

@@ -183,16 +183,25 @@ def check_simulate(count: int, threads: int) -> None:
 
 
 def make_presets(
-    *, units: tuple[int, int], encoder: int, embedding: int, penalty: float, quick: Mapping[str, Any]
+    *,
+    units: tuple[int, int],
+    encoder: int,
+    embedding: int,
+    penalty: float,
+    quick: Mapping[str, Any],
+    paper_algorithms: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return a family's ``paper`` and ``quick`` presets; ``quick`` is ``paper`` with some values replaced."""
+    """Return a family's ``paper`` and ``quick`` presets; ``quick`` is ``paper`` with some values replaced.
+
+    ``paper_algorithms`` holds the values of single algorithms in ``paper``; those in ``quick`` are its own.
+    """
     paper = {
         "policy_units": units,
         "encoder_units": encoder,
         "embedding_size": embedding,
         "embedding_penalty": penalty,
     }
-    return {"paper": paper, "quick": {**paper, **quick}}
+    return {"paper": {**paper, "algorithms": dict(paper_algorithms or {})}, "quick": {**paper, **quick}}
 
 
 def checked_count(name: str, value: Any) -> int:

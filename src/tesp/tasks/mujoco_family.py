@@ -203,9 +203,9 @@ class MujocoSimulation(BodySimulation):
 
 def _quaternions(model: mujoco.MjModel) -> list[int]:
     """Where the orientations of free and ball joints begin among the generalised positions."""
-    offset = {mujoco.mjtJoint.mjJNT_FREE: 3, mujoco.mjtJoint.mjJNT_BALL: 0}
-    joints = zip(model.jnt_type, model.jnt_qposadr, strict=True)
-    return [int(start) + offset[kind] for kind, start in joints if kind in offset]
+    offset = {int(mujoco.mjtJoint.mjJNT_FREE): 3, int(mujoco.mjtJoint.mjJNT_BALL): 0}
+    joints = zip(model.jnt_type.tolist(), model.jnt_qposadr.tolist(), strict=True)
+    return [start + offset[kind] for kind, start in joints if kind in offset]
 
 
 def always_healthy(qpos: Float[np.ndarray, "*batch nq"]) -> Bool[np.ndarray, "*batch"]:

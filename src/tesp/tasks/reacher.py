@@ -42,7 +42,14 @@ QUICK = {
     "evaluate_every": 20,
     "horizon": 100,
 }
-PRESETS_2 = make_presets(units=(256, 256), encoder=256, embedding=8, penalty=0.005, quick=QUICK)
+PRESETS_2 = make_presets(
+    units=(256, 256),
+    encoder=256,
+    embedding=8,
+    penalty=0.005,
+    quick=QUICK,
+    paper_algorithms={"adapt-sv": {"embedding_penalty": 0.001}},
+)
 PRESETS_4 = make_presets(units=(512, 512), encoder=256, embedding=16, penalty=0.005, quick=QUICK)
 
 

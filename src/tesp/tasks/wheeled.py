@@ -56,7 +56,7 @@ PRESETS = make_presets(
         "encoder_units": 64,
         "episodes_per_round": 6,
         "buffer_size": 4,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "learning_rate_decay": "linear",
         "early_rounds_weight": 0.3,
         "embedding_penalty": 0.02,

@@ -173,3 +173,10 @@ def test_the_band_can_be_the_bootstrap_interval(tmp_path):
     # narrower than the range
     assert -90 < expected.low[0] < expected.mean[0] < expected.high[0] < -70
     assert "band: 95 % bootstrap interval of the mean" in figure.get_supxlabel().replace("\n", " ")
+
+
+@pytest.mark.parametrize("records", [evaluations(0, seed=1), evaluations(0, 2, seed=1)[:-7]], ids=["shorter", "torn"])
+def test_runs_of_different_lengths_are_refused(records):
+    whole = evaluations(0, 2)
+    with pytest.raises(ConfigurationError, match="finish all of them with `tesp resume`"):
+        comparison_rows([read(whole, "whole"), read(records, "stopped")])

@@ -85,15 +85,17 @@ def test_a_disturbed_simulation_goes_on_alike_whoever_else_is_stepped(family):
     np.testing.assert_array_equal(some[:2, 1], everyone[:2, 1])
 
 
-def test_every_reset_has_noise_of_its_own_which_the_seed_repeats(family):
-    simulation = disturbed(family)
-    episodes = []
-    for _ in range(2):
-        episodes.append(walk(simulation, [ALL] * 2))
+def test_every_reset_has_noise_of_its_own_however_long_the_episode_before(family):
+    def two_episodes(steps, seed=(5,)):
+        simulation = disturbed(family, seed=seed)
+        first = walk(simulation, [ALL] * steps)
         simulation.reset(np.full((3, 2), 9.0))
-    assert (episodes[0] != episodes[1]).all()
-    np.testing.assert_array_equal(walk(disturbed(family), [ALL] * 2), episodes[0])
-    assert (walk(disturbed(family, seed=(6,)), [ALL] * 2) != episodes[0]).all()
+        return first[:2], walk(simulation, [ALL] * 2)
+
+    first, second = two_episodes(2)
+    assert (first != second).all()
+    np.testing.assert_array_equal(two_episodes(3), (first, second))
+    assert (two_episodes(2, (6,))[0] != first).all()
 
 
 def test_without_noise_again_it_is_the_undisturbed_simulation_bit_for_bit(family):
