@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import errno
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"tesp: {error}", markup=False)
         return 1 if isinstance(error, NonFiniteError) else 2
     except KeyboardInterrupt:
-        errors.print("tesp: interrupted; `tesp resume RUN` continues a training run from its checkpoint.")
+        errors.print(
+            "tesp: interrupted; `tesp resume RUN` continues a training run from its checkpoint, and the same command "
+            "given again a comparison."
+        )
         return 130
     except Exception as error:
         if _disk_is_full(error):
@@ -181,13 +185,14 @@ def _train(arguments: list[str], console: Console) -> None:
 
 def _compare(arguments: list[str], console: Console) -> None:
     from tesp import compare
-    from tesp.config import preset_config
+    from tesp.config import override, preset_config
 
     if not arguments or (arguments[0].startswith("-") and not set(arguments) & {"-h", "--help"}):
         raise ConfigurationError("`tesp compare` needs the name of a family first, for instance `tesp compare point`.")
     family, *options = arguments if not arguments[0].startswith("-") else ["FAMILY", *arguments]
     description = (
-        "Train several methods alike on several seeds. Takes the options of `tesp train` too, for all methods."
+        "Train several methods alike on several seeds. Takes the options of `tesp train` too, for all methods; "
+        "`tesp train FAMILY --help` lists them."
     )
     program = f"tesp compare {family}"
     chosen, others = tyro.cli(
@@ -195,12 +200,14 @@ def _compare(arguments: list[str], console: Console) -> None:
     )
     if not (chosen.algorithms and chosen.seeds):
         raise ConfigurationError("`tesp compare` needs one algorithm and one seed or more.")
+    if {word.partition("=")[0] for word in others} & {"--algorithm", "--seed"}:
+        raise ConfigurationError("`tesp compare` takes --algorithms and --seeds, not --algorithm and --seed.")
     configs = []
     for algorithm in compare.with_oracle(chosen.algorithms):
-        default = preset_config(family, chosen.preset, algorithm)
+        # Parsed as TESP's, which refuses least; what the algorithm's name stands for is put back afterwards.
+        default = override(preset_config(family, chosen.preset, algorithm), algorithm="tesp")
         config = tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=others, prog=program, default=default)
-        if (config.algorithm, config.seed) != (algorithm, default.seed):
-            raise ConfigurationError("`tesp compare` takes --algorithms and --seeds, not --algorithm and --seed.")
+        config = compare.as_algorithm(config, algorithm)
         if chosen.equal_experience:
             config = compare.at_equal_experience(config)
         configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]
@@ -233,7 +240,22 @@ def _print_table(run, folder: Path, console: Console, title: str | None = None) 
     oracle = oracle_beside(folder, run)
     console.print(rich_table(evaluation_rows(run, oracle=oracle), title))
     if oracle is None and not is_oracle(run):
-        console.print(f"for the oracle: tesp train {run.config['family']} --algorithm oracle", markup=False)
+        console.print(f"for the oracle: {_oracle_command(folder, run.config)}", markup=False)
+
+
+def _oracle_command(folder: Path, config) -> str:
+    """Return the command that trains the oracle on the tasks of a run, beside it."""
+    from tesp.config import preset_config
+    from tesp.runs import default_output
+
+    oracle = preset_config(config["family"], config["preset"], "oracle", seed=config["seed"])
+    words = ["tesp train", config["family"], "--preset", config["preset"], "--algorithm oracle --seed", config["seed"]]
+    for name, value in config["task"].items():
+        if value != getattr(oracle.task, name):
+            words += [f"--{name.replace('_', '-')}", value]
+    if folder.parent != default_output(oracle).parent:
+        words += ["--output", folder.parent / default_output(oracle).name]
+    return " ".join(map(str, words))
 
 
 def _evaluate(arguments: list[str], console: Console) -> None:
@@ -245,16 +267,16 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     if not noises:
         raise ConfigurationError("--dynamics-noise needs one number or more, for instance 0 0.01 0.05 0.1.")
     checkpoints = runs.checkpoint_numbers(parsed.run) if parsed.checkpoint == "all" else [parsed.checkpoint]
-    stored = _drawn_run(parsed.run)
     for checkpoint in checkpoints:
         run = runs.load_run(parsed.run, checkpoint)
         for sigma in noises:
-            drawn = _evaluated(run, stored, sigma, console)
+            drawn = _evaluated(run, sigma, console)
             _print_table(drawn, parsed.run, console, f"σ = {sigma:g} (not in the references)" if sigma else None)
 
 
-def _evaluated(run, stored, sigma: float, console: Console):
+def _evaluated(run, sigma: float, console: Console):
     """Evaluate a checkpoint, append the records, and return them as a run that can be shown."""
+    from tesp.plotting.records import Run
     from tesp.training.run_folder import append_records
 
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
@@ -268,7 +290,8 @@ def _evaluated(run, stored, sigma: float, console: Console):
     append_records(run.folder.evaluations, rows)
     reference = {"kind": "reference", "reference": "stand_still", **identity}
     still = [{**reference, **row} for row in run.stand_still()]
-    return dataclasses.replace(stored, records={"evaluation": rows, "reference": still})
+    config = json.loads(run.folder.read_config())
+    return Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
 
 
 def _adapt(arguments: list[str], console: Console) -> None:

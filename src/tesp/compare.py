@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp import runs
-from tesp.algorithms.registry import ALGORITHMS
+from tesp.algorithms.registry import ALGORITHMS, IMPLIED, SUITABLE
 from tesp.config import Config, build_algorithm, build_family, build_learner, check_storable, override
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.plotting.comparison import comparison_csv, comparison_markdown, comparison_rows
@@ -34,6 +34,14 @@ def with_oracle(algorithms: Sequence[str]) -> list[str]:
         if name not in ALGORITHMS:
             raise ConfigurationError(f"There is no algorithm {name!r}; known are: {', '.join(ALGORITHMS)}.")
     return list(dict.fromkeys([*algorithms, ORACLE]))
+
+
+def as_algorithm(config: Config, algorithm: str) -> Config:
+    """Return the configuration with an algorithm and what its name stands for, whatever else it holds.
+
+    Options hold for all methods of a comparison; where one has no meaning for a method, the method stays what it is.
+    """
+    return override(config, algorithm=algorithm, **SUITABLE.get(algorithm, {}), **IMPLIED.get(algorithm, {}))
 
 
 def at_equal_experience(config: Config) -> Config:
@@ -70,7 +78,10 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
     for number, (folder, config) in enumerate(folders.items(), 1):
         say.print(f"run {number} of {len(folders)}: {folder}", markup=False)
         try:
-            runs.resume(folder, console) if folder.exists() else runs.train(config, folder, console)
+            if not folder.exists():
+                runs.train(config, folder, console)
+            elif not runs.is_finished(folder):
+                runs.resume(folder, console)
             finished.append(folder)
         except NonFiniteError as error:
             failure = error

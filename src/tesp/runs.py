@@ -129,6 +129,33 @@ def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
     return _continue(folder, config, family, build_learner(config, family), folder.read_task_sets(), console)
 
 
+def is_finished(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a run was trained and evaluated to its end.
+
+    Raises:
+        RunFolderError: The folder is not a run's, or is damaged.
+    """
+    folder = RunFolder.open(path)
+    config = stored_config(folder)
+    if not folder.checkpoints.is_dir():
+        return False
+    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
+    end = config.schedule.meta_updates
+    try:
+        trained = checkpoints.latest() == end and checkpoints.has_score(end)
+    finally:
+        checkpoints.close()
+    return trained and _evaluations_at(folder, end) == _rows_of_an_evaluation(config)
+
+
+def _rows_of_an_evaluation(config: Config) -> int:
+    return len(TASK_SETS) * (config.fast.fast_updates + 1)
+
+
+def _evaluations_at(folder: RunFolder, meta_update: int | None) -> int:
+    return sum(r["kind"] == "evaluation" and r["meta_update"] == meta_update for r in folder.read_records())
+
+
 def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Run:
     """Load a trained run.
 
@@ -210,7 +237,7 @@ def _continue(
     else:
         state = checkpoints.restore(learner.algorithm, latest)
     scored = latest is not None and checkpoints.has_score(latest)
-    rows = len(TASK_SETS) * (config.fast.fast_updates + 1)
+    rows = _rows_of_an_evaluation(config)
     evaluated = _rewind_records(folder, latest, rows if scored else None)
     identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
     callbacks = _callbacks(folder, config, state, console)
@@ -252,7 +279,7 @@ def _rewind_records(folder: RunFolder, latest: int | None, rows: int | None) -> 
         return record["kind"] == "evaluation" and record["meta_update"] == latest
 
     folder.keep_records(lambda record: latest is not None and record.get("meta_update", 0) <= latest)
-    if rows is not None and sum(map(evaluates, folder.read_records())) == rows:
+    if rows is not None and _evaluations_at(folder, latest) == rows:
         return True
     folder.keep_records(lambda record: not evaluates(record))
     return False

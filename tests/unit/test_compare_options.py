@@ -20,6 +20,21 @@ def test_equal_experience(tmp_path, monkeypatch):
     assert given == {"--equal-experience": ["maml", "meta-sgd", "adapt-sv"], "--no-equal-experience": []}
 
 
+def test_an_option_without_a_meaning_for_a_method_leaves_it_as_it_is(tmp_path, monkeypatch):
+    names = ("tesp", "tesp-v3", "maml", "oracle")
+    going_wrong(monkeypatch, *((name, 0) for name in names))
+    words = ("--fast-updates", "2", "--early-rounds-weight", "0.5", "--embedding-penalty", "0.25")
+    compare(tmp_path / "point", *words, algorithms=names[:-1], seeds=(0,))
+    stored = {name: json.loads((tmp_path / "point" / f"{name}-seed0" / "config.json").read_text()) for name in names}
+    assert {name: config["fast"]["fast_updates"] for name, config in stored.items()} == dict.fromkeys(names, 2) | {
+        "oracle": 0
+    }
+    weights = {name: config["meta"]["early_rounds_weight"] for name, config in stored.items()}
+    assert weights == {"tesp": 0.5, "tesp-v3": 0.5, "maml": 0.0, "oracle": 0.5}
+    penalties = {name: config["meta"]["embedding_penalty"] for name, config in stored.items()}
+    assert penalties == {"tesp": 0.25, "tesp-v3": 0.0, "maml": 0.25, "oracle": 0.25}
+
+
 class TestRefuses:
     def test_what_is_no_run(self, tmp_path):
         folder = tmp_path / "point" / "oracle-seed1"
@@ -30,20 +45,22 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--early-rounds-weight", "0.5"], "early_rounds_weight = 0.5 is not possible with the algorithm 'maml'"),
             (["--tasks-per-update", "7"], "tasks_per_update = 7 is not possible with 2 training tasks"),
             (["--algorithms", "maml", "dreamer"], "no algorithm 'dreamer'; known are: tesp, maml, "),
             (["--algorithms"], "needs one algorithm and one seed or more"),
             (["--seeds"], "needs one algorithm and one seed or more"),
             (["--seeds", "0", "-1"], "seed = -1 is not possible"),
             (["--seed", "1"], "takes --algorithms and --seeds, not --algorithm and --seed"),
+            (["--seed=0"], "takes --algorithms and --seeds, not --algorithm and --seed"),
             (["--algorithm", "maml"], "takes --algorithms and --seeds, not --algorithm and --seed"),
             (["--preset", "fast"], "no preset 'fast'; it has: paper, quick"),
             (["--engine", "closed-form"], "'point' has no option 'engine'"),
         ],
     )
     def test_what_is_not_possible_for_one_of_them(self, tmp_path, arguments, said):
-        assert said in compare(tmp_path / "point", *arguments).sentence()
+        refused = compare(tmp_path / "point", *arguments)
+        assert said in refused.sentence()
+        assert "run 1 of" not in refused.out
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ PRESETS = make_presets(
         "learning_rate": 1e-3,
         "meta_updates": 50,
         "horizon": 100,
+        "algorithms": {
+            "maml": {"learning_rate": 2e-3, "initial_rate": 0.05},
+            "meta-sgd": {"learning_rate": 4e-3, "initial_rate": 0.05},
+            "adapt-sv": {"learning_rate": 2e-3},
+        },
     },
 )
 

@@ -39,7 +39,8 @@ QUICK = {
     "project_rates": True,
     "embedding_penalty": 0.02,
     "meta_updates": 120,
-    "evaluate_every": 20,
+    "evaluate_every": 30,
+    "evaluation_tasks": 40,
     "horizon": 100,
 }
 PRESETS_2 = make_presets(

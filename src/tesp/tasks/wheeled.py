@@ -64,6 +64,10 @@ PRESETS = make_presets(
         "evaluate_every": 20,
         "evaluation_tasks": 40,
         "horizon": 100,
+        "algorithms": {
+            "maml": {"learning_rate": 8e-3, "initial_rate": 0.05},
+            "adapt-sv": {"learning_rate": 4e-3, "initial_rate": 0.05},
+        },
     },
 )
 
