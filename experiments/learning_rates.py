@@ -62,8 +62,14 @@ def main(arguments: Arguments) -> None:
             evaluation_tasks=arguments.evaluation_tasks,
             threads=arguments.threads,
         )
-        folder = arguments.output / f"{arguments.family}-{algorithm}-{learning_rate:g}-{initial_rate:g}"
-        tesp.resume(folder) if folder.exists() else tesp.train(config, folder)
+        # The length stands in the name, for a run of another length is another one.
+        length = arguments.meta_updates
+        folder = arguments.output / f"{arguments.family}{length}-{algorithm}-{learning_rate:g}-{initial_rate:g}"
+        try:
+            tesp.resume(folder) if folder.exists() else tesp.train(config, folder)
+        except tesp.NonFiniteError as error:
+            print(f"{folder}: {error}", flush=True)
+            continue
         _, sets = evaluation_at(read_run(folder))
         returns = {name: rows[max(rows)]["average_return"] for name, rows in sets.items()}
         row = {"algorithm": algorithm, "learning_rate": learning_rate, "initial_rate": initial_rate, **returns}

@@ -4,16 +4,24 @@ import argparse
 import dataclasses
 import errno
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from tesp.cli_arguments import (
+    AdaptArguments,
+    CompareArguments,
+    EvaluateArguments,
+    ListArguments,
+    PlotArguments,
+    ResumeArguments,
+)
 from tesp.devices import use_all_cores
 from tesp.errors import ConfigurationError, NonFiniteError, TespError
 
@@ -27,80 +35,6 @@ _USAGE = """usage: tesp COMMAND …
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
   tesp list [DIR]                           families, presets and runs
 """
-
-Folder = Annotated[Path, tyro.conf.Positional]
-
-
-@dataclass(frozen=True)
-class EvaluateArguments:
-    """Evaluate a run on D, D′ and D″ after k = 0…K fast-updates."""
-
-    run: Folder
-    """The run folder."""
-    checkpoint: str = "best"
-    """`best` (highest return on D′), `latest`, a number of meta-updates, or `all` checkpoints that were kept."""
-    dynamics_noise: tuple[float, ...] = (0.0,)
-    """σ of noise N(0, σ²) that is added to the state after every control step; one evaluation for each."""
-
-
-@dataclass(frozen=True)
-class AdaptArguments:
-    """Adapt a trained meta-learner to one task and draw the paths before and after each fast-update."""
-
-    run: Folder
-    """The run folder."""
-    goal: tuple[float, ...]
-    """The goal, x and y in metres."""
-    checkpoint: str = "best"
-    """`best` (highest return on D′), `latest` or a number of meta-updates."""
-    seed: int = 0
-    """Seed of the sampling."""
-
-
-@dataclass(frozen=True)
-class PlotArguments:
-    """Draw the figures of one or several runs of a family."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """The run folders; runs that differ in the seed only are averaged."""
-    x: Literal["meta_updates", "environment_steps", "wall_seconds"] = "meta_updates"
-    """What the horizontal axis shows."""
-    published: bool = False
-    """Lay the paper's own curves over these; there are some for the ant."""
-    output: Path | None = None
-    """Folder of the figures; by default `figures` in the run folder, or here for several runs."""
-
-
-@dataclass(frozen=True)
-class CompareArguments:
-    """Train several methods alike on several seeds, then write one table and one figure."""
-
-    algorithms: tuple[str, ...] = ("tesp", "maml", "meta-sgd", "adapt-sv")
-    """The methods; the oracle always joins them."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """The seeds."""
-    preset: str = "quick"
-    """The family's preset that every method starts from."""
-    equal_experience: bool = False
-    """Give methods without a warm-up round as many more episodes in their first round."""
-    output: Path | None = None
-    """Folder of the comparison; by default runs/compare-FAMILY-PRESET."""
-
-
-@dataclass(frozen=True)
-class ListArguments:
-    """List families, presets and runs."""
-
-    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
-    """Where the runs lie."""
-
-
-@dataclass(frozen=True)
-class ResumeArguments:
-    """Continue a run from its last checkpoint, as if it had not been interrupted."""
-
-    run: Folder
-    """The run folder."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,8 +134,14 @@ def _compare(arguments: list[str], console: Console) -> None:
     )
     if not (chosen.algorithms and chosen.seeds):
         raise ConfigurationError("`tesp compare` needs one algorithm and one seed or more.")
-    if {word.partition("=")[0] for word in others} & {"--algorithm", "--seed"}:
+    words = {word.partition("=")[0].replace("--no-", "--") for word in others}
+    if words & {"--algorithm", "--seed"}:
         raise ConfigurationError("`tesp compare` takes --algorithms and --seeds, not --algorithm and --seed.")
+    if words & {"--buffer", "--adapt-policy", "--fast-update", "--fixed-rate", "--extra-episodes"}:
+        raise ConfigurationError(
+            "`tesp compare` takes ablations by name (--algorithms tesp tesp-v1 …) and --equal-experience instead of "
+            "--extra-episodes."
+        )
     configs = []
     for algorithm in compare.with_oracle(chosen.algorithms):
         # Parsed as TESP's, which refuses least; what the algorithm's name stands for is put back afterwards.
@@ -228,16 +168,17 @@ def _resume(arguments: list[str], console: Console) -> None:
 
 def _finish(folder: Path, console: Console) -> None:
     """Show where the run ended: the table and the figures."""
+    from tesp.plotting.references import oracle_beside
+
     run = _drawn_run(folder)
-    _print_table(run, folder, console)
+    _print_table(run, folder, console, oracle=oracle_beside(folder, run))
     _draw([folder], "meta_updates", folder / "figures", console)
 
 
-def _print_table(run, folder: Path, console: Console, title: str | None = None) -> None:
-    from tesp.plotting.references import is_oracle, oracle_beside
+def _print_table(run, folder: Path, console: Console, title: str | None = None, oracle=None) -> None:
+    from tesp.plotting.references import is_oracle
     from tesp.plotting.tables import evaluation_rows, rich_table
 
-    oracle = oracle_beside(folder, run)
     console.print(rich_table(evaluation_rows(run, oracle=oracle), title))
     if oracle is None and not is_oracle(run):
         console.print(f"for the oracle: {_oracle_command(folder, run.config)}", markup=False)
@@ -245,17 +186,20 @@ def _print_table(run, folder: Path, console: Console, title: str | None = None) 
 
 def _oracle_command(folder: Path, config) -> str:
     """Return the command that trains the oracle on the tasks of a run, beside it."""
-    from tesp.config import preset_config
+    from tesp.config import preset_config, value_of
     from tesp.runs import default_output
 
     oracle = preset_config(config["family"], config["preset"], "oracle", seed=config["seed"])
-    words = ["tesp train", config["family"], "--preset", config["preset"], "--algorithm oracle --seed", config["seed"]]
-    for name, value in config["task"].items():
-        if value != getattr(oracle.task, name):
-            words += [f"--{name.replace('_', '-')}", value]
+    words = ["tesp", "train", config["family"], "--preset", config["preset"], "--algorithm", "oracle"]
+    words += ["--seed", config["seed"]]
+    given = {**config["task"], "meta_updates": config["schedule"]["meta_updates"], **config["network"]}
+    for name in (*config["task"], "meta_updates", "policy_units"):
+        if given[name] != (list(own) if isinstance(own := value_of(oracle, name), tuple) else own):
+            value = given[name]
+            words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, list) else [value])]
     if folder.parent != default_output(oracle).parent:
-        words += ["--output", folder.parent / default_output(oracle).name]
-    return " ".join(map(str, words))
+        words += ["--output", folder.resolve().parent / default_output(oracle).name]
+    return shlex.join(map(str, words))
 
 
 def _evaluate(arguments: list[str], console: Console) -> None:
@@ -267,16 +211,28 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     if not noises:
         raise ConfigurationError("--dynamics-noise needs one number or more, for instance 0 0.01 0.05 0.1.")
     checkpoints = runs.checkpoint_numbers(parsed.run) if parsed.checkpoint == "all" else [parsed.checkpoint]
+    run = runs.load_run(parsed.run, checkpoints[0])
+    if any(noises):
+        # Refused here rather than after the evaluations without noise.
+        run.family.simulate(1).disturb(max(noises), (0,))
+    failure = None
     for checkpoint in checkpoints:
-        run = runs.load_run(parsed.run, checkpoint)
+        run = run.at(checkpoint)
         for sigma in noises:
-            drawn = _evaluated(run, sigma, console)
-            _print_table(drawn, parsed.run, console, f"σ = {sigma:g} (not in the references)" if sigma else None)
+            try:
+                _evaluate_once(run, sigma, console)
+            except NonFiniteError as error:
+                failure = error
+                console.print(f"σ = {sigma:g}, meta-update {run.state.meta_update}: {error}", markup=False)
+    if failure is not None:
+        raise failure
 
 
-def _evaluated(run, sigma: float, console: Console):
-    """Evaluate a checkpoint, append the records, and return them as a run that can be shown."""
+def _evaluate_once(run, sigma: float, console: Console) -> None:
+    """Evaluate a checkpoint, append the records, and show them beside both references on the same tasks."""
+    from tesp import runs
     from tesp.plotting.records import Run
+    from tesp.plotting.references import oracle_beside
     from tesp.training.run_folder import append_records
 
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
@@ -289,9 +245,15 @@ def _evaluated(run, sigma: float, console: Console):
     rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate(sigma)]
     append_records(run.folder.evaluations, rows)
     reference = {"kind": "reference", "reference": "stand_still", **identity}
-    still = [{**reference, **row} for row in run.stand_still()]
+    still = [{**reference, **row} for row in run.stand_still(sigma)]
     config = json.loads(run.folder.read_config())
-    return Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
+    drawn = Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
+    oracle = oracle_beside(run.folder.path, drawn)
+    if oracle is not None:
+        told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
+        last = [{"kind": "evaluation", **identity, **common, **row} for row in told.evaluate(sigma)]
+        oracle = dataclasses.replace(oracle, records={"evaluation": last})
+    _print_table(drawn, run.folder.path, console, f"σ = {sigma:g}" if sigma else None, oracle)
 
 
 def _adapt(arguments: list[str], console: Console) -> None:
@@ -336,17 +298,18 @@ def _draw(folders: list[Path], x: str, output: Path, console: Console, published
     from tesp.plotting.references import oracles_of
 
     drawn = [_drawn_run(folder) for folder in folders]
+    stored = [folder / "evaluations.jsonl" for folder in folders]
+    evaluations = [read_records(path) if path.is_file() else [] for path in stored]
+    noisy = any(record.get("dynamics_noise") for records in evaluations for record in records)
     oracles = oracles_of(folders, drawn)
     paths = [output / "learning_curves.png"]
     plot_learning_curves(drawn, paths[0], x=x, oracles=oracles, published=published)
     if len(drawn) == 1:
         paths.append(output / "fast_updates.png")
         plot_fast_updates(drawn[0], paths[1], oracle=oracles[0] if oracles else None)
-    stored = [folder / "evaluations.jsonl" for folder in folders]
-    evaluations = [read_records(path) for path in stored if path.is_file()]
-    if any(record.get("dynamics_noise") for records in evaluations for record in records):
+    if noisy:
         paths.append(output / "dynamics_noise.png")
-        plot_dynamics_noise(drawn, evaluations, paths[-1], published)
+        plot_dynamics_noise(drawn, evaluations, paths[-1], published, oracles)
     for path in paths:
         console.print(f"drawn: {path}", markup=False)
 
@@ -369,7 +332,9 @@ def _list(arguments: list[str], console: Console) -> None:
         sizes = (family.observation_size, family.action_size, family.horizon)
         table.add_row(name, *map(str, sizes), ", ".join(family.presets))
     console.print(table)
-    folders = sorted(path.parent for path in parsed.folder.glob("[!.]*/config.json"))
+    # Runs of a comparison lie one folder deeper.
+    found = [path for depth in ("[!.]*", "[!.]*/[!.]*") for path in parsed.folder.glob(f"{depth}/config.json")]
+    folders = sorted(path.parent for path in found)
     if not folders:
         console.print(f"no runs in {parsed.folder}", markup=False)
         return
@@ -379,7 +344,7 @@ def _list(arguments: list[str], console: Console) -> None:
     damaged = []
     for folder in folders:
         try:
-            table.add_row(*_run_row(folder))
+            table.add_row(str(folder.relative_to(parsed.folder)), *_run_row(folder))
         except TespError as error:
             damaged.append(f"{folder.name}: {error}")
     console.print(table)
@@ -396,7 +361,7 @@ def _run_row(path: Path) -> list[str]:
     config = runs.stored_config(folder)
     done = max((record.get("meta_update", 0) for record in folder.read_records()), default=0)
     columns = (config.family, config.algorithm, config.preset, str(config.seed))
-    return [path.name, *columns, f"{done}/{config.schedule.meta_updates}"]
+    return [*columns, f"{done}/{config.schedule.meta_updates}"]
 
 
 def _parse(kind, arguments: list[str], program: str, description: str | None = None):

@@ -1,6 +1,6 @@
 """One-word comparison: train several methods on several seeds, then write one table and one figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +13,7 @@ from tesp.plotting.comparison import comparison_csv, comparison_markdown, compar
 from tesp.plotting.curves import plot_learning_curves
 from tesp.plotting.records import read_run
 from tesp.plotting.references import ORACLE
-from tesp.training.run_folder import RunFolder
-
-#: The methods that the paper compares.
-METHODS = ("tesp", "maml", "meta-sgd", "adapt-sv")
+from tesp.training.run_folder import RunFolder, write_whole
 
 
 def default_output(family: str, preset: str) -> Path:
@@ -52,10 +49,10 @@ def at_equal_experience(config: Config) -> Config:
 
 
 def compare(configs: Sequence[Config], output: Path, console: Console | None = None) -> list[Path]:
-    """Train every configuration that is not trained yet, then write table and figures.
+    """Train every configuration that is not trained yet, then write table and figure of all that the folder holds.
 
-    Finished runs are skipped and interrupted ones continued. A run whose numbers go wrong is left out, with a word
-    about it; the others go on.
+    Finished runs are skipped and interrupted ones continued. A run whose numbers go wrong is left out, and the table
+    says so; the others go on.
 
     Args:
         configs: One for every method and seed.
@@ -67,14 +64,14 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
 
     Raises:
         ConfigurationError: A configuration is not possible; nothing was trained.
-        RunFolderError: A run of the comparison was made with other options; nothing was trained.
-        NonFiniteError: No run came to its end.
+        RunFolderError: A run of the comparison is damaged or was made with other options; nothing was trained.
+        NonFiniteError: Some runs were left out. The others were trained, and the table written if there are any.
     """
     say = console or Console(quiet=True)
     folders = {output / f"{config.algorithm}-seed{config.seed}": config for config in configs}
     for folder, config in folders.items():
         _check(folder, config)
-    finished, failure = [], None
+    left_out: dict[str, NonFiniteError] = {}
     for number, (folder, config) in enumerate(folders.items(), 1):
         say.print(f"run {number} of {len(folders)}: {folder}", markup=False)
         try:
@@ -82,22 +79,43 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
                 runs.train(config, folder, console)
             elif not runs.is_finished(folder):
                 runs.resume(folder, console)
-            finished.append(folder)
         except NonFiniteError as error:
-            failure = error
+            left_out[folder.name] = error
             say.print(f"left out of the comparison: {error}", markup=False)
-    if failure is not None and not finished:
-        raise failure
-    return write_comparison(finished, output)
+    # A comparison that grows method by method, or seed by seed, keeps what it had.
+    finished = [*folders, *(path.parent for path in sorted(output.glob("[!.]*/config.json")))]
+    finished = [
+        folder for folder in dict.fromkeys(finished) if folder.name not in left_out and runs.is_finished(folder)
+    ]
+    paths = write_comparison(finished, output, left_out) if finished else []
+    if left_out:
+        for path in paths:
+            say.print(f"written: {path}", markup=False)
+        name, error = next(iter(left_out.items()))
+        raise NonFiniteError(error.quantity, error.task, f"{error.detail}, in {name}; {len(left_out)} run(s) left out")
+    return paths
 
 
-def write_comparison(folders: Sequence[Path], output: Path) -> list[Path]:
-    """Write the table (Markdown and CSV) and the figure of finished runs; return the files."""
+def write_comparison(
+    folders: Sequence[Path], output: Path, left_out: Mapping[str, NonFiniteError] | None = None
+) -> list[Path]:
+    """Write the table (Markdown and CSV) and the figure of finished runs; return the files.
+
+    Args:
+        folders: The runs.
+        output: Where the files are written.
+        left_out: What went wrong in runs that the table lacks, by their names.
+    """
     drawn = [read_run(folder) for folder in folders]
     rows = comparison_rows(drawn)
+    notes = "".join(f"\n**Left out:** {name}: {error}\n" for name, error in (left_out or {}).items())
+    if len({row.seeds for row in rows}) > 1:
+        notes += "\n**Not all methods have the same seeds**, and so not the same tasks: see n.\n"
+    tasks = {record["tasks"] for run in drawn for record in run.records["evaluation"] if "tasks" in record}
+    counted = f"Evaluated on {' or '.join(map(str, sorted(tasks)))} tasks of each set. " if tasks else ""
     paths = [output / name for name in ("comparison.md", "comparison.csv", "learning_curves.png")]
-    paths[0].write_text(comparison_markdown(rows) + _NOTES, encoding="utf-8")
-    paths[1].write_text(comparison_csv(rows), encoding="utf-8")
+    write_whole(paths[0], comparison_markdown(rows) + notes + "\n" + counted + _NOTES)
+    write_whole(paths[1], comparison_csv(rows))
     plot_learning_curves(drawn, paths[2], band="bootstrap")
     return paths
 
@@ -108,20 +126,25 @@ def _check(folder: Path, config: Config) -> None:
     family = build_family(config)
     build_learner(config, family)
     runs.check_task_count(config, family.sample_task_sets(config.seed))
-    if folder.exists() and _without_threads(runs.stored_config(RunFolder.open(folder))) != _without_threads(config):
+    if not folder.exists():
+        return
+    stored = RunFolder.open(folder)
+    if _without_threads(runs.stored_config(stored)) != _without_threads(config):
         raise RunFolderError(
             f"{folder} was made with other options than these. Give the same options to continue the comparison, or "
             "another folder with --output."
         )
+    stored.read_task_sets()
+    runs.is_finished(folder)
 
 
 def _without_threads(config: Config) -> Config:
-    """Leave out what no result depends on, so that a comparison may go on with more or fewer cores."""
+    """Leave out what no result depends on; a run that was begun keeps the threads that it has."""
     return override(config, threads=0)
 
 
-_NOTES = """
-Means over n seeds of the last evaluation, with 95 % bootstrap intervals over seeds (percentile method). With few seeds
-they are too narrow, and of two seeds they are just the range. "Best 3 of n" is the paper's rule: the mean of the three
-seeds with the highest return on D after K fast-updates. Training steps do not count evaluations.
+_NOTES = """Means over n seeds of the last evaluation, with 95 % bootstrap intervals over seeds (percentile method).
+With few seeds they are too narrow, and of two or three seeds they are just the range. "Best 3 of n" is the paper's
+rule: the mean of the three seeds with the highest return on D after K fast-updates. Training steps do not count
+evaluations.
 """

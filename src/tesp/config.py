@@ -196,6 +196,12 @@ def build_learner(config: Config, family: Family) -> Learner:
         ConfigurationError: An option has no meaning for the algorithm.
     """
     algorithm = build_algorithm(config, family)
+    size, episodes = config.sampling.buffer_size, config.sampling.episodes_per_round
+    if algorithm.warm_up and not algorithm.keep_all and size > episodes:
+        raise ConfigurationError(
+            f"buffer_size = {size} is not possible with episodes_per_round = {episodes}: the warm-up round must fill "
+            f"the buffer. Give a buffer_size of at most {episodes} or more episodes_per_round."
+        )
     if algorithm.adapts_policy and config.meta.early_rounds_weight > 0:
         raise ConfigurationError(
             f"early_rounds_weight = {config.meta.early_rounds_weight} is not possible with the algorithm "

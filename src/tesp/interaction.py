@@ -49,12 +49,6 @@ class SamplingSettings:
         for name in ("tasks_per_update", "episodes_per_round", "buffer_size"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")
-        if self.buffer_size > self.episodes_per_round:
-            raise ConfigurationError(
-                f"buffer_size = {self.buffer_size} is not possible with episodes_per_round = "
-                f"{self.episodes_per_round}: the warm-up round must fill the buffer. Give a buffer_size of at most "
-                f"{self.episodes_per_round} or more episodes_per_round."
-            )
 
 
 class RoundResult(NamedTuple):

@@ -3,12 +3,13 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from tesp.algorithms.base import Algorithm
 from tesp.config import (
     Config,
     build_algorithm,
@@ -55,10 +56,25 @@ class Run:
         """The meta-learner's parameters."""
         return self.state.parameters
 
-    def stand_still(self) -> list[dict[str, Any]]:
-        """Return the returns of an agent that never acts on D, D′ and D″; one row per task set."""
+    def stand_still(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
+        """Return the returns of an agent that never acts on D, D′ and D″; one row per task set.
+
+        Args:
+            dynamics_noise: As for `evaluate`.
+        """
         threads = self.config.schedule.threads
-        return [{"task_set": name, **stand_still(self.family, self.task_sets[name], threads)} for name in TASK_SETS]
+        return [
+            {"task_set": name, **stand_still(self.family, self.task_sets[name], threads, dynamics_noise)}
+            for name in TASK_SETS
+        ]
+
+    def at(self, checkpoint: str | int) -> "Run":
+        """Return the run with another of its checkpoints, without compiling anything anew.
+
+        Raises:
+            RunFolderError: There is no such checkpoint, or it is damaged.
+        """
+        return replace(self, state=_load_state(self.folder, self.config, self.learner.algorithm, checkpoint))
 
     def evaluate(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
         """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k.
@@ -169,13 +185,16 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
     folder = RunFolder.open(path)
     config = stored_config(folder)
     family = build_family(config)
+    state = _load_state(folder, config, build_algorithm(config, family), checkpoint)
+    return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
+
+
+def _load_state(folder: RunFolder, config: Config, algorithm: Algorithm, which: str | int) -> TrainingState:
     checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
     try:
-        number = _checkpoint_number(checkpoints, checkpoint, folder)
-        state = checkpoints.restore(build_algorithm(config, family), number)
+        return checkpoints.restore(algorithm, _checkpoint_number(checkpoints, which, folder))
     finally:
         checkpoints.close()
-    return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
 
 
 def checkpoint_numbers(path: str | os.PathLike[str]) -> list[int]:
@@ -230,28 +249,27 @@ def _continue(
     console: Console | None,
 ) -> Run:
     """Train a run from its last checkpoint, or from the start if there is none."""
-    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
-    latest = checkpoints.latest()
-    if latest is None:
-        state = initial_state(learner.algorithm, config.seed)
-    else:
-        state = checkpoints.restore(learner.algorithm, latest)
-    scored = latest is not None and checkpoints.has_score(latest)
-    rows = _rows_of_an_evaluation(config)
-    evaluated = _rewind_records(folder, latest, rows if scored else None)
-    identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
-    callbacks = _callbacks(folder, config, state, console)
-    threads = config.schedule.threads
     with contextlib.ExitStack() as stack:
-        # Every one of them is closed, even if another cannot be: on a full disk, for instance.
-        for closed_at_the_end in (checkpoints, *callbacks):
-            stack.callback(closed_at_the_end.close)
+        stack.enter_context(folder.locked())
+        checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
+        stack.callback(checkpoints.close)
+        latest = checkpoints.latest()
         if latest is None:
-            evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)
+            state = initial_state(learner.algorithm, config.seed)
+        else:
+            state = checkpoints.restore(learner.algorithm, latest)
+        scored = latest is not None and checkpoints.has_score(latest)
+        evaluated = _rewind_records(folder, latest, _rows_of_an_evaluation(config) if scored else None)
+        identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
+        callbacks = _callbacks(folder, config, state, console)
+        # Every one of them is closed, even if another cannot be: on a full disk, for instance.
+        for callback in callbacks:
+            stack.callback(callback.close)
+        threads = config.schedule.threads
+        evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)
+        if latest is None:
             _record_references(callbacks, identity, family, evaluated_sets, threads)
-        evaluator = Evaluator(
-            learner, family, _first(task_sets, config.schedule.evaluation_tasks), config.seed, threads
-        )
+        evaluator = Evaluator(learner, family, evaluated_sets, config.seed, threads)
         training = Training(learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity)
         state = train_loop(training, state, checkpoints, callbacks, evaluated)
     return Run(folder, config, family, task_sets, learner, state)

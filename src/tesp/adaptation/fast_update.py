@@ -34,6 +34,11 @@ class FastUpdateSettings:
         for name in ("rate_bound", "inner_gradient_norm"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
+        if not abs(self.initial_rate) <= self.rate_bound:
+            raise ConfigurationError(
+                f"initial_rate = {self.initial_rate} is not possible with rate_bound = {self.rate_bound}, which rates "
+                "are clipped to; give a smaller initial_rate or a larger rate_bound."
+            )
 
 
 class Context(NamedTuple):

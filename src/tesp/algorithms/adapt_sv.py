@@ -10,7 +10,7 @@ from tesp.types import Parameters
 
 
 class AdaptSV(Algorithm):
-    """TESP with its encoder replaced by one variable z, which starts at zero.
+    """TESP with its encoder replaced by one variable z, whose meta-learned start is zero before training.
 
     ======================  ==========================================
     adapted                 z ∈ R^d
@@ -35,7 +35,7 @@ class AdaptSV(Algorithm):
     adapts_policy: bool = eqx.field(static=True, default=False)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
-        """Draw the shared policy; z = 0, and every rate starts at ``initial_rate``."""
+        """Draw the shared policy; z is zero, and every rate starts at ``initial_rate``."""
         policy = Policy.create(key, self.observation_size, self.embedding_size, self.action_size, self.policy_units)
         z = jnp.zeros(self.embedding_size)
         return Parameters(z, rates_like(z, self.initial_rate), policy)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from tesp.algorithms.base import Algorithm, rates_like
+from tesp.errors import ConfigurationError
 from tesp.networks.policy import Policy
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.types import Parameters
@@ -26,6 +27,12 @@ class AblationSettings:
     """Off: α = 0, one task encoder for all tasks, which only the meta-update trains (V4)."""
     fixed_rate: bool = False
     """Every rate stays at `initial_rate` (V5)."""
+
+    def __post_init__(self):
+        if self.fixed_rate and not self.fast_update:
+            raise ConfigurationError(
+                "fixed_rate = True is not possible with fast_update = False, where there is no rate; give one of them."
+            )
 
 
 class TESP(Algorithm):

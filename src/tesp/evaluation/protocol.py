@@ -99,10 +99,12 @@ def outcome_columns(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def stand_still(family: Family, task_set: TaskSet, threads: int = 0) -> dict[str, Any]:
+def stand_still(family: Family, task_set: TaskSet, threads: int = 0, dynamics_noise: float = 0.0) -> dict[str, Any]:
     """Return the columns of an agent that never acts: one episode of zero actions on every task."""
     count = len(task_set.tasks)
     simulation = family.simulate(count, threads)
+    if dynamics_noise:
+        simulation.disturb(dynamics_noise, (_EVALUATION,))
     noise = np.zeros((count, 1, family.horizon, family.action_size), np.float32)
 
     def act(_, step_noise):

@@ -12,73 +12,100 @@ from tesp.errors import ConfigurationError
 from tesp.plotting import style
 from tesp.plotting.published import check_published, published_ant
 from tesp.plotting.records import Record, Run
+from tesp.plotting.references import draw_references, is_oracle
+from tesp.plotting.seeds import group_runs
 
-#: (task set, σ) → meta-update → average returns of all runs.
-Returns = dict[tuple[str, float], dict[int, list[float]]]
+#: (task set, σ) → meta-update → mean average return of an algorithm's runs.
+Returns = dict[tuple[str, float], dict[int, float]]
 
 
 def plot_dynamics_noise(
-    runs: Sequence[Run], evaluations: Sequence[Sequence[Record]], output: str | Path, published: bool = False
+    runs: Sequence[Run],
+    evaluations: Sequence[Sequence[Record]],
+    output: str | Path,
+    published: bool = False,
+    oracles: Sequence[Run] = (),
 ) -> Figure:
     """Draw the average return after K fast-updates under noise, in the form of the supplement's figure.
 
-    One panel per task set, one line per σ over the checkpoints that were evaluated; the mean over runs.
+    A row of panels per algorithm, one panel per task set, one line per σ over the checkpoints that all runs of the
+    algorithm were evaluated at; the mean over runs. Dashed lines mark standing still and the oracle, without noise.
 
     Args:
         runs: Runs of one family.
         evaluations: What `tesp evaluate` stored of each run; where it evaluated a checkpoint at one σ twice, the later
-            evaluation counts.
+            evaluation counts. Runs without any are left out.
         output: Where the figure is written; the ending chooses the format.
-        published: Whether the published curves of the ant are drawn too, dotted.
+        published: Whether the published curves of the ant are drawn too, dotted, where the algorithm is TESP.
+        oracles: Runs of the oracle that are not among ``runs``.
 
     Raises:
-        ConfigurationError: There is no evaluation with a σ, or nothing was published for the family.
+        ConfigurationError: There is no evaluation with a σ, the runs cannot be averaged, or nothing was published for
+            them.
     """
     path = style.check_output(output)
-    if published:
-        check_published(runs)
-    returns = _returns(evaluations)
-    if not returns:
+    # By identity: runs from different folders may have one name.
+    stored = {id(run): records for run, records in zip(runs, evaluations, strict=True) if records}
+    if not stored:
         raise ConfigurationError(
             "There is no evaluation to draw; evaluate first, for instance with --dynamics-noise 0 0.01 0.05 0.1."
         )
-    sigmas = sorted({sigma for _, sigma in returns})
-    figure = Figure(figsize=(12.5, 3.9), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, (task_set, title) in zip(panels, style.TASK_SETS.items(), strict=True):
-        style.tidy(axes, title)
-        axes.set_xlabel("meta-updates", fontsize=style.LABEL_SIZE)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        for index, sigma in enumerate(sigmas):
-            _draw(axes, returns.get((task_set, sigma), {}), sigma, index)
-        if published:
-            _draw_published(axes, task_set, sigmas)
-    panels[0].set_ylabel(style.RETURN_LABEL, fontsize=style.LABEL_SIZE)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=style.LABEL_SIZE, frameon=False)
+    drawn = [run for run in runs if id(run) in stored]
+    if published:
+        check_published(drawn)
+    groups = group_runs(drawn)
+    figure = Figure(figsize=(12.5, 3.6 * len(groups) + 0.3), layout="constrained")
+    grid = figure.subplots(len(groups), 3, sharey=True, squeeze=False)
+    for panels, (algorithm, members) in zip(grid, groups.items(), strict=True):
+        returns = _returns([stored[id(run)] for run in members])
+        sigmas = sorted({sigma for _, sigma in returns})
+        name = f"{style.ALGORITHMS.get(algorithm, algorithm)}: " if len(groups) > 1 else ""
+        for axes, (task_set, title) in zip(panels, style.TASK_SETS.items(), strict=True):
+            style.tidy(axes, name + title)
+            axes.set_xlabel("meta-updates", fontsize=style.LABEL_SIZE)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            for index, sigma in enumerate(sigmas):
+                _draw(axes, returns.get((task_set, sigma), {}), sigma, index)
+            if published and algorithm == "tesp":
+                _draw_published(axes, task_set, sigmas)
+            draw_references(axes, runs, [*oracles, *(run for run in runs if is_oracle(run))], task_set)
+        panels[0].set_ylabel(style.RETURN_LABEL, fontsize=style.LABEL_SIZE)
+    handles = {
+        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside right center", fontsize=style.LABEL_SIZE, frameon=False
+    )
+    most = max(len(members) for members in groups.values())
     text = "Average return after the last fast-update; noise N(0, σ²) on the state after every control step"
-    many = f", mean of {len(runs)} runs" if len(runs) > 1 else ""
-    style.caption(figure, text + many + ("; dotted: TESP, as published." if published else "."))
+    text += f", mean of up to {most} runs" if most > 1 else ""
+    text += "; dashed: without noise"
+    style.caption(figure, text + ("; dotted: TESP, as published." if published else "."))
     style.save(figure, path)
     return figure
 
 
 def _returns(evaluations: Sequence[Sequence[Record]]) -> Returns:
-    returns: Returns = {}
+    """Return the means over runs, where every run was evaluated."""
+    found: dict[tuple[str, float], dict[int, list[float]]] = {}
     for records in evaluations:
         last: dict[tuple[str, float, int], float] = {}
         for record in records:
-            key = (record["task_set"], record.get("dynamics_noise", 0.0), record["meta_update"])
             # Records of one evaluation come in the order of k, so the last of a key is that of the greatest k.
-            last[key] = record["average_return"]
+            last[record["task_set"], record.get("dynamics_noise", 0.0), record["meta_update"]] = record[
+                "average_return"
+            ]
         for (task_set, sigma, update), value in last.items():
-            returns.setdefault((task_set, sigma), {}).setdefault(update, []).append(value)
-    return returns
+            found.setdefault((task_set, sigma), {}).setdefault(update, []).append(value)
+    return {
+        key: {update: float(np.mean(v)) for update, v in values.items() if len(v) == len(evaluations)}
+        for key, values in found.items()
+    }
 
 
-def _draw(axes: Axes, points: dict[int, list[float]], sigma: float, index: int) -> None:
+def _draw(axes: Axes, points: dict[int, float], sigma: float, index: int) -> None:
     updates = sorted(points)
-    means = [float(np.mean(points[update])) for update in updates]
+    means = [points[update] for update in updates]
     look = {"color": style.colour(index), "marker": style.marker(index), "markersize": 4, "linewidth": 1.8}
     axes.plot(updates, means, label=f"σ = {sigma:g}", **look)
 

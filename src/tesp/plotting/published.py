@@ -1,17 +1,21 @@
 """Curves that the paper's authors published, as data of this project."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
 import numpy as np
 
 from tesp.errors import ConfigurationError
+from tesp.plotting.evaluations import fast_updates_of
 from tesp.plotting.records import Run
 
 #: The only family of which exact numbers were published.
 FAMILY = "ant"
+
+#: What the published numbers were measured with.
+HORIZON, FAST_UPDATES = 200, 3
 
 
 @cache
@@ -30,7 +34,7 @@ def published_ant() -> dict[tuple[str, float], np.ndarray]:
     return {key: np.array(points).T for key, points in curves.items()}
 
 
-def published_curves(runs: Iterable[Run], x: str = "meta_updates") -> dict[str, np.ndarray]:
+def published_curves(runs: Sequence[Run], x: str = "meta_updates") -> dict[str, np.ndarray]:
     """Return the published curve without noise by task set.
 
     Raises:
@@ -40,11 +44,11 @@ def published_curves(runs: Iterable[Run], x: str = "meta_updates") -> dict[str, 
     return {task_set: curve for (task_set, sigma), curve in published_ant().items() if sigma == 0}
 
 
-def check_published(runs: Iterable[Run], x: str = "meta_updates") -> None:
+def check_published(runs: Sequence[Run], x: str = "meta_updates") -> None:
     """Refuse runs that no published curve can be laid over.
 
     Raises:
-        ConfigurationError: Nothing was published for the runs' family, or not against ``x``.
+        ConfigurationError: Nothing was published for the runs' family, horizon or K, or not against ``x``.
     """
     families = sorted({str(run.config.get("family")) for run in runs})
     if families != [FAMILY]:
@@ -52,5 +56,12 @@ def check_published(runs: Iterable[Run], x: str = "meta_updates") -> None:
             f"There are published curves of the family {FAMILY!r} only, and these runs are of {', '.join(families)}; "
             "leave out --published."
         )
+    for run in runs:
+        horizon = run.config.get("task", {}).get("horizon")
+        if horizon not in (None, HORIZON) or fast_updates_of(run) not in (0, FAST_UPDATES):
+            raise ConfigurationError(
+                f"The published curves are of episodes of {HORIZON} steps and of {FAST_UPDATES} fast-updates, which "
+                f"run {run.name!r} has not; leave out --published."
+            )
     if x != "meta_updates":
         raise ConfigurationError(f"The published curves are over meta-updates, not {x}; leave out --x or --published.")

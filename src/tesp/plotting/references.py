@@ -1,8 +1,9 @@
 """The two lines that frame every result: standing still below, the oracle above."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,21 +22,23 @@ def is_oracle(run: Run) -> bool:
 
 
 def oracle_beside(folder: str | Path, run: Run) -> Run | None:
-    """Return the oracle trained on the tasks of a run, if one lies beside the run's folder and has been evaluated.
+    """Return the finished oracle of the same tasks, if one lies beside a run's folder.
 
+    Of several the one that is most like the run counts: of the same policy and as many meta-updates, if there is one.
     Folders beside it that cannot be read are passed over: they are nobody's concern here.
     """
+    found = []
     for config in sorted(Path(folder).resolve().parent.glob("[!.]*/config.json")):
         try:
             stored = json.loads(config.read_bytes())
             if stored["algorithm"] != ORACLE or not _same_tasks(stored, run.config):
                 continue
             oracle = read_run(config.parent)
+            if evaluation_at(oracle)[0] == stored["schedule"]["meta_updates"]:
+                found.append(oracle)
         except (TespError, OSError, ValueError, KeyError, TypeError):
             continue
-        if oracle.evaluations():
-            return oracle
-    return None
+    return max(found, key=lambda oracle: _likeness(oracle.config, run.config), default=None)
 
 
 def oracles_of(folders: Sequence[Path], runs: Sequence[Run]) -> list[Run]:
@@ -46,8 +49,21 @@ def oracles_of(folders: Sequence[Path], runs: Sequence[Run]) -> list[Run]:
     return list({oracle.config["seed"]: oracle for oracle in found if oracle is not None}.values())
 
 
-def _same_tasks(one, other) -> bool:
+def _same_tasks(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one[name] == other[name] for name in ("family", "seed", "task"))
+
+
+def _seed(run: Run) -> int:
+    seeds = (record["seed"] for records in run.records.values() for record in records if "seed" in record)
+    return next(seeds, id(run))
+
+
+def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    def of(config, group, name):
+        return config.get(group, {}).get(name)
+
+    shared = (("network", "policy_units"), ("schedule", "meta_updates"), ("meta", "learning_rate"))
+    return sum(of(one, *name) == of(other, *name) for name in shared)
 
 
 def oracle_records(oracle: Run) -> dict[str, Record]:
@@ -57,10 +73,11 @@ def oracle_records(oracle: Run) -> dict[str, Record]:
 
 
 def draw_references(axes: Axes, runs: Sequence[Run], oracles: Sequence[Run], task_set: str) -> None:
-    """Draw standing still and the oracle as dashed lines, each the mean over the runs that have it."""
-    still = [found[task_set] for run in runs if task_set in (found := run.stand_still())]
-    best = [found[task_set] for run in oracles if task_set in (found := oracle_records(run))]
-    for records, colour, label in ((still, style.GREY, "standing still"), (best, "black", "oracle (knows the task)")):
-        if records:
-            mean = float(np.mean([record["average_return"] for record in records]))
-            axes.axhline(mean, color=colour, linestyle="--", linewidth=1.2, label=label)
+    """Draw standing still and the oracle as dashed lines, each the mean over the seeds that have it."""
+    # Runs of one seed have the same tasks: each seed counts once, however many methods were trained on it.
+    still = {_seed(run): found[task_set] for run in runs if task_set in (found := run.stand_still())}
+    told = {_seed(run): found[task_set] for run in oracles if task_set in (found := oracle_records(run))}
+    for found, colour, label in ((still, style.GREY, "standing still"), (told, "black", "oracle (knows the task)")):
+        returns = [record["average_return"] for record in found.values()]
+        if returns:
+            axes.axhline(float(np.mean(returns)), color=colour, linestyle="--", linewidth=1.2, label=label)

@@ -111,7 +111,8 @@ def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the 95 % percentile bootstrap interval of the mean over seeds; the value itself for one seed.
 
     Seeds are drawn with replacement, ``RESAMPLES`` times. With few seeds the interval is too narrow: it can never
-    leave the range of the seeds, and of two seeds it *is* their range.
+    leave the range of the seeds, and of two or three seeds it *is* their range, since a resample of nothing but the
+    least seed has a probability above 2.5 % (1/2² and 1/3³).
 
     Args:
         values: (seed, …).

@@ -12,8 +12,8 @@ from tesp.errors import ConfigurationError
 class StateNoise:
     """N(0, σ²) on every entry of the state of n simulations, after every control step.
 
-    It is drawn for all simulations, whether they are stepped or not, so that no episode's noise depends on which
-    others still run.
+    Every step has a stream of its own, drawn for all simulations in their order, whether they are stepped or not. So no
+    episode's noise depends on which others still run, or on how many simulations come after it.
 
     Source: the noise study in the supplement of the TESP paper.
     """
@@ -33,12 +33,14 @@ class StateNoise:
 
     def restart(self) -> None:
         """Begin the next episodes, with noise of their own."""
-        self._generator = np.random.default_rng([*self._seed, self._resets])
         self._resets += 1
+        self._steps = 0
 
     def draw(self, ids: Int[np.ndarray, " stepped"]) -> Float[np.ndarray, "stepped size"]:
         """Return the noise of one control step for the simulations ``ids``."""
-        return self._sigma * self._generator.standard_normal(self._shape)[ids]
+        generator = np.random.default_rng([*self._seed, self._resets, self._steps])
+        self._steps += 1
+        return self._sigma * generator.standard_normal(self._shape)[ids]
 
 
 def checked_noise(sigma: float) -> float:

@@ -5,12 +5,14 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
 from tesp.types import TASK_SETS, TaskSet
@@ -119,6 +121,21 @@ class RunFolder:
                 )
         return folder
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training this run at the same time.
+
+        Raises:
+            RunFolderError: Another process trains it.
+        """
+        try:
+            with FileLock(self.path / ".lock", blocking=False):
+                yield
+        except Timeout as error:
+            raise RunFolderError(
+                f"Another process is training {self.path}. Wait for it or stop it, then try again."
+            ) from error
+
     def read_config(self) -> str:
         """Return the stored configuration, JSON."""
         return (self.path / "config.json").read_text(encoding="utf-8", errors="replace")
@@ -156,9 +173,14 @@ class RunFolder:
     def keep_records(self, keep) -> None:
         """Drop the records for which ``keep(record)`` is false, in one atomic replacement of the file."""
         lines = [json.dumps(record) + "\n" for record in _whole_lines(self.records) if keep(record)]
-        beside = self.records.with_suffix(".tmp")
-        beside.write_text("".join(lines), encoding="utf-8")
-        os.replace(beside, self.records)
+        write_whole(self.records, "".join(lines))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside its place and move it there, so that it is never half-written."""
+    beside = path.with_suffix(".tmp")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
 
 
 def append_records(path: Path, records: Iterable[dict[str, Any]]) -> None:

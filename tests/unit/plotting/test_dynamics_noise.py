@@ -5,7 +5,7 @@ from tesp.errors import ConfigurationError
 from tesp.plotting.dynamics_noise import plot_dynamics_noise
 from tesp.plotting.published import published_ant
 
-from .stored import TASK_SETS, evaluation, evaluations, read
+from .stored import TASK_SETS, evaluation, evaluations, read, reference
 
 
 def lines(axes):
@@ -40,14 +40,33 @@ def test_one_line_for_every_noise_after_the_last_fast_update(tmp_path):
     assert "mean of" not in caption(figure)
 
 
-def test_the_line_is_the_mean_over_the_runs_evaluated_there(tmp_path):
+def test_the_line_is_the_mean_where_all_runs_were_evaluated(tmp_path):
     stored = [
         evaluations(0, 25, dynamics_noise=0.1),
         evaluations(0, seed=1, shift=6.0, dynamics_noise=0.1),
+        [],
     ]
+    runs = [read(records) for records in (*stored[:2], evaluations(0, seed=2))]
+    figure = plot_dynamics_noise(runs, stored, tmp_path / "a.png")
+    assert points(figure, 0.1) == [(0, -87.0)]
+    assert "mean of up to 2 runs" in caption(figure)
+
+
+def test_every_algorithm_has_panels_of_its_own(tmp_path):
+    stored = [evaluations(0, dynamics_noise=0.1), evaluations(0, algorithm="maml", shift=6.0, dynamics_noise=0.1)]
     figure = plot_dynamics_noise([read(records) for records in stored], stored, tmp_path / "a.png")
-    assert points(figure, 0.1) == [(0, -87.0), (25, -65.0)]
-    assert "mean of 2 runs" in caption(figure)
+    assert [axes.get_title().partition(":")[0] for axes in figure.axes] == ["TESP"] * 3 + ["MAML"] * 3
+    assert (points(figure, 0.1, 0), points(figure, 0.1, 3)) == ([(0, -90.0)], [(0, -84.0)])
+
+
+def test_both_references_are_drawn(tmp_path):
+    stored = evaluations(0, dynamics_noise=0.1)
+    told = read(evaluations(0, algorithm="oracle", last=0), algorithm="oracle")
+    still = read([reference(task_set, -150.0) for task_set in TASK_SETS] + stored)
+    figure = plot_dynamics_noise([still], [stored], tmp_path / "a.png", oracles=[told])
+    for axes in figure.axes:
+        assert lines(axes)["standing still"].get_ydata()[0] == -150.0
+        assert lines(axes)["oracle (knows the task)"].get_ydata()[0] == -100.0
 
 
 def test_a_later_evaluation_replaces_an_earlier_one(tmp_path):
@@ -63,8 +82,12 @@ def test_task_sets_are_kept_apart(tmp_path):
     assert [points(figure, 0, panel) for panel in range(3)] == [[(0, -10.0)], [(0, -20.0)], [(0, -30.0)]]
 
 
+def ant(*updates, **other):
+    return evaluations(*updates, last=3, family="ant", **other)
+
+
 def test_the_published_lines_are_dotted_in_the_colours_of_the_noises(tmp_path):
-    stored = [record for sigma in (0.0, 0.03, 0.1) for record in evaluations(0, 25, family="ant", dynamics_noise=sigma)]
+    stored = [record for sigma in (0.0, 0.03, 0.1) for record in ant(0, 25, dynamics_noise=sigma)]
     figure = plot_dynamics_noise([read(stored, family="ant")], [stored], tmp_path / "a.png", published=True)
     for axes, task_set in zip(figure.axes, TASK_SETS, strict=True):
         drawn = lines(axes)

@@ -14,8 +14,8 @@ SIGMAS = (0.0, 0.01, 0.05, 0.1)
 LABEL = "TESP, as published"
 
 
-def run(family="ant", **other):
-    return read(evaluations(0, 25, family=family, **other), family=family)
+def run(family="ant", last=3, config=None, **other):
+    return read(evaluations(0, 25, family=family, last=last, **other), family=family, **(config or {}))
 
 
 def test_every_task_set_was_published_at_every_noise():
@@ -67,6 +67,14 @@ def test_the_curves_for_comparison_are_those_without_noise():
 def test_other_families_are_refused_by_name(families):
     with pytest.raises(ConfigurationError, match=rf"family 'ant' only, .*{', '.join(families)}; leave out --published"):
         check_published([run(family) for family in families])
+
+
+@pytest.mark.parametrize("other", [{"last": 2}, {"config": {"task": {"horizon": 100}}}])
+def test_runs_of_another_kind_are_refused(other):
+    with pytest.raises(
+        ConfigurationError, match="episodes of 200 steps and of 3 fast-updates, which run 'run' has not"
+    ):
+        check_published([run(), run(seed=1, **other)])
 
 
 def test_another_axis_is_refused_and_leaves_no_file(tmp_path):

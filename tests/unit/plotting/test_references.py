@@ -10,7 +10,7 @@ from .stored import evaluation, evaluations, read, reference, write_run
 
 TASK = {"tasks_per_set": 6, "spacing": 0.1}
 CONFIG = {"algorithm": "tesp", "seed": 0, "task": TASK}
-ORACLE = CONFIG | {"algorithm": "oracle"}
+ORACLE = CONFIG | {"algorithm": "oracle", "schedule": {"meta_updates": 0}}
 TOLD = "oracle (knows the task)"
 
 
@@ -67,6 +67,27 @@ def test_damaged_unfinished_and_hidden_folders_are_passed_over(tmp_path):
     assert oracle_beside(folder, run).name == "k"
 
 
+def test_an_oracle_that_was_stopped_is_no_reference(tmp_path):
+    folder, run = tesp(tmp_path)
+    oracle(tmp_path, "stopped", schedule={"meta_updates": 25})
+    assert oracle_beside(folder, run) is None
+
+
+def test_of_several_oracles_the_one_most_like_the_run_counts(tmp_path):
+    folder = write_run(tmp_path / "tesp", evaluations(0), **CONFIG | {"network": {"policy_units": [8, 8]}})
+    oracle(tmp_path, "a", network={"policy_units": [64, 64]})
+    oracle(tmp_path, "b", network={"policy_units": [8, 8]})
+    oracle(tmp_path, "c", network={"policy_units": [4, 4]})
+    assert oracle_beside(folder, read_run(folder)).name == "b"
+
+
+def test_runs_of_one_seed_count_once():
+    axes = Figure().subplots()
+    same = [read([reference(average_return=-150.0) | {"seed": 0}, *evaluations(0)]) for _ in range(3)]
+    draw_references(axes, [*same, read([reference(average_return=-170.0) | {"seed": 1}])], [], "train")
+    assert axes.lines[0].get_ydata()[0] == -160.0
+
+
 def test_a_run_that_does_not_say_its_tasks_has_no_oracle(tmp_path):
     folder, _ = tesp(tmp_path)
     oracle(tmp_path, "oracle")
@@ -108,7 +129,7 @@ def test_what_the_oracle_returns_is_the_last_round_of_its_last_complete_evaluati
 def test_two_dashed_lines_at_the_means_of_the_runs_that_have_them():
     axes = Figure().subplots()
     runs = [read([reference(average_return=value)]) for value in (-150.0, -170.0)] + [read(evaluations(0))]
-    oracles = [read(evaluations(25, algorithm="oracle", shift=shift)) for shift in (0.0, 4.0)]
+    oracles = [read(evaluations(25, algorithm="oracle", seed=seed, shift=4.0 * seed)) for seed in (0, 1)]
     draw_references(axes, runs, oracles, "train")
     still, told = axes.lines
     assert (still.get_label(), list(still.get_ydata())) == ("standing still", [-160.0, -160.0])
