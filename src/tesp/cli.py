@@ -250,6 +250,7 @@ def _evaluate_once(run, sigma: float, console: Console) -> None:
     drawn = Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
     oracle = oracle_beside(run.folder.path, drawn)
     if oracle is not None:
+        # Its own records are of fewer tasks perhaps, and without noise.
         told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
         last = [{"kind": "evaluation", **identity, **common, **row} for row in told.evaluate(sigma)]
         oracle = dataclasses.replace(oracle, records={"evaluation": last})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.data import random_episodes
-from helpers.learners import GOALS, STEP_SIZE, adapt, make_learner
+from helpers.learners import GOALS, STEP_SIZE, adapt, make_learner, with_options
 from helpers.trees import assert_close, assert_identical
 from tesp.adaptation.meta_update import optimiser
 from tesp.algorithms.adapt_sv import AdaptSV
@@ -22,9 +22,9 @@ from tesp.config import preset_config
 RATE = 0.05
 
 
-def meta_train(algorithm, count=2, parameters=None):
+def meta_train(algorithm, count=2, parameters=None, learner=None):
     """Parameters and adaptations of ``count`` meta-updates."""
-    learner = make_learner(algorithm)
+    learner = learner or make_learner(algorithm)
     parameters = parameters or jax.jit(algorithm.init)(jax.random.key(0))
     state, adaptations = jax.jit(optimiser().init)(parameters), []
     for update in range(count):
@@ -41,15 +41,23 @@ def rounds_of(adaptation):
 
 
 def test_meta_sgd_with_frozen_equal_rates_is_maml():
-    maml, of_maml = meta_train(MAML(2, 2, (4,), RATE))
-    sgd, of_sgd = meta_train(MetaSGD(2, 2, (4,), RATE, learned_rates=False))
-    assert_identical(sgd.adapted, maml.adapted)
-    for one, other in zip(of_sgd, of_maml, strict=True):
-        assert_identical(one.adapted, other.adapted)
-        assert_identical(rounds_of(one), rounds_of(other))
-    for leaf in jax.tree.leaves(sgd.rates):
-        np.testing.assert_array_equal(leaf, np.full(leaf.shape, RATE, np.float32))
-    assert maml.rates == np.float32(RATE)
+    algorithms = MAML(2, 2, (4,), RATE), MetaSGD(2, 2, (4,), RATE, learned_rates=False)
+    learners = [make_learner(algorithm) for algorithm in algorithms]
+    trained = {}
+    for second_order in (False, True):
+        (maml, of_maml), (sgd, of_sgd) = (
+            meta_train(algorithm, learner=with_options(learner, fast={"second_order": second_order}))
+            for algorithm, learner in zip(algorithms, learners, strict=True)
+        )
+        assert_identical(sgd.adapted, maml.adapted)
+        for one, other in zip(of_sgd, of_maml, strict=True):
+            assert_identical(one.adapted, other.adapted)
+            assert_identical(rounds_of(one), rounds_of(other))
+        for leaf in jax.tree.leaves(sgd.rates):
+            np.testing.assert_array_equal(leaf, np.full(leaf.shape, RATE, np.float32))
+        assert maml.rates == np.float32(RATE)
+        trained[second_order] = maml.adapted.output.weight
+    assert not np.array_equal(trained[False], trained[True])
 
 
 def test_tesp_whose_rates_are_zero_is_v4():
@@ -58,9 +66,10 @@ def test_tesp_whose_rates_are_zero_is_v4():
     zero = TESP(**sizes, initial_rate=0.0)
     parameters = jax.jit(zero.init)(jax.random.key(0))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(parameters.rates))
+    expected, of_v4 = meta_train(v4)
+    assert_identical(rounds_of(adapt(make_learner(zero), parameters)), rounds_of(of_v4[0]))
     # The rates of TESP would not stay at zero; everything else of a meta-update is the same.
     still = TESP(**sizes, initial_rate=0.0, learned_rates=False)
-    expected, of_v4 = meta_train(v4)
     actual, of_tesp = meta_train(still, parameters=parameters)
     assert_identical((actual.adapted, actual.shared), (expected.adapted, expected.shared))
     for one, other in zip(of_tesp, of_v4, strict=True):

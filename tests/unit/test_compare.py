@@ -152,14 +152,26 @@ class TestContinuing:
         assert files(folder) == before
 
 
+def test_a_comparison_grows_and_forgets_nothing(copy):
+    folder = copy(without=["adapt-sv-seed0", "adapt-sv-seed1"])
+    for algorithms, seeds in ((("maml",), (0,)), (("adapt-sv",), (1,))):
+        assert compare(folder, algorithms=algorithms, seeds=seeds).code == 0
+    counts = {row["method"]: row["seeds"] for row in rows_of(folder)}
+    assert counts == {"standing still": "2", "oracle": "2", "maml": "2", "adapt-sv": "1"}
+
+
 class TestNumbersThatGoWrong:
     def test_a_run_is_left_out_and_the_others_go_on(self, compared, copy, monkeypatch):
         folder = copy(without=["adapt-sv-seed0", "maml-seed1"])
         going_wrong(monkeypatch, ("adapt-sv", 0))
         finished = compare(folder)
-        assert finished.code == 0
+        assert finished.code == 1
+        assert "in adapt-sv-seed0; 1 run(s) left out" in finished.line()
         assert finished.out.count("left out of the comparison: ") == 1
         assert "policy loss" in finished.out
+        said = (folder / "comparison.md").read_text(encoding="utf-8")
+        assert "**Left out:** adapt-sv-seed0: policy loss became NaN" in said
+        assert "**Not all methods have the same seeds**" in said
         assert {(row["method"], row["seeds"]) for row in rows_of(folder)} == {
             ("standing still", "2"),
             ("oracle", "2"),

@@ -10,7 +10,9 @@ IMPOSSIBLE = [
     ({"episodes_per_round": 0}, "episodes_per_round = 0"),
     ({"tasks_per_update": 0}, "tasks_per_update = 0"),
     ({"buffer_size": 0}, "buffer_size = 0"),
-    ({"buffer_size": 11}, "buffer_size = 11 is not possible with episodes_per_round = 10"),
+    ({"initial_rate": 0.2}, "initial_rate = 0.2 is not possible with rate_bound = 0.1"),
+    ({"initial_rate": float("nan")}, "initial_rate = nan"),
+    ({"fixed_rate": True, "fast_update": False}, "fixed_rate = True is not possible with fast_update = False"),
     ({"fast_updates": -1}, "fast_updates = -1"),
     ({"rate_bound": 0.0}, "rate_bound = 0.0"),
     ({"inner_gradient_norm": float("nan")}, "inner_gradient_norm = nan"),
@@ -49,6 +51,15 @@ def test_values_at_the_edge_are_possible():
         "point", "quick", fast_updates=0, buffer_size=10, discount=1.0, gae_lambda=0.0, meta_updates=0
     )
     assert config.sampling.buffer_size == config.sampling.episodes_per_round
+
+
+def test_a_buffer_that_the_warm_up_round_cannot_fill():
+    config = preset_config("point", "quick", buffer_size=11)
+    with pytest.raises(tesp.ConfigurationError, match="buffer_size = 11 is not possible with episodes_per_round = 10"):
+        build_learner(config, build_family(config))
+    for without in ("maml", "adapt-sv", "tesp-v1"):
+        config = preset_config("point", "quick", without, buffer_size=11)
+        build_learner(config, build_family(config))
 
 
 def test_unknown_names():
@@ -106,7 +117,7 @@ class TestJson:
             ({"colour": 1}, "extra fields found .colour."),
             ({"seed": -1}, "seed = -1 is not possible"),
             ({"algorithm": "x"}, "There is no algorithm 'x'"),
-            ({"sampling": {"buffer_size": 40, "episodes_per_round": 3}}, "buffer_size = 40 is not possible"),
+            ({"sampling": {"buffer_size": 4, "episodes_per_round": 0}}, "episodes_per_round = 0 is not possible"),
             ({"meta": {"learning_rate_decay": "cosine"}}, "learning_rate_decay"),
         ],
     )

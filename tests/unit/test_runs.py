@@ -12,6 +12,7 @@ from helpers.running import (
     as_json,
     assert_same_run,
     checkpoint_folders,
+    files,
     records,
     shared_learner,
     state,
@@ -67,7 +68,7 @@ def shared(monkeypatch, compiled):  # noqa: ARG001
 
 class TestWhatARunLeaves:
     def test_files(self, reference):
-        assert {path.name for path in reference.path.iterdir()} == {
+        assert {path.name for path in reference.path.iterdir()} - {".lock"} == {
             "config.json",
             "tasks.json",
             "versions.json",
@@ -179,6 +180,13 @@ class TestResume:
         tesp.resume(run)
         assert (run / "records.jsonl").read_bytes() == (reference.path / "records.jsonl").read_bytes()
         assert_same_run(run, reference.path)
+
+    def test_not_while_another_process_trains_it(self, run):
+        before = files(run)
+        with runs.RunFolder.open(run).locked(), pytest.raises(tesp.RunFolderError, match="Another process is training"):
+            tesp.resume(run)
+        assert files(run) == before
+        tesp.resume(run)
 
     def test_the_end_may_be_moved(self, run, tmp_path):
         """A longer schedule, written into the stored configuration, continues where the run ended."""
