@@ -226,8 +226,3 @@ def test_rounds_are_handed_on_only_where_asked_for(learner, adaptation):
 def test_impossible_sampling(name):
     with pytest.raises(ConfigurationError, match=f"{name} = 0"):
         SamplingSettings(**{name: 0})
-
-
-def test_the_warm_up_round_must_fill_the_buffer():
-    with pytest.raises(ConfigurationError, match=r"buffer_size = 6 .* episodes_per_round = 5"):
-        SamplingSettings(episodes_per_round=5, buffer_size=6)

@@ -9,6 +9,7 @@ import pytest
 
 import tesp
 from tesp import config
+from tesp.algorithms import registry as algorithm_registry
 from tesp.tasks import registry
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +77,9 @@ def test_examples_run(page, request, tmp_path, monkeypatch):
     monkeypatch.setattr(tesp, "preset_config", lambda *args, **values: preset_config(*args, **{**values, **TINY}))
     # What an example registers is forgotten after it.
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    monkeypatch.setattr(config, "ALGORITHMS", dict(config.ALGORITHMS))
+    algorithms = dict(config.ALGORITHMS)
+    for module in (config, algorithm_registry):
+        monkeypatch.setattr(module, "ALGORITHMS", algorithms)
     namespace = {"__name__": "example"}
     for example in examples(page):
         exec(example, namespace)
