@@ -213,7 +213,8 @@ def test_presets(name, family):
         "reacher4": ((512, 512), 256, 16, 0.005),
     }[name]
     keys = ("policy_units", "encoder_units", "embedding_size", "embedding_penalty")
-    assert dict(paper) == dict(zip(keys, expected, strict=True))
+    # What suits single algorithms is tested with the presets.
+    assert {key: paper[key] for key in paper if key != "algorithms"} == dict(zip(keys, expected, strict=True))
     assert set(quick) >= set(keys)
 
 
