@@ -215,12 +215,14 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     if any(noises):
         # Refused here rather than after the evaluations without noise.
         run.family.simulate(1).disturb(max(noises), (0,))
-    failure = None
+    failure, references = None, {}
     for checkpoint in checkpoints:
         run = run.at(checkpoint)
         for sigma in noises:
             try:
-                _evaluate_once(run, sigma, console)
+                if sigma not in references:
+                    references[sigma] = _references(run, sigma)
+                _evaluate_once(run, sigma, references[sigma], console)
             except NonFiniteError as error:
                 failure = error
                 console.print(f"σ = {sigma:g}, meta-update {run.state.meta_update}: {error}", markup=False)
@@ -228,11 +230,26 @@ def _evaluate(arguments: list[str], console: Console) -> None:
         raise failure
 
 
-def _evaluate_once(run, sigma: float, console: Console) -> None:
-    """Evaluate a checkpoint, append the records, and show them beside both references on the same tasks."""
+def _references(run, sigma: float):
+    """Return the records of standing still, and the oracle as a run or None: both on the run's tasks and under σ."""
     from tesp import runs
     from tesp.plotting.records import Run
     from tesp.plotting.references import oracle_beside
+
+    still = [{"kind": "reference", "reference": "stand_still", **row} for row in run.stand_still(sigma)]
+    config = json.loads(run.folder.read_config())
+    oracle = oracle_beside(run.folder.path, Run(run.folder.path.name, config, {}))
+    if oracle is not None:
+        # Its own records are of fewer tasks perhaps, and without noise.
+        told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
+        last = [{"kind": "evaluation", "meta_update": told.state.meta_update, **row} for row in told.evaluate(sigma)]
+        oracle = dataclasses.replace(oracle, records={"evaluation": last})
+    return still, oracle
+
+
+def _evaluate_once(run, sigma: float, references, console: Console) -> None:
+    """Evaluate a checkpoint, append the records, and show them beside both references."""
+    from tesp.plotting.records import Run
     from tesp.training.run_folder import append_records
 
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
@@ -244,16 +261,9 @@ def _evaluate_once(run, sigma: float, console: Console) -> None:
     }
     rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate(sigma)]
     append_records(run.folder.evaluations, rows)
-    reference = {"kind": "reference", "reference": "stand_still", **identity}
-    still = [{**reference, **row} for row in run.stand_still(sigma)]
+    still, oracle = references
     config = json.loads(run.folder.read_config())
     drawn = Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
-    oracle = oracle_beside(run.folder.path, drawn)
-    if oracle is not None:
-        # Its own records are of fewer tasks perhaps, and without noise.
-        told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
-        last = [{"kind": "evaluation", **identity, **common, **row} for row in told.evaluate(sigma)]
-        oracle = dataclasses.replace(oracle, records={"evaluation": last})
     _print_table(drawn, run.folder.path, console, f"σ = {sigma:g}" if sigma else None, oracle)
 
 

@@ -141,9 +141,8 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
 
 def value_of(config: Config, name: str) -> Any:
     """Return the value of a field, whichever group it is in."""
-    return {**vars(config), **{k: v for group in _groups(config) for k, v in vars(getattr(config, group)).items()}}[
-        name
-    ]
+    holders = (config, *(getattr(config, group) for group in _groups(config)))
+    return next(getattr(holder, name) for holder in holders if name in vars(holder))
 
 
 def override(config: Config, **values: Any) -> Config:

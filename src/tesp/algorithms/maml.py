@@ -21,15 +21,7 @@ class MAML(PolicyAdaptation):
     Source: Finn, Abbeel and Levine (2017), with the fast-updates and meta-update of the TESP paper.
     """
 
-    observation_size: int = eqx.field(static=True)
-    action_size: int = eqx.field(static=True)
-    policy_units: tuple[int, ...] = eqx.field(static=True)
-    initial_rate: float = eqx.field(static=True)
-    embedding_size: int = eqx.field(static=True, default=0, init=False)
-    warm_up: bool = eqx.field(static=True, default=False)
-    keep_all: bool = eqx.field(static=True, default=False)
     learned_rates: bool = eqx.field(static=True, default=False)
-    adapts_policy: bool = eqx.field(static=True, default=True)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the policy; nothing is shared, and the rate is ``initial_rate`` for ever."""

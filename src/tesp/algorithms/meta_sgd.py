@@ -23,15 +23,7 @@ class MetaSGD(PolicyAdaptation):
     Source: Li, Zhou, Chen and Li (2017), with the fast-updates and meta-update of the TESP paper.
     """
 
-    observation_size: int = eqx.field(static=True)
-    action_size: int = eqx.field(static=True)
-    policy_units: tuple[int, ...] = eqx.field(static=True)
-    initial_rate: float = eqx.field(static=True)
-    embedding_size: int = eqx.field(static=True, default=0, init=False)
-    warm_up: bool = eqx.field(static=True, default=False)
-    keep_all: bool = eqx.field(static=True, default=False)
     learned_rates: bool = eqx.field(static=True, default=True)
-    adapts_policy: bool = eqx.field(static=True, default=True)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the policy; every rate starts at ``initial_rate``."""

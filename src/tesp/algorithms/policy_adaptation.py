@@ -14,9 +14,14 @@ class PolicyAdaptation(Algorithm):
     What is left open is the rates, and whether they are learned.
     """
 
-    observation_size: eqx.AbstractVar[int]
-    policy_units: eqx.AbstractVar[tuple[int, ...]]
-    initial_rate: eqx.AbstractVar[float]
+    observation_size: int = eqx.field(static=True)
+    action_size: int = eqx.field(static=True)
+    policy_units: tuple[int, ...] = eqx.field(static=True)
+    initial_rate: float = eqx.field(static=True)
+    embedding_size: int = eqx.field(static=True, default=0, init=False)
+    warm_up: bool = eqx.field(static=True, default=False)
+    keep_all: bool = eqx.field(static=True, default=False)
+    adapts_policy: bool = eqx.field(static=True, default=True)
 
     def draw_policy(self, key: PRNGKeyArray) -> Policy:
         """Draw a policy that reads nothing but the observation."""
