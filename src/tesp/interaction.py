@@ -12,7 +12,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tesp.adaptation.fast_update import Context, FastUpdated, FastUpdateSettings, fast_update
+from tesp.acting import Actor
+from tesp.adaptation.fast_update import Context, FastUpdateSettings, fast_update
 from tesp.adaptation.meta_update import (
     Experience,
     MetaUpdated,
@@ -105,10 +106,10 @@ class Learner:
     ):
         self.algorithm, self.sampling, self.fast, self.meta = algorithm, sampling, fast, meta
         self._embed = eqx.filter_jit(partial(_embed, algorithm, meta.tasks_at_once))
-        self._act = jax.jit(partial(_act, 0 if algorithm.adapts_policy else None))
         self._noise = jax.jit(_noise, static_argnums=(3,))
         self._advantages = jax.jit(partial(_advantages, estimation))
-        self._fast_update = eqx.filter_jit(partial(_fast_updates, algorithm, fast, meta.tasks_at_once))
+        # θ^k and the sum of gradients give their memory to θ^{k+1} and the next sum.
+        self._fast_update = jax.jit(partial(_fast_updates, algorithm, fast, meta.tasks_at_once), donate_argnums=(0, 1))
         size = None if algorithm.keep_all else sampling.buffer_size
         self._first_buffer = jax.jit(jax.vmap(partial(episode_buffer.update, None, size=size)))
         self._buffer = jax.jit(jax.vmap(partial(episode_buffer.update, size=size)))
@@ -176,10 +177,7 @@ class Learner:
         """Collect one round, N episodes for every array of noise, estimate advantages, append it to the result."""
         # Acting is many small calls, for which one device is faster than a mesh.
         policy, at = gather((self.algorithm.policy(result.adapted, parameters.shared), embedding))
-
-        def act(observation, step_noise):
-            return jax.device_get(self._act(policy, at, observation, step_noise))
-
+        act = Actor(self.algorithm.adapts_policy, policy, at, self.sampling.episodes_per_round)
         parts = [collect(simulation, act, tasks, np.asarray(noise), result.stopwatch) for noise in noises]
         collected, outcomes = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
         began = perf_counter()
@@ -193,15 +191,13 @@ class Learner:
         return current
 
     def _adapt_once(self, parameters, result, context, current) -> None:
-        """Do the fast-update that follows a round, for all tasks."""
-        updated: FastUpdated = self._fast_update(
-            result.adapted, parameters.rates, parameters.shared, context, current.batch
+        """Do the fast-update that follows a round, for all tasks; what ``result`` held before is used up."""
+        result.adapted, result.gradient_sum, norm = self._fast_update(
+            result.adapted, result.gradient_sum, parameters.rates, parameters.shared, context, current.batch
         )
-        norm = np.asarray(updated.norm)
+        norm = np.asarray(norm)
         if not np.isfinite(norm).all():
             raise NonFiniteError("gradient of the fast-update", int(np.argmin(np.isfinite(norm))))
-        result.adapted = updated.adapted
-        result.gradient_sum = jax.tree.map(jnp.add, result.gradient_sum, updated.gradient)
         result.rounds[-1] = result.rounds[-1]._replace(inner_norm=norm)
 
     def experience(self, adaptation: Adaptation) -> Experience:
@@ -253,11 +249,6 @@ def _advantages(settings: EstimationSettings, episodes: Episodes):
     return map_over_tasks(lambda _, own: advantages(own, settings), None, episodes, 1)
 
 
-def _act(policy_axis: int | None, policy: PyTree, embedding, observation, noise):
-    mean, log_std = jax.vmap(lambda p, h, s: p(s, h), in_axes=(policy_axis, 0, 0))(policy, embedding, observation)
-    return mean + jnp.exp(log_std) * noise, mean, log_std
-
-
 def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int]) -> Float[Array, "task ..."]:
     """Draw standard normal noise, one key per task and round, so that it does not depend on what else is sampled."""
     key = jax.random.fold_in(key, round_number)
@@ -265,10 +256,13 @@ def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int
     return jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
 
 
-def _fast_updates(algorithm, settings, tasks_at_once, adapted, rates, shared, context, batch) -> FastUpdated:
-    def one(common, data):
-        (rates, shared), (parameters, own, episodes) = common, data
-        condition = partial(_condition, algorithm)
-        return fast_update(condition, parameters, rates, shared, own, episodes, settings)
+def _fast_updates(algorithm, settings, tasks_at_once, adapted, gradient_sum, rates, shared, context, batch):
+    """Return θ^{k+1}, the sum of the gradients so far and the norms of the newest, for all tasks."""
 
-    return map_over_tasks(one, (rates, shared), (adapted, context, batch), tasks_at_once)
+    def one(common, data):
+        (rates, shared), (parameters, so_far, own, episodes) = common, data
+        condition = partial(_condition, algorithm)
+        updated = fast_update(condition, parameters, rates, shared, own, episodes, settings)
+        return updated.adapted, jax.tree.map(jnp.add, so_far, updated.gradient), updated.norm
+
+    return map_over_tasks(one, (rates, shared), (adapted, gradient_sum, context, batch), tasks_at_once)

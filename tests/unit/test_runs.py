@@ -53,6 +53,7 @@ TRAIN = (
         "seconds",
         "seconds_physics",
         "seconds_acting",
+        "seconds_recording",
         "seconds_fast_updates",
         "seconds_meta_update",
     }

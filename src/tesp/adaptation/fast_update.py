@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tesp.adaptation.objective import Batch, vanilla_loss
+from tesp.adaptation.objective import Batch, Steps, vanilla_loss
 from tesp.errors import ConfigurationError
 from tesp.types import Episodes, PyTree
 
@@ -74,7 +74,7 @@ def inner_gradient(
     adapted: PyTree,
     shared: PyTree,
     context: Context,
-    batch: Batch,
+    batch: Batch | Steps,
     settings: FastUpdateSettings,
 ) -> tuple[PyTree, Float[Array, ""]]:
     """Gradient of L(τ^k) for what adapts, clipped to the global norm; and the norm before clipping.
@@ -115,7 +115,7 @@ def fast_update(
     rates: PyTree,
     shared: PyTree,
     context: Context,
-    batch: Batch,
+    batch: Batch | Steps,
     settings: FastUpdateSettings,
 ) -> FastUpdated:
     """θ^{k+1} = θ^k − α ∘ ∇L(τ^k) for one task (equation 9)."""

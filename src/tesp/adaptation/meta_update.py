@@ -17,7 +17,7 @@ from tesp.adaptation.fast_update import (
     descend,
     fast_update,
 )
-from tesp.adaptation.objective import Batch, surrogate_terms
+from tesp.adaptation.objective import Batch, steps_of, surrogate_terms
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters, PyTree
@@ -55,7 +55,8 @@ class MetaUpdateSettings:
     objective trains the policy at the embeddings it explores with; without it the episodes in the buffer can
     get worse while the last round improves."""
     tasks_at_once: int = 0
-    """Tasks a device computes in one vectorised call (0: two on a CPU, all on an accelerator)."""
+    """Tasks a device computes in one vectorised call (0: one on a CPU, all on an accelerator). Only where it is one
+    task can the steps that it has not be skipped."""
 
     def __post_init__(self):
         for name, allowed in (("epochs", 1), ("tasks_at_once", 0)):
@@ -75,7 +76,7 @@ class Round(NamedTuple):
     Attributes:
         context: What the round's embedding was computed from; None for the warm-up round.
         embedding: The embedding that the round was sampled with.
-        batch: The round's episodes.
+        batch: The round's episodes; within the meta-update the `Steps` that they are packed into.
     """
 
     context: Context | None
@@ -113,6 +114,19 @@ class TaskTerms(NamedTuple):
     kl: Float[Array, "*batch"]
     penalty: Float[Array, "*batch"]
     early_loss: Float[Array, "*batch"]
+
+
+def pack_experience(experience: Experience) -> Experience:
+    """Pack the episodes of all rounds of one task into steps, once for all epochs."""
+
+    def packed(past: Round) -> Round:
+        return past._replace(batch=steps_of(past.batch))
+
+    return experience._replace(
+        last=packed(experience.last),
+        history=tuple(map(packed, experience.history)),
+        early=tuple(map(packed, experience.early)),
+    )
 
 
 def readapt(
@@ -226,6 +240,7 @@ def meta_update(
         meta: Settings of the meta-update.
     """
     objective = _objective(condition, learned_rates, fast, meta)
+    experience = map_over_tasks(lambda _, own: pack_experience(own), None, experience, 1)
 
     def before_stop(loop: _Loop):
         return (loop.epoch < meta.epochs) & ~loop.stop
@@ -281,7 +296,7 @@ def _objective(condition, learned_rates, fast, meta) -> Callable:
 
 def _start(parameters, state, experience, epochs) -> _Loop:
     tasks = jax.tree.leaves(experience)[0].shape[0]
-    dtype = experience.last.batch.advantages.dtype
+    dtype = experience.last.embedding.dtype
     unknown = jnp.full((epochs + 1, tasks), jnp.nan, dtype)
     zero = jnp.zeros((), jnp.int32)
     return _Loop(

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from tesp.adaptation.chunks import pack, sum_over_chunks
 from tesp.estimators.gaussian import kl_divergence, log_probability
 from tesp.estimators.losses import clipped_surrogate_loss, masked_mean, policy_gradient_loss
 from tesp.types import Episodes, PyTree
@@ -23,6 +24,47 @@ class Batch(NamedTuple):
     advantages: Float[Array, "*batch episode step"]
 
 
+class Steps(NamedTuple):
+    """The steps of a batch, without their order in episodes: all that the losses look at.
+
+    Attributes:
+        observation: s_t.
+        action: a_t.
+        behaviour: Mean and log standard deviation of the Gaussian that a_t was drawn from.
+        advantages: Â_t.
+        exists: Which rows exist; the others are 0.
+        weight: Share of each chunk in the existing rows of the batch; the shares sum to 1.
+    """
+
+    observation: Float[Array, "*batch chunk row observation"]
+    action: Float[Array, "*batch chunk row action"]
+    behaviour: tuple[Float[Array, "*batch chunk row action"], Float[Array, "*batch chunk row action"]]
+    advantages: Float[Array, "*batch chunk row"]
+    exists: Bool[Array, "*batch chunk row"]
+    weight: Float[Array, "*batch chunk"]
+
+
+def steps_of(batch: Batch | Steps) -> Steps:
+    """Pack the valid steps of one task's batch into chunks, unless they are packed already.
+
+    Whatever stood in the padding, even NaN, reaches neither a loss nor its gradient (where 0 · NaN is NaN).
+    """
+    if isinstance(batch, Steps):
+        return batch
+    episodes = batch.episodes
+    valid = jnp.asarray(episodes.valid)
+    behaviour = episodes.mean, episodes.log_std
+    packed, exists = pack((episodes.observation, episodes.action, behaviour, batch.advantages), valid)
+
+    def clear(x):
+        return jnp.where(exists.reshape(exists.shape + (1,) * (x.ndim - 2)), x, 0.0)
+
+    observation, action, behaviour, advantages = jax.tree.map(clear, packed)
+    count = jnp.sum(exists, axis=1).astype(batch.advantages.dtype)
+    weight = count / jnp.maximum(jnp.sum(count), 1.0)
+    return Steps(observation, action, behaviour, advantages, exists, weight)
+
+
 class SurrogateTerms(NamedTuple):
     """What the meta-update measures on one batch.
 
@@ -35,33 +77,32 @@ class SurrogateTerms(NamedTuple):
     kl: Float[Array, "*batch"]
 
 
-def vanilla_loss(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch) -> Float[Array, ""]:
+def vanilla_loss(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch | Steps) -> Float[Array, ""]:
     """L(τ): the policy gradient loss of one task, the objective of the fast-update (equation 9)."""
-    episodes, advantages = _with_zero_padding(batch)
-    mean, log_std = policy(episodes.observation, embedding)
-    log_p = log_probability(mean, log_std, episodes.action)
-    return policy_gradient_loss(log_p, advantages, episodes.valid)
+    steps = steps_of(batch)
+    return sum_over_chunks(_vanilla, (policy, embedding), steps, steps.exists)[0]
 
 
-def surrogate_terms(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch, clip: float) -> SurrogateTerms:
+def _vanilla(parameters, chunk: Steps):
+    policy, embedding = parameters
+    mean, log_std = policy(chunk.observation, embedding)
+    log_p = log_probability(mean, log_std, chunk.action)
+    return chunk.weight * policy_gradient_loss(log_p, chunk.advantages, chunk.exists), ()
+
+
+def surrogate_terms(
+    policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch | Steps, clip: float
+) -> SurrogateTerms:
     """PPO's clipped loss of one task and the KL divergence from the policy that sampled the batch."""
-    episodes, advantages = _with_zero_padding(batch)
-    action, valid = episodes.action, episodes.valid
-    behaviour = episodes.mean, episodes.log_std
-    mean, log_std = policy(episodes.observation, embedding)
-    loss = clipped_surrogate_loss(
-        log_probability(mean, log_std, action), log_probability(*behaviour, action), advantages, valid, clip
-    )
-    kl = masked_mean(kl_divergence(*behaviour, mean, log_std), valid)
-    return SurrogateTerms(loss, jax.lax.stop_gradient(kl))
+    steps = steps_of(batch)
 
+    def surrogate(parameters, chunk: Steps):
+        policy, embedding = parameters
+        mean, log_std = policy(chunk.observation, embedding)
+        log_p = log_probability(mean, log_std, chunk.action)
+        behaviour = log_probability(*chunk.behaviour, chunk.action)
+        loss = clipped_surrogate_loss(log_p, behaviour, chunk.advantages, chunk.exists, clip)
+        kl = masked_mean(kl_divergence(*chunk.behaviour, mean, log_std), chunk.exists)
+        return chunk.weight * loss, chunk.weight * kl
 
-def _with_zero_padding(batch: Batch) -> Batch:
-    """Whatever stood in the padding, even NaN, reaches neither a loss nor its gradient (where 0 · NaN is NaN)."""
-    valid = jnp.asarray(batch.episodes.valid)
-
-    def clear(x):
-        exists = valid.reshape(valid.shape + (1,) * (x.ndim - valid.ndim))
-        return jnp.where(exists, x, jnp.zeros_like(x))
-
-    return jax.tree.map(clear, batch)
+    return SurrogateTerms(*sum_over_chunks(surrogate, (policy, embedding), steps, steps.exists))

@@ -55,7 +55,7 @@ def map_over_tasks(function: Callable, shared: PyTree, per_task: PyTree, tasks_a
 
     def on_device(shared, per_task):
         def chunk_of_tasks(_, data):
-            return None, jax.vmap(function, in_axes=(None, 0))(shared, data)
+            return None, _vectorised(function)(shared, data)
 
         return _joined(jax.lax.scan(chunk_of_tasks, None, _chunked(per_task, chunk))[1])
 
@@ -82,7 +82,7 @@ def mean_gradient_over_tasks(
     mesh, chunk = _plan(per_task, tasks_at_once)
 
     def total(parameters, data):
-        losses, auxiliary = jax.vmap(loss, in_axes=(None, 0))(parameters, data)
+        losses, auxiliary = _vectorised(loss)(parameters, data)
         return jnp.sum(losses) / count, auxiliary
 
     def on_device(parameters, per_task):
@@ -95,6 +95,22 @@ def mean_gradient_over_tasks(
         return jax.lax.psum(gradient, "task"), _joined(auxiliary)
 
     return _sharded(on_device, mesh, (_REPLICATED, _TASK))(parameters, per_task)
+
+
+def _vectorised(function: Callable) -> Callable:
+    """Let ``function(shared, data of one task)`` take the data of several tasks.
+
+    A single task is not vectorised: under `jax.vmap` both branches of a condition are computed, so that nothing
+    could be skipped.
+    """
+
+    def apply(shared, data):
+        if _task_count(data) > 1:
+            return jax.vmap(function, in_axes=(None, 0))(shared, data)
+        result = function(shared, jax.tree.map(lambda x: x[0], data))
+        return jax.tree.map(lambda x: x[None], result)
+
+    return apply
 
 
 def _chunked(per_task: PyTree, chunk: int) -> PyTree:
@@ -116,7 +132,7 @@ def _plan(per_task: PyTree, tasks_at_once: int) -> tuple[Mesh, int]:
     mesh = task_mesh(count)
     per_device = count // mesh.size
     if tasks_at_once == 0:
-        tasks_at_once = 2 if jax.default_backend() == "cpu" else per_device
+        tasks_at_once = 1 if jax.default_backend() == "cpu" else per_device
     return mesh, _largest_divisor(per_device, tasks_at_once)
 
 

@@ -12,8 +12,8 @@ from tesp.errors import NonFiniteError
 from tesp.tasks.base import Simulation
 from tesp.types import Episodes
 
-#: (observation (task, episode, feature), noise (task, episode, action)) → action, mean, log_std.
-Act = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+#: (rows, their observations (row, feature), their noise (row, action)) → action, mean, log_std.
+Act = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 @jax.tree_util.register_dataclass
@@ -62,15 +62,15 @@ def collect(
 ) -> tuple[Episodes, Outcomes]:
     """Sample one round: ``noise.shape[1]`` episodes of every task, of at most ``noise.shape[2]`` steps.
 
-    Only episodes that are still running are stepped. The noise is drawn beforehand, so that no result depends
-    on which episodes run together or on how many threads step them.
+    Only episodes that are still running are acted for and stepped. The noise is drawn beforehand, so that no result
+    depends on which episodes run together or on how many threads step them.
 
     Args:
         simulation: One simulation for every task and episode, task-major.
         act: The policies of all tasks.
         tasks: The tasks.
         noise: Standard normal noise of the actions; its shape says how many episodes and steps.
-        stopwatch: Gets the seconds of ``physics`` and ``acting``.
+        stopwatch: Gets the seconds of ``physics``, ``acting`` and ``recording``.
 
     Returns:
         The padded episodes with axes (task, episode, step, …), and their outcomes.
@@ -78,38 +78,41 @@ def collect(
     Raises:
         NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
     """
-    count, per_task, horizon, _ = noise.shape
+    count, per_task, horizon, actions = noise.shape
     began = perf_counter()
     observation = np.array(simulation.reset(np.repeat(tasks, per_task, axis=0)), np.float32)
-    record = _Record(np.array(simulation.positions), horizon, observation.shape[1], noise.shape[-1])
-    running = np.arange(observation.shape[0])
+    running = np.arange(len(observation))
+    record = _Record(np.array(simulation.positions), horizon, observation.shape[1], actions)
     began = stopwatch.add("physics", began)
+    # Time first, so that the noise of one step is contiguous.
+    noise = np.moveaxis(noise, 2, 0).reshape(horizon, len(running), actions)
     for t in range(horizon):
-        action, mean, log_std = (
-            x.reshape(len(observation), -1) for x in act(observation.reshape(count, per_task, -1), noise[:, :, t])
-        )
-        _require_finite("action", action[running], running, per_task, t)
+        # A slice while it can be: gathering costs more than the rest of the bookkeeping.
+        rows = slice(None) if len(running) == noise.shape[1] else running
+        action, mean, log_std = act(running, observation, noise[t, rows])
+        _require_finite("action", action, running, per_task, t)
         began = stopwatch.add("acting", began)
-        step = simulation.step(running, action[running])
+        step = simulation.step(running, action)
+        began = stopwatch.add("physics", began)
         _require_finite("observation", step.observation, running, per_task, t)
         _require_finite("reward", step.reward, running, per_task, t)
-        record.write(t, running, observation, action, mean, log_std, step, last=t == horizon - 1)
-        observation[running] = step.observation
-        running = running[~step.terminated]
-        began = stopwatch.add("physics", began)
+        record.write(t, rows, observation, action, mean, log_std, step)
+        going = ~step.terminated
+        observation, running = step.observation[going].astype(np.float32), running[going]
+        began = stopwatch.add("recording", began)
         if not running.size:
             break
-    return record.finish(count, per_task)
+    result = record.finish(count, per_task)
+    stopwatch.add("recording", began)
+    return result
 
 
 class _Record:
-    """Arrays of a round under way, one row per simulation."""
+    """Arrays of a round under way: time first, then one row per simulation."""
 
     def __init__(self, start: np.ndarray, horizon: int, observation_size: int, action_size: int):
-        rows = len(start)
-
         def zeros(*shape, dtype: type = np.float32):
-            return np.zeros((rows, horizon, *shape), dtype)
+            return np.zeros((horizon, len(start), *shape), dtype)
 
         self.episodes = Episodes(
             observation=zeros(observation_size),
@@ -123,41 +126,47 @@ class _Record:
             truncated=zeros(dtype=bool),
         )
         self.start = start
-        self.position = np.full((rows, horizon, 2), np.nan)
-        self.average_return, self.final_distance = np.zeros(rows), np.zeros(rows)
-        self.success, self.unhealthy = np.zeros(rows, bool), np.zeros(rows, bool)
+        self.position = np.full((horizon, len(start), 2), np.nan)
+        self.average_return, self.final_distance = np.zeros(len(start)), np.zeros(len(start))
+        self.success, self.unhealthy = np.zeros(len(start), bool), np.zeros(len(start), bool)
 
-    def write(self, t, running, observation, action, mean, log_std, step, last):
+    def write(self, t, rows, observation, action, mean, log_std, step):
+        """Note what happened at step t to ``rows``, a slice or indices."""
         episodes = self.episodes
-        episodes.observation[running, t] = observation[running]
-        episodes.action[running, t] = action[running]
-        episodes.mean[running, t] = mean[running]
-        episodes.log_std[running, t] = log_std[running]
-        episodes.reward[running, t] = step.reward
-        episodes.distance_reward[running, t] = step.distance_reward
-        episodes.valid[running, t] = True
-        episodes.terminated[running, t] = step.terminated
-        episodes.truncated[running, t] = last & ~step.terminated
-        self.position[running, t] = step.position
-        self.average_return[running] += step.distance_reward
-        self.final_distance[running] = step.distance
-        self.success[running] |= step.success
-        self.unhealthy[running] |= ~step.healthy
+        episodes.observation[t, rows] = observation
+        episodes.action[t, rows] = action
+        episodes.mean[t, rows] = mean
+        episodes.log_std[t, rows] = log_std
+        episodes.reward[t, rows] = step.reward
+        episodes.distance_reward[t, rows] = step.distance_reward
+        episodes.valid[t, rows] = True
+        episodes.terminated[t, rows] = step.terminated
+        self.position[t, rows] = step.position
+        self.average_return[rows] += step.distance_reward
+        self.final_distance[rows] = step.distance
+        self.success[rows] |= step.success
+        self.unhealthy[rows] |= ~step.healthy
 
     def finish(self, tasks: int, per_task: int) -> tuple[Episodes, Outcomes]:
+        last = self.episodes.valid[-1]
+        self.episodes.truncated[-1] = last & ~self.episodes.terminated[-1]
+
         def grid(x):
             return x.reshape(tasks, per_task, *x.shape[1:])
+
+        def rows_first(x):
+            return grid(np.ascontiguousarray(np.moveaxis(x, 0, 1)))
 
         outcomes = Outcomes(
             average_return=grid(self.average_return),
             success=grid(self.success),
             final_distance=grid(self.final_distance),
-            length=grid(self.episodes.valid.sum(axis=1)),
+            length=grid(self.episodes.valid.sum(axis=0)),
             unhealthy=grid(self.unhealthy),
             start=grid(self.start),
-            position=grid(self.position),
+            position=rows_first(self.position),
         )
-        return jax.tree.map(grid, self.episodes), outcomes
+        return jax.tree.map(rows_first, self.episodes), outcomes
 
 
 def _require_finite(quantity, values, running, per_task, t):

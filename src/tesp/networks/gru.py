@@ -1,11 +1,15 @@
-"""A gated recurrent unit over padded sequences."""
+"""A gated recurrent unit over padded sequences, whose cost follows the valid steps."""
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+#: Steps are computed in segments of about this many; a segment that no episode reaches is skipped.
+SEGMENT = 25
 
 
 class GRU(eqx.Module):
@@ -41,75 +45,131 @@ class GRU(eqx.Module):
     ) -> Float[Array, "episode units"]:
         """Hidden state after the last valid step of every episode, starting from zero.
 
-        Padded steps leave the state as it is, and their inputs get no gradient.
+        Padded steps leave the state as it is, and their inputs get no gradient. Segments of steps that no episode
+        reaches cost nothing, whatever the length of the arrays, so nothing is compiled anew for other lengths.
         """
-        # One large product for all steps instead of one small product a step.
-        projected = jnp.where(valid[..., None], inputs, 0.0) @ self.input_weight + self.bias
-        return _recur(jnp.swapaxes(projected, 0, 1), valid.T, self.recurrent_weight, self.candidate_bias)
+        weights = (self.input_weight, self.recurrent_weight, self.bias, self.candidate_bias)
+        return _last_state(weights, _in_segments(jnp.where(valid[..., None], inputs, 0.0)), _in_segments(valid))
+
+
+def _in_segments(x: Array) -> Array:
+    """From (episode, step, …) to (segment, step within it, episode, …); what is missing at the end is not valid."""
+    steps = x.shape[1]
+    segments = max(-(-steps // SEGMENT), 1)
+    length = -(-steps // segments)
+    x = jnp.pad(jnp.moveaxis(x, 1, 0), [(0, segments * length - steps)] + [(0, 0)] * (x.ndim - 1))
+    return x.reshape(segments, length, *x.shape[1:])
+
+
+@jax.custom_vjp
+def _last_state(weights, inputs, exists):
+    """State after the last step that exists; ``inputs`` and ``exists`` as `_in_segments` gives them.
+
+    The derivative is written out by hand. What a step of the backward recursion multiplies with is computed for all
+    steps of a segment at once beforehand, so that the recursion is one product and little else; and the gradient of
+    the recurrent weights is one large product afterwards instead of one small product a step.
+    """
+    return _forward(weights, inputs, exists)[0]
+
+
+def _forward(weights, inputs, exists):
+    def segment(state, xs):
+        return jax.lax.cond(jnp.any(xs[1]), partial(_advance, weights), _stand, state, *xs)
+
+    start = jnp.zeros((inputs.shape[2], weights[1].shape[0]), inputs.dtype)
+    last, gates = jax.lax.scan(segment, start, (inputs, exists))
+    return last, (weights, inputs, exists, gates)
 
 
 class _Gates(NamedTuple):
-    """What the backward pass needs of every step: (step, episode, units) each."""
+    """What the backward pass needs of every step: the state before it, r, z, n and h U_n + c."""
 
     previous: Array
     reset: Array
     update: Array
     candidate: Array
-    recurrent_candidate: Array
+    inner: Array
 
 
-def _advance(state, x, exists, recurrent_weight, candidate_bias) -> tuple[Array, _Gates]:
-    """One step of all episodes: next state and the gates that led there."""
-    x_reset, x_update, x_candidate = jnp.split(x, 3, axis=-1)
-    h_reset, h_update, h_candidate = jnp.split(state @ recurrent_weight, 3, axis=-1)
-    recurrent_candidate = h_candidate + candidate_bias
-    reset = jax.nn.sigmoid(x_reset + h_reset)
-    update = jax.nn.sigmoid(x_update + h_update)
-    candidate = jnp.tanh(x_candidate + reset * recurrent_candidate)
-    following = jnp.where(exists[:, None], candidate + update * (state - candidate), state)
-    return following, _Gates(state, reset, update, candidate, recurrent_candidate)
+def _advance(weights, state, inputs, exists) -> tuple[Array, _Gates]:
+    """Go through one segment."""
+    input_weight, recurrent_weight, bias, candidate_bias = weights
 
-
-@jax.custom_vjp
-def _recur(projected, valid, recurrent_weight, candidate_bias):
-    """Last valid state; all arguments have the step axis first.
-
-    The derivative is written out by hand, because automatic differentiation of the scan would add one small
-    product to the gradient of the recurrent weights at every step; with the gates stored, all of these are one
-    large product after the backward recursion.
-    """
-    return _recur_forward(projected, valid, recurrent_weight, candidate_bias)[0]
-
-
-def _recur_forward(projected, valid, recurrent_weight, candidate_bias):
     def step(state, xs):
-        x, exists = xs
-        return _advance(state, x, exists, recurrent_weight, candidate_bias)
+        (x_reset, x_update, x_candidate), valid = xs
+        # The barrier makes the compiler cut the product into its parts before it works on them: a loop that reads
+        # the parts where they lie side by side is not vectorised, which costs more than the product itself.
+        split = tuple(jnp.split(state @ recurrent_weight, 3, axis=-1))
+        h_reset, h_update, h_candidate = jax.lax.optimization_barrier(split)
+        reset, update = _sigmoid(x_reset + h_reset), _sigmoid(x_update + h_update)
+        inner = h_candidate + candidate_bias
+        candidate = jnp.tanh(x_candidate + reset * inner)
+        following = jnp.where(valid[:, None], candidate + update * (state - candidate), state)
+        return following, _Gates(state, reset, update, candidate, inner)
 
-    start = jnp.zeros((projected.shape[1], recurrent_weight.shape[0]), projected.dtype)
-    last, gates = jax.lax.scan(step, start, (projected, valid))
-    return last, (gates, valid, recurrent_weight)
-
-
-def _recur_backward(stored, last_gradient):
-    gates, valid, recurrent_weight = stored
-
-    def step(state_gradient, xs):
-        gate, exists = xs
-        through = jnp.where(exists[:, None], state_gradient, 0.0)
-        candidate = through * (1.0 - gate.update) * (1.0 - gate.candidate**2)
-        update = through * (gate.previous - gate.candidate) * gate.update * (1.0 - gate.update)
-        reset = candidate * gate.recurrent_candidate * gate.reset * (1.0 - gate.reset)
-        recurrent = jnp.concatenate([reset, update, candidate * gate.reset], axis=-1)
-        # A padded step handed the state on unchanged, so it hands the gradient back unchanged.
-        passed = jnp.where(exists[:, None], through * gate.update, state_gradient)
-        return passed + recurrent @ recurrent_weight.T, (candidate, recurrent)
-
-    _, (candidate, recurrent) = jax.lax.scan(step, last_gradient, (gates, valid), reverse=True)
-    units = candidate.shape[-1]
-    projected = jnp.concatenate([recurrent[..., : 2 * units], candidate], axis=-1)
-    weight = gates.previous.reshape(-1, units).T @ recurrent.reshape(-1, 3 * units)
-    return projected, None, weight, jnp.sum(recurrent[..., 2 * units :], axis=(0, 1))
+    # One large product for all steps instead of one small product a step.
+    projected = jnp.split(inputs @ input_weight + bias, 3, axis=-1)
+    return jax.lax.scan(step, state, (projected, exists))
 
 
-_recur.defvjp(_recur_forward, _recur_backward)
+def _stand(state, _inputs, exists) -> tuple[Array, _Gates]:
+    nothing = jnp.zeros((*exists.shape, state.shape[-1]), state.dtype)
+    return state, _Gates(*[nothing] * 5)
+
+
+def _sigmoid(x):
+    # The hyperbolic tangent has a fast polynomial where the logistic function has an exponential and a quotient.
+    return 0.5 + 0.5 * jnp.tanh(0.5 * x)
+
+
+def _backward(stored, last_gradient):
+    weights, *per_segment = stored
+
+    def segment(carry, xs):
+        def retreat(carry, *xs):
+            gradient, so_far = carry
+            gradient, of_weights, of_inputs = _retreat(weights, gradient, *xs)
+            return (gradient, jax.tree.map(jnp.add, so_far, of_weights)), of_inputs
+
+        return jax.lax.cond(jnp.any(xs[1]), retreat, lambda carry, *xs: (carry, jnp.zeros_like(xs[0])), carry, *xs)
+
+    start = (last_gradient, jax.tree.map(jnp.zeros_like, weights))
+    (_, of_weights), of_inputs = jax.lax.scan(segment, start, tuple(per_segment), reverse=True)
+    return of_weights, of_inputs, None
+
+
+def _retreat(weights, gradient, inputs, exists, gates: _Gates):
+    """Go back through one segment: gradients of the state before it, of the weights and of the inputs."""
+    input_weight, recurrent_weight, _, _ = weights
+    valid, units = exists[..., None], gradient.shape[-1]
+    # ∂h′/∂(argument of each gate), which is diagonal; a padded step hands the state on, and so its gradient.
+    to_candidate = jnp.where(valid, (1.0 - gates.update) * (1.0 - gates.candidate**2), 0.0)
+    to_update = jnp.where(valid, (gates.previous - gates.candidate) * gates.update * (1.0 - gates.update), 0.0)
+    to_reset = to_candidate * gates.inner * gates.reset * (1.0 - gates.reset)
+    to_recurrent = (to_reset, to_update, to_candidate * gates.reset)
+    to_state = jnp.where(valid, gates.update, 1.0)
+    transposed = [weight.T for weight in jnp.split(recurrent_weight, 3, axis=-1)]
+
+    def step(gradient, xs):
+        to_state, to_recurrent = xs
+        through = [(gradient * to_gate) @ weight for to_gate, weight in zip(to_recurrent, transposed, strict=True)]
+        return gradient * to_state + (through[0] + through[1] + through[2]), gradient
+
+    first, gradients = jax.lax.scan(step, gradient, (to_state, to_recurrent), reverse=True)
+    of_recurrent = jnp.concatenate([gradients * to_gate for to_gate in to_recurrent], axis=-1)
+    of_projected = jnp.concatenate([of_recurrent[..., : 2 * units], gradients * to_candidate], axis=-1)
+    of_weights = (
+        _over_steps(inputs, of_projected),
+        _over_steps(gates.previous, of_recurrent),
+        jnp.sum(of_projected, axis=(0, 1)),
+        jnp.sum(of_recurrent[..., 2 * units :], axis=(0, 1)),
+    )
+    return first, of_weights, of_projected @ input_weight.T
+
+
+def _over_steps(left, right):
+    """Sum over steps and episodes of the outer products of their rows, as one product."""
+    return left.reshape(-1, left.shape[-1]).T @ right.reshape(-1, right.shape[-1])
+
+
+_last_state.defvjp(_forward, _backward)

@@ -13,7 +13,7 @@ def noise_of(seed=0):
     return np.random.default_rng(seed).normal(size=(3, EPISODES, HORIZON, 2)).astype(np.float32)
 
 
-def act(observation, noise):
+def act(_, observation, noise):
     """A policy that depends on what it observes; the tasks are told apart by nothing."""
     mean = (0.3 - observation).astype(np.float32)
     log_std = np.full_like(mean, -0.5) + 0.1 * mean
@@ -27,7 +27,7 @@ def one_by_one(noise):
             simulation, steps = PointSimulation(), []
             observation = simulation.reset(goal[None]).astype(np.float32)
             for t in range(HORIZON):
-                action, mean, log_std = act(observation, noise[task, n, t])
+                action, mean, log_std = act(None, observation, noise[task, n, t])
                 done = simulation.step(np.array([0]), action)
                 steps.append((observation[0], action[0], mean[0], log_std[0], done))
                 observation = done.observation.astype(np.float32)
@@ -79,8 +79,24 @@ def test_only_running_episodes_are_stepped(collected):
     assert [ids.tolist() for ids in simulation.stepped] == [np.flatnonzero(r).tolist() for r in running.T]
 
 
+def test_only_running_episodes_are_acted_for(collected):
+    _, noise, episodes, _ = collected
+    asked = []
+
+    def listening(rows, observation, step_noise):
+        asked.append((rows.tolist(), step_noise))
+        return act(rows, observation, step_noise)
+
+    again, _ = collect(PointSimulation(), listening, TASKS, noise, Stopwatch())
+    np.testing.assert_array_equal(again.action, episodes.action)
+    running = episodes.valid.reshape(-1, HORIZON)
+    assert [rows for rows, _ in asked] == [np.flatnonzero(r).tolist() for r in running.T]
+    for t, (rows, step_noise) in enumerate(asked):
+        np.testing.assert_array_equal(step_noise, noise[:, :, t].reshape(-1, 2)[rows])
+
+
 def test_arriving_at_the_last_step_is_not_a_truncation():
-    def ahead(_, noise):
+    def ahead(_rows, _observation, noise):
         one = np.ones_like(noise)
         return one * [1, 0], one * [1, 0], 0 * one
 
@@ -94,7 +110,7 @@ def test_stops_when_nothing_runs():
     simulation = PointSimulation()
     tasks = np.array([[0.15, 0.0]])
 
-    def ahead(_, noise):
+    def ahead(_rows, _observation, noise):
         one = np.ones_like(noise)
         return one * [1, 0], one * [1, 0], 0 * one
 
@@ -125,9 +141,9 @@ def test_a_broken_reward_names_its_task():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_broken_action_names_its_task(bad):
-    def broken(observation, noise):
-        action, mean, log_std = act(observation, noise)
-        action[2, 1] = [bad, -bad]
+    def broken(rows, observation, noise):
+        action, mean, log_std = act(rows, observation, noise)
+        action[rows == 2 * EPISODES + 1] = [bad, -bad]
         return action, mean, log_std
 
     with pytest.raises(NonFiniteError, match=r"action .* in task 2") as error:
@@ -138,7 +154,7 @@ def test_a_broken_action_names_its_task(bad):
 def test_large_but_finite_numbers_are_not_an_error():
     """Their sum overflows float32, they themselves do not."""
 
-    def huge(_, noise):
+    def huge(_rows, _observation, noise):
         mean = np.full(noise.shape, 3e38, np.float32)
         return mean, mean, 0 * mean
 
@@ -148,5 +164,5 @@ def test_large_but_finite_numbers_are_not_an_error():
 def test_stopwatch():
     stopwatch = Stopwatch()
     collect(PointSimulation(), act, TASKS, noise_of(), stopwatch)
-    assert set(stopwatch.seconds) == {"physics", "acting"}
+    assert set(stopwatch.seconds) == {"physics", "acting", "recording"}
     assert all(seconds > 0 for seconds in stopwatch.seconds.values())

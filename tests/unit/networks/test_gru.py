@@ -6,12 +6,19 @@ import pytest
 
 from helpers.data import lengths_of
 from helpers.trees import assert_close, assert_identical, random_like, task_slice
+from tesp.networks import gru as module
 from tesp.networks.gru import GRU
 
 EPISODES, STEPS, INPUTS, UNITS = 4, 5, 3, 2
 
 last_state = jax.jit(GRU.last_state)
 create = jax.jit(lambda key: GRU.create(key, INPUTS, UNITS))
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch):
+    """Three segments, the last of them longer than the steps that are left."""
+    monkeypatch.setattr(module, "SEGMENT", 2)
 
 
 @pytest.fixture
@@ -109,6 +116,38 @@ def test_padding_changes_nothing(gru, sequences, garbage):
     spoiled = value_and_gradient(gru, jnp.where(valid[..., None], inputs, garbage))
     assert_identical(spoiled, clean)
     assert not np.any(np.asarray(clean[1][1])[~np.asarray(valid)])
+
+
+@pytest.mark.parametrize(("longest", "segments"), [(0, 0), (1, 1), (2, 1), (4, 2), (5, 3)])
+def test_segments_that_no_episode_reaches_are_skipped(gru, sequences, monkeypatch, longest, segments):
+    """Forwards and backwards."""
+    calls = []
+
+    def counted(name, original):
+        def call(*arguments):
+            jax.debug.callback(lambda: calls.append(name))
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted("_advance", module._advance)
+    counted("_retreat", module._retreat)
+    inputs, valid = sequences
+    valid = valid & (np.arange(STEPS) < longest)
+    valid = valid.at[1].set(np.arange(STEPS) < longest)
+    jax.block_until_ready(jax.jit(jax.grad(lambda g: jnp.sum(g.last_state(inputs, valid))))(gru))
+    jax.effects_barrier()
+    assert sorted(calls) == ["_advance"] * segments + ["_retreat"] * segments
+
+
+@pytest.mark.parametrize(("steps", "shape"), [(5, (3, 2)), (4, (2, 2)), (1, (1, 1)), (7, (4, 2))])
+def test_segments(steps, shape):
+    x = jnp.arange(2 * steps).reshape(2, steps)
+    cut = module._in_segments(x)
+    assert cut.shape == (*shape, 2)
+    flat = cut.reshape(-1, 2).T
+    np.testing.assert_array_equal(flat[:, :steps], x)
+    assert not np.any(flat[:, steps:])
 
 
 def test_initial_weights():

@@ -1,0 +1,64 @@
+"""Acting for some of the rows of a round equals acting for each of them alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers.trees import random_like
+from tesp import acting
+from tesp.acting import Actor
+from tesp.networks.policy import Policy
+
+TASKS, EPISODES = 5, 12
+
+
+@pytest.fixture(scope="module")
+def policies():
+    """One policy per task, with a leading axis."""
+    fresh = jax.vmap(lambda key: Policy.create(key, 3, 2, 2, (8,)))(jax.random.split(jax.random.key(0), TASKS))
+    return random_like(fresh, 1, 0.5)
+
+
+def shared(policies):
+    return jax.tree.map(lambda x: x[1], policies)
+
+
+def actor(policies, own):
+    embedding = jnp.asarray(np.random.default_rng(2).normal(size=(TASKS, 2)), jnp.float32)
+    return Actor(own, policies if own else shared(policies), embedding, EPISODES), embedding
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("count", [TASKS * EPISODES, 31, 17, 6, 1])
+def test_equals_acting_for_each_row_alone(policies, own, count):
+    act, embedding = actor(policies, own)
+    generator = np.random.default_rng(count)
+    rows = np.sort(generator.permutation(TASKS * EPISODES)[:count])
+    observation, noise = (generator.normal(size=(count, size)).astype(np.float32) for size in (3, 2))
+    action, mean, log_std = act(rows, observation, noise)
+    policy = jax.vmap(lambda p, s, h: p(s, h), in_axes=(0 if own else None, 0, 0))
+    task = rows // EPISODES
+    given = jax.tree.map(lambda x: x[task], policies) if own else shared(policies)
+    expected_mean, expected_log_std = policy(given, observation, embedding[task])
+    np.testing.assert_allclose(mean, expected_mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_std, expected_log_std, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(action, expected_mean + np.exp(expected_log_std) * noise, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_few_sizes_serve_all_numbers_of_rows(policies, own):
+    """Work follows the rows, and yet little is compiled."""
+    act, _ = actor(policies, own)
+    compiled = acting._act_each if own else acting._act_shared
+    before = compiled._cache_size()
+    for count in range(1, TASKS * EPISODES + 1):
+        rows = np.arange(count)
+        act(rows, np.zeros((count, 3), np.float32), np.zeros((count, 2), np.float32))
+    assert compiled._cache_size() - before <= 5
+
+
+def test_sizes():
+    assert [acting._padded(rows, 500) for rows in (500, 251, 250, 126, 63, 62, 1)] == [500, 500, 250, 250, 63, 63, 16]
+    assert [acting._padded(rows, 25, 1) for rows in (25, 14, 13, 7, 4, 2, 1)] == [25, 25, 13, 7, 4, 2, 1]
+    assert acting._padded(3, 10) == 10
