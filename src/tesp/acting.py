@@ -72,9 +72,19 @@ def _filled(x: np.ndarray, size: int) -> np.ndarray:
     return x if len(x) == size else np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1))
 
 
-def _sampled(policy, embedding, observation, noise):
+def act_once(
+    policy: PyTree,
+    embedding: Float[Array, " embedding"],
+    observation: Float[Array, "*batch observation"],
+    noise: Float[Array, "*batch action"],
+) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+    """Return a = μ + exp(log σ) ∘ noise, μ and log σ of one policy."""
     mean, log_std = policy(observation, embedding)
-    return jnp.concatenate([mean + jnp.exp(log_std) * noise, mean, log_std], axis=-1)
+    return mean + jnp.exp(log_std) * noise, mean, log_std
+
+
+def _sampled(*arguments):
+    return jnp.concatenate(act_once(*arguments), axis=-1)
 
 
 @jax.jit

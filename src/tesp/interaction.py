@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tesp.acting import Actor
+from tesp.acting import Actor, act_once
 from tesp.adaptation.fast_update import Context, FastUpdateSettings, fast_update
 from tesp.adaptation.meta_update import (
     Experience,
@@ -22,10 +22,11 @@ from tesp.adaptation.meta_update import (
     meta_update,
 )
 from tesp.adaptation.objective import Batch
-from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks
+from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks, task_mesh
 from tesp.algorithms.base import Algorithm
 from tesp.episodes import buffer as episode_buffer
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.episodes.compiled import collect_compiled
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.estimators.advantages import EstimationSettings, advantages
 from tesp.tasks.base import Simulation
@@ -76,7 +77,8 @@ class Adaptation:
         adapted: θ^{K+1}, with leading axis ``task``.
         gradient_sum: Σ_k g_k, likewise.
         rounds: The warm-up round (where the algorithm has one) and rounds 1…K+1.
-        stopwatch: Seconds in ``physics``, ``acting`` and ``fast_updates``.
+        stopwatch: Seconds in ``physics``, ``acting`` and ``recording``, or ``sampling`` where a round is compiled as
+            a whole; and in ``fast_updates``.
     """
 
     adapted: PyTree
@@ -175,10 +177,9 @@ class Learner:
 
     def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noises) -> Round:
         """Collect one round, N episodes for every array of noise, estimate advantages, append it to the result."""
-        # Acting is many small calls, for which one device is faster than a mesh.
-        policy, at = gather((self.algorithm.policy(result.adapted, parameters.shared), embedding))
-        act = Actor(self.algorithm.adapts_policy, policy, at, self.sampling.episodes_per_round)
-        parts = [collect(simulation, act, tasks, np.asarray(noise), result.stopwatch) for noise in noises]
+        policy = self.algorithm.policy(result.adapted, parameters.shared)
+        collect = self._compiled_round if simulation.compiled else self._stepped_round
+        parts = [collect(simulation, policy, embedding, tasks, noise, result.stopwatch) for noise in noises]
         collected, outcomes = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
         began = perf_counter()
         episodes = shard_tasks(collected, len(tasks))
@@ -189,6 +190,22 @@ class Learner:
         current = Round(context if fast_updates >= 0 else None, embedding, batch)
         result.rounds.append(RoundResult(fast_updates, current, outcomes, None))
         return current
+
+    def _stepped_round(self, simulation, policy, embedding, tasks, noise, stopwatch):
+        """Sample one round step by step, policy and physics in turns."""
+        # Acting is many small calls, for which one device is faster than a mesh.
+        policy, embedding = gather((policy, embedding))
+        act = Actor(self.algorithm.adapts_policy, policy, embedding, noise.shape[1])
+        return collect(simulation, act, tasks, np.asarray(noise), stopwatch)
+
+    def _compiled_round(self, simulation, policy, embedding, tasks, noise, stopwatch):
+        """Sample one round as one compiled loop, with the policy inside."""
+        began = perf_counter()
+        mesh = task_mesh(len(tasks))
+        own = self.algorithm.adapts_policy
+        done = collect_compiled(simulation.compiled, act_once, own, policy, embedding, tasks, noise, mesh)
+        stopwatch.add("sampling", began)
+        return done
 
     def _adapt_once(self, parameters, result, context, current) -> None:
         """Do the fast-update that follows a round, for all tasks; what ``result`` held before is used up."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 #: Steps are computed in segments of about this many; a segment that no episode reaches is skipped.
-SEGMENT = 25
+SEGMENT = 20
 
 
 class GRU(eqx.Module):

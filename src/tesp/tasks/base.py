@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tesp.errors import ConfigurationError
+from tesp.tasks.compiled_dynamics import CompiledDynamics
 from tesp.types import TaskSet
 
 
@@ -57,6 +58,11 @@ class Simulation(abc.ABC):
     @abc.abstractmethod
     def positions(self) -> Float[np.ndarray, "simulation 2"]:
         """Where the bodies (or fingertips) are now, in metres, in the plane."""
+
+    @property
+    def compiled(self) -> CompiledDynamics | None:
+        """The same dynamics as pure functions, for sampling that is compiled as a whole; None if there are none now."""
+        return None
 
     def disturb(self, sigma: float, seed: Sequence[int]) -> None:
         """Add N(0, σ²) to the state after every control step from now on; 0 ends it. A simulation need not offer it.

@@ -12,9 +12,10 @@ from the engine's by rounding, and at stops by what its solver's tolerance leave
 # The engine's binary modules have no type stubs.
 # pyright: reportAttributeAccessIssue=false
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -23,11 +24,16 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, Float
 
+from tesp.tasks.blocks import vectorised_in_blocks
 from tesp.tasks.scenery import SUBSTEPS
 
 #: The engine's bounds of a constraint's impedance, and its least divisor.
 IMPEDANCE_BOUNDS = (0.0001, 0.9999)
 LEAST = 1e-15
+
+#: π in two parts, the first with so few digits that its multiples are exact, and (−1)ⁿ/(2n + 1)! for n = 1…9.
+PI_HIGH, PI_LOW = 3.141592653468251228, 1.2154201013012384499e-10
+SINE_SERIES = tuple((-1) ** n / math.factorial(2 * n + 1) for n in range(1, 10))
 
 Scalars = Sequence[Any]
 
@@ -65,6 +71,7 @@ class Arm:
         damping: Torque per angular velocity that joint and actuator take together, in N·m·s.
         gain: Torque per control, in N·m·s.
         limits: The joints' stops.
+        lengths: From each joint to the next and from the last to the fingertip, in metres.
         timestep: Length of a physics step, in seconds.
     """
 
@@ -73,6 +80,7 @@ class Arm:
     damping: tuple[float, ...]
     gain: tuple[float, ...]
     limits: tuple[JointLimit, ...]
+    lengths: tuple[float, ...]
     timestep: float
 
 
@@ -97,6 +105,7 @@ def read_arm(model: mujoco.MjModel) -> Arm:
         damping=tuple((np.ravel(model.dof_damping) - model.actuator_biasprm[actuator, 2]).tolist()),
         gain=tuple(model.actuator_gainprm[actuator, 0].tolist()),
         limits=tuple(_read_limit(model, joint) for joint in np.flatnonzero(model.jnt_limited).tolist()),
+        lengths=(*length[:-1].tolist(), float(model.geom("fingertip").pos[0])),
         timestep=model.opt.timestep,
     )
 
@@ -163,7 +172,24 @@ def link_directions(angles: Scalars) -> tuple[list[Any], list[Any]]:
     """Cosines and sines of the headings relative to the first link, on which the dynamics do not depend."""
     headings = _running_sum(angles[1:])
     one, zero = jnp.ones_like(angles[0]), jnp.zeros_like(angles[0])
-    return [one, *map(jnp.cos, headings)], [zero, *map(jnp.sin, headings)]
+    cosines, sines = ([_sine_of(heading, turn) for heading in headings] for turn in (0.5, 0.0))
+    return [one, *cosines], [zero, *sines]
+
+
+def _sine_of(angle: Any, half_turns: float) -> Any:
+    """Return sin(x + h·π) to the last bits for |x| < 10⁵ rad, from its series about the nearest multiple of π.
+
+    Unlike the library's sine, which is called number by number, the compiler makes vector instructions of it.
+    """
+    nearest = jnp.round(angle * (1 / math.pi) + half_turns)
+    multiple = nearest - half_turns
+    rest = (angle - multiple * PI_HIGH) - multiple * PI_LOW
+    square = rest * rest
+    series = jnp.full_like(angle, SINE_SERIES[-1])
+    for coefficient in SINE_SERIES[-2::-1]:
+        series = series * square + coefficient
+    odd = nearest - 2 * jnp.floor(nearest * 0.5)
+    return (1 - 2 * odd) * (rest + rest * square * series)
 
 
 def _running_sum(values: Scalars) -> list[Any]:
@@ -317,15 +343,10 @@ def control_step(
     controls: Float[Array, " joint"],
 ) -> tuple[Float[Array, " joint"], Float[Array, " joint"]]:
     """Advance one arm by 5 physics steps with constant controls (rad/s); return θ and θ̇ (rad, rad/s)."""
-
-    def body(_: Any, state: tuple[list[Any], list[Any]]) -> tuple[list[Any], list[Any]]:
-        return physics_step(arm, *state, list(controls))
-
-    angles, velocities = jax.lax.fori_loop(0, SUBSTEPS, body, (list(angles), list(velocities)))
-    return jnp.stack(angles), jnp.stack(velocities)
+    return _vectorisable_step(arm)(angles, velocities, controls)
 
 
-@partial(jax.jit, static_argnames="arm")
+@partial(jax.jit, static_argnums=0)
 def control_steps(
     arm: Arm,
     angles: Float[Array, "simulation joint"],
@@ -334,3 +355,36 @@ def control_steps(
 ) -> tuple[Float[Array, "simulation joint"], Float[Array, "simulation joint"]]:
     """Advance arms independently of each other, row by row; see `control_step`."""
     return jax.vmap(partial(control_step, arm))(angles, velocities, controls)
+
+
+@cache
+def _vectorisable_step(arm: Arm) -> Any:
+    return vectorised_in_blocks(partial(_substeps, arm))
+
+
+def _substeps(
+    arm: Arm, angles: Float[Array, " joint"], velocities: Float[Array, " joint"], controls: Float[Array, " joint"]
+) -> tuple[Float[Array, " joint"], Float[Array, " joint"]]:
+    def body(_: Any, state: tuple[list[Any], list[Any]]) -> tuple[list[Any], list[Any]]:
+        return physics_step(arm, *state, list(controls))
+
+    angles, velocities = jax.lax.fori_loop(0, SUBSTEPS, body, (list(angles), list(velocities)))
+    return jnp.stack(angles), jnp.stack(velocities)
+
+
+def fingertip_of(arm: Arm, angles: Float[Array, " joint"]) -> Float[Array, "2"]:
+    """Return the fingertip's (x, y) = Σ_i l_i·(cos φ_i, sin φ_i), in metres."""
+    headings = _running_sum(list(angles))
+    return jnp.stack(
+        [
+            sum(length * _sine_of(heading, turn) for length, heading in zip(arm.lengths, headings, strict=True))
+            for turn in (0.5, 0.0)
+        ]
+    )
+
+
+def observe(
+    angles: Float[Array, " joint"], velocities: Float[Array, " joint"], fingertip: Float[Array, "2"]
+) -> Float[Array, " observation"]:
+    """Return all cosines, all sines, all angular velocities, then the fingertip."""
+    return jnp.concatenate([_sine_of(angles, 0.5), _sine_of(angles, 0.0), velocities, fingertip])

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.tasks.arm_simulation import ArmSimulation
-from tesp.tasks.planar_arm import _solve_with_stops, control_steps, read_arm
+from tesp.tasks.blocks import BLOCK
+from tesp.tasks.planar_arm import _sine_of, _solve_with_stops, control_steps, read_arm
 from tesp.tasks.reacher import JOINT_LIMIT, Reacher2Family, Reacher4Family, build_arm
 
 from . import engine
@@ -148,6 +149,23 @@ def test_subsets_take_the_same_trajectories():
         np.testing.assert_array_equal(apart.qvel[still], before[1])
         taken[ids] += 1
     np.testing.assert_array_equal(apart.qpos, together.qpos)
+
+
+def test_many_arms_take_the_trajectories_of_few():
+    arm, generator = read_arm(FAMILIES[4][0].model), np.random.default_rng(6)
+    state = generator.uniform(-2.8, 2.8, (3, 2 * BLOCK + 9, 4)) * np.array([1.0, 3.0, 10.0])[:, None, None]
+    with jax.enable_x64(True):
+        whole = np.stack(control_steps(arm, *state))
+        parts = [np.stack(control_steps(arm, *part)) for part in np.array_split(state, 5, axis=1)]
+    np.testing.assert_allclose(whole, np.concatenate(parts, axis=1), rtol=0, atol=1e-11)
+    assert np.abs(whole[0] - state[0]).max() > 0.1
+
+
+@given(x=st.floats(-1e4, 1e4))
+def test_sines_are_those_of_the_library(x):
+    with jax.enable_x64(True):
+        values = [float(_sine_of(np.float64(x), turn)) for turn in (0.0, 0.5)]
+    np.testing.assert_allclose(values, [math.sin(x), math.cos(x)], rtol=0, atol=2e-15)
 
 
 @given(seed=st.integers(0, 2**32 - 1))

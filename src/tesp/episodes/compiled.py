@@ -1,0 +1,294 @@
+"""Collecting a whole round as one compiled loop, with the policy and the dynamics inside."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+from tesp.episodes.collect import Outcomes
+from tesp.errors import NonFiniteError
+from tesp.tasks.compiled_dynamics import CompiledDynamics
+from tesp.types import Episodes, PyTree
+
+#: (policy, embedding (embedding,), observation (observation,), noise (action,)) → action, mean, log_std.
+ActOnce = Callable[[PyTree, Array, Array, Array], tuple[Array, Array, Array]]
+
+#: Rows that are computed together where policies are shared: enough for fast products, few enough to leave out many.
+BLOCK = 64
+
+#: What is checked at every step, in this order.
+CHECKED = ("action", "observation", "reward")
+_NEVER = np.iinfo(np.int32).max
+
+
+def collect_compiled(
+    dynamics: CompiledDynamics,
+    act: ActOnce,
+    own_policies: bool,
+    policy: PyTree,
+    embedding: Float[Any, "task embedding"],
+    tasks: Float[Any, "task parameter"],
+    noise: Float[Any, "task episode step action"],
+    mesh: Mesh,
+    block: int = BLOCK,
+) -> tuple[Episodes, Outcomes]:
+    """Sample one round as `collect` does, with the same results up to rounding.
+
+    Every device has its own tasks and stops when their episodes have ended. Where the policy is shared, rows are
+    computed in blocks, and those that still run move together into ever fewer of them, so that what a step costs
+    follows their number. Compiled once for each combination of dynamics,
+    ``act`` and shapes.
+
+    Args:
+        dynamics: The dynamics of one simulation.
+        act: How one policy acts on one observation; the axes are added here. Must be the same object every time.
+        own_policies: Whether ``policy`` has a leading axis ``task``; otherwise all tasks share one.
+        policy: The policy's parameters.
+        embedding: What the policy of each task is conditioned on.
+        tasks: The tasks.
+        noise: Standard normal noise of the actions; its shape says how many episodes and steps.
+        mesh: Devices, along an axis ``task``, whose number divides that of the tasks.
+        block: Rows that are computed together where the policy is shared.
+
+    Returns:
+        The padded episodes with axes (task, episode, step, …), and their outcomes.
+
+    Raises:
+        NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
+    """
+    with jax.enable_x64(True):
+        sampled = _sample(
+            dynamics, act, own_policies, mesh, block, policy, embedding, np.asarray(tasks, np.float64), noise
+        )
+        episodes, outcomes, broken = jax.device_get(sampled)
+    _raise_first(broken)
+    return episodes, Outcomes(**outcomes)
+
+
+class _Summary(NamedTuple):
+    """What an episode has come to so far, one entry a row."""
+
+    average_return: Float[Array, " row"]
+    final_distance: Float[Array, " row"]
+    success: Bool[Array, " row"]
+    unhealthy: Bool[Array, " row"]
+    length: Int[Array, " row"]
+    running: Bool[Array, " row"]
+    terminated: Bool[Array, " row"]
+    broken: Int[Array, " row"]
+
+
+class _Steps(NamedTuple):
+    """What is recorded of every step."""
+
+    observation: Any
+    action: Any
+    mean: Any
+    log_std: Any
+    reward: Any
+    distance_reward: Any
+    position: Any
+
+
+class _Rows(NamedTuple):
+    """All episodes of a device, in any order, with leading axis ``row``.
+
+    Attributes:
+        ids: Which episode each row is.
+        task: Its task.
+        state: Its simulation.
+        observation: What it observes now.
+        summary: What it has come to.
+    """
+
+    ids: Int[Array, " row"]
+    task: Float[Array, "row parameter"]
+    state: PyTree
+    observation: Float[Array, "row observation"]
+    summary: _Summary
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _sample(dynamics, act, own_policies, mesh, block, policy, embedding, tasks, noise):
+    on_device = partial(_sample_on_device, dynamics, act, own_policies, block)
+    task, whole = PartitionSpec("task"), PartitionSpec()
+    specs = (task if own_policies else whole, task, task, task)
+    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=task, check_vma=False)(
+        policy, embedding, tasks, noise
+    )
+
+
+def _sample_on_device(dynamics, act, own_policies, block, policy, embedding, tasks, noise):
+    count, episodes, horizon, _ = noise.shape
+    real = count * episodes
+    step_noise = jnp.moveaxis(noise, 2, 0).reshape(horizon, real, -1)
+    # Policies that differ need the rows of a task together: all rows are one block, and none moves.
+    block = real if own_policies else min(block, real)
+    size = -(-real // block) * block
+    # The last block is filled up with rows that never run.
+    origin = jnp.minimum(jnp.arange(size), real - 1)
+    rows, start = _begin(dynamics, tasks[origin // episodes], jnp.arange(size) < real)
+
+    def act_on(rows: _Rows, t):
+        origin = jnp.minimum(rows.ids, real - 1)
+        noise_now = step_noise[t][origin]
+        if not own_policies:
+            own = embedding[origin // episodes]
+            return jax.vmap(act, in_axes=(None, 0, 0, 0))(policy, own, rows.observation, noise_now)
+        grid = (x.reshape(count, episodes, -1) for x in (rows.observation, noise_now))
+        done = jax.vmap(jax.vmap(act, in_axes=(None, None, 0, 0)))(policy, embedding, *grid)
+        return jax.tree.map(lambda x: x.reshape(real, -1), done)
+
+    step = partial(_step, dynamics, act_on)
+    rows, records, places = _follow(step, block, rows, _empty_records(step, block, rows, horizon))
+    summary = jax.tree.map(lambda x: jnp.zeros_like(x).at[rows.ids].set(x)[:real], rows.summary)
+    return _finished(records, summary, start[:real], places[:, :real], (count, episodes))
+
+
+def _begin(dynamics: CompiledDynamics, tasks: Array, running: Array) -> tuple[_Rows, Array]:
+    """Put every row at its start; return the rows and their positions."""
+    state, observation, position = jax.vmap(dynamics.start)(tasks)
+    rows = len(tasks)
+    number, flag = jnp.zeros(rows, position.dtype), jnp.zeros(rows, bool)
+    summary = _Summary(
+        average_return=number,
+        final_distance=number,
+        success=flag,
+        unhealthy=flag,
+        length=jnp.zeros(rows, jnp.int32),
+        running=running,
+        terminated=flag,
+        broken=jnp.full(rows, _NEVER, jnp.int32),
+    )
+    return _Rows(jnp.arange(rows), tasks, state, observation.astype(jnp.float32), summary), position
+
+
+def _empty_records(step: Callable, block: int, rows: _Rows, horizon: int) -> _Steps:
+    shapes = jax.eval_shape(step, jax.tree.map(lambda x: x[:block], rows), jnp.array(0))[1]
+    return jax.tree.map(lambda x: jnp.zeros((horizon, len(rows.ids), *x.shape[1:]), x.dtype), shapes)
+
+
+def _follow(step: Callable, block: int, rows: _Rows, records: _Steps) -> tuple[_Rows, _Steps, Array]:
+    """Step the rows until none runs any more, to the horizon or until something is broken.
+
+    Returns:
+        The rows, the records in the order that the rows had at each step, and where each episode's row was then.
+    """
+    horizon, size = records.reward.shape
+
+    def going_on(state):
+        t, _, rows, _, _ = state
+        return (t < horizon) & jnp.any(rows.summary.running) & jnp.all(rows.summary.broken == _NEVER)
+
+    def one_step(state):
+        t, blocks, rows, records, places = state
+        needed = (jnp.sum(rows.summary.running, dtype=jnp.int32) + (block - 1)) // block
+        rows = jax.lax.cond(needed < blocks, _running_first, lambda same: same, rows)
+
+        def one_block(index, state):
+            rows, records = state
+            start = index * block
+            part, done = step(jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, block), rows), t)
+            rows = jax.tree.map(lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, 0), rows, part)
+            return rows, jax.tree.map(partial(_write, t, start), records, done)
+
+        rows, records = jax.lax.fori_loop(0, needed, one_block, (rows, records))
+        place = jnp.zeros(size, jnp.int32).at[rows.ids].set(jnp.arange(size, dtype=jnp.int32))
+        return t + 1, needed, rows, records, _write(t, jnp.int32(0), places, place)
+
+    first = (jnp.int32(0), jnp.int32(size // block), rows, records, jnp.zeros((horizon, size), jnp.int32))
+    return jax.lax.while_loop(going_on, one_step, first)[2:]
+
+
+def _running_first(rows: _Rows) -> _Rows:
+    """Move the rows that still run to the front, keeping their order."""
+    order = jnp.argsort(~rows.summary.running, stable=True)
+    return jax.tree.map(lambda x: x[order], rows)
+
+
+def _write(t, row, record: Array, values: Array) -> Array:
+    """Put the values of step t into the record, from the given row on."""
+    return jax.lax.dynamic_update_slice(record, values[None], (t, row, *[jnp.int32(0)] * (values.ndim - 1)))
+
+
+def _step(dynamics: CompiledDynamics, act_on: Callable, rows: _Rows, t) -> tuple[_Rows, _Steps]:
+    """Take the control step t with all rows; those whose episodes have ended go on without effect."""
+    action, mean, log_std = act_on(rows, t)
+    state, done = jax.vmap(dynamics.step)(rows.state, rows.task, action.astype(rows.task.dtype))
+    before = rows.summary
+    running = before.running
+    finite = [_all_finite(x) for x in (action, done.observation, done.reward)]
+    code = jnp.where(finite[0], jnp.where(finite[1], jnp.where(finite[2], _NEVER, 2), 1), 0)
+    code = jnp.where(code < _NEVER, len(CHECKED) * t + code, _NEVER).astype(jnp.int32)
+    summary = _Summary(
+        average_return=before.average_return + jnp.where(running, done.distance_reward, 0.0),
+        final_distance=jnp.where(running, done.distance, before.final_distance),
+        success=before.success | (running & done.success),
+        unhealthy=before.unhealthy | (running & ~done.healthy),
+        length=before.length + running.astype(jnp.int32),
+        running=running & ~done.terminated,
+        terminated=before.terminated | (running & done.terminated),
+        broken=jnp.where(running, jnp.minimum(before.broken, code), before.broken),
+    )
+    taken = _Steps(
+        observation=rows.observation,
+        action=action,
+        mean=mean,
+        log_std=log_std,
+        reward=done.reward.astype(jnp.float32),
+        distance_reward=done.distance_reward.astype(jnp.float32),
+        position=done.position,
+    )
+    return rows._replace(state=state, observation=done.observation.astype(jnp.float32), summary=summary), taken
+
+
+def _all_finite(x: Array) -> Array:
+    return jnp.all(jnp.isfinite(x).reshape(len(x), -1), axis=1)
+
+
+def _finished(records: _Steps, summary: _Summary, start, places, shape: tuple[int, int]):
+    """Put the records in the order (task, episode, step), with zeros (positions: NaN) in the padding."""
+    (horizon, rows), size = places.shape, records.reward.shape[1]
+    steps = jnp.arange(horizon, dtype=jnp.int32)
+    valid = steps < summary.length[:, None]
+    last = steps == summary.length[:, None] - 1
+    origin = (steps * size + places.T).reshape(-1)
+
+    def grid(x):
+        return x.reshape(*shape, *x.shape[1:])
+
+    def ordered(x, padding=0.0):
+        x = x.reshape(horizon * size, *x.shape[2:])[origin].reshape(rows, horizon, *x.shape[2:])
+        return jnp.where(valid.reshape(rows, horizon, *(1,) * (x.ndim - 2)), x, jnp.array(padding, x.dtype))
+
+    episodes = Episodes(
+        **{name: ordered(getattr(records, name)) for name in _Steps._fields if name != "position"},
+        valid=valid,
+        terminated=last & summary.terminated[:, None],
+        truncated=valid & (steps == horizon - 1) & ~summary.terminated[:, None],
+    )
+    # They become outcomes on the host: those are NumPy's.
+    outcomes = {
+        "average_return": summary.average_return,
+        "success": summary.success,
+        "final_distance": summary.final_distance,
+        "length": summary.length.astype(jnp.int64),
+        "unhealthy": summary.unhealthy,
+        "start": start,
+        "position": ordered(records.position, jnp.nan),
+    }
+    return jax.tree.map(grid, (episodes, outcomes, summary.broken))
+
+
+def _raise_first(broken: Int[np.ndarray, "task episode"]) -> None:
+    """Raise the error that step-by-step sampling would have met first."""
+    first = int(broken.min())
+    if first < _NEVER:
+        step, quantity = divmod(first, len(CHECKED))
+        task = int(np.argwhere(broken == first)[0, 0])
+        raise NonFiniteError(CHECKED[quantity], task, f"at control step {step}")

@@ -1,0 +1,67 @@
+"""A learner that samples compiled rounds adapts as one that samples step by step."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from helpers.learners import make_learner
+from helpers.trees import assert_close
+from tesp.algorithms.maml import MAML
+from tesp.algorithms.tesp import TESP
+from tesp.interaction import Learner
+from tesp.tasks.arm_simulation import ArmSimulation
+from tesp.tasks.reacher import Reacher2Family
+
+FAMILY = Reacher2Family(engine="closed-form", horizon=12)
+# Two goals beside the start, so that some episodes arrive.
+GOALS = np.array([[1.62, 0.02], [0.5, 0.9], [1.69, -0.1], [-0.3, -0.3]])
+EPISODES = 5
+
+
+class StepByStep(ArmSimulation):
+    @property
+    def compiled(self):
+        return None
+
+
+@pytest.fixture(scope="module", params=["shared policy", "own policies", "extra episodes"])
+def learner(request) -> Learner:
+    if request.param == "own policies":
+        return make_learner(MAML(8, 2, (4,), 0.05))
+    learner = make_learner(TESP(8, 2, 2, (4,), 3, 0.05))
+    extra = request.param == "extra episodes"
+    learner.sampling = dataclasses.replace(learner.sampling, extra_episodes=extra)
+    return learner
+
+
+def test_same_adaptation(learner):
+    parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
+    done = {
+        kind: learner.adapt(parameters, kind(FAMILY, len(GOALS) * EPISODES), GOALS, FAMILY.horizon, jax.random.key(1))
+        for kind in (ArmSimulation, StepByStep)
+    }
+    compiled, stepped = done.values()
+    assert set(compiled.stopwatch.seconds) == {"sampling", "fast_updates"}
+    assert set(stepped.stopwatch.seconds) == {"physics", "acting", "recording", "fast_updates"}
+    assert_close(compiled.adapted, stepped.adapted, rtol=1e-4, atol=1e-5)
+    lengths = set()
+    for one, two in zip(compiled.rounds, stepped.rounds, strict=True):
+        assert one.fast_update == two.fast_update
+        lengths |= set(np.ravel(one.outcomes.length).tolist())
+        np.testing.assert_array_equal(one.outcomes.length, two.outcomes.length)
+        np.testing.assert_allclose(one.outcomes.average_return, two.outcomes.average_return, rtol=1e-4)
+        assert one.round is not None
+        assert two.round is not None
+        assert_close(one.round.batch, two.round.batch, rtol=1e-3, atol=1e-3)
+    assert min(lengths) < FAMILY.horizon == max(lengths), "some episodes must end early and some must not"
+
+
+def test_noise_in_the_dynamics_is_sampled_step_by_step():
+    simulation = ArmSimulation(FAMILY, 2)
+    assert simulation.compiled is not None
+    simulation.disturb(0.1, (0,))
+    assert simulation.compiled is None
+    simulation.disturb(0.0, (0,))
+    assert simulation.compiled is not None

@@ -1,0 +1,90 @@
+"""Small rounds for the compiled sampler; as a program, one round on however many devices there are.
+
+Run as ``python -m helpers.compiled_rounds results.npz``.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tesp.adaptation.task_axis import task_mesh
+from tesp.episodes.compiled import collect_compiled
+from tesp.tasks.compiled_dynamics import CompiledDynamics
+from tesp.tasks.reacher import Reacher2Family, Reacher4Family
+
+TASKS, EPISODES, HORIZON = 4, 3, 12
+FAMILIES = {2: Reacher2Family(engine="closed-form"), 4: Reacher4Family(engine="closed-form")}
+
+
+def act(policy, embedding, observation, noise):
+    """A linear policy with a standard deviation that depends on what it observes."""
+    mean = observation @ policy + embedding
+    log_std = -0.5 + 0.1 * mean
+    return mean + jnp.exp(log_std) * noise, mean, log_std
+
+
+def mesh():
+    return jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("task",))
+
+
+@dataclass(frozen=True)
+class SampledRound:
+    links: int
+    dynamics: CompiledDynamics
+    own_policies: bool
+    policy: Any
+    embedding: np.ndarray
+    tasks: np.ndarray
+    noise: np.ndarray
+
+    def simulate(self):
+        return FAMILIES[self.links].simulate(TASKS * EPISODES)
+
+    def collect(self, **options):
+        return collect_compiled(
+            self.dynamics, act, self.own_policies, self.policy, self.embedding, self.tasks, self.noise,
+            task_mesh(TASKS), **options,
+        )  # fmt: skip
+
+
+def make_round(links, own_policies=False, seed=0):
+    """A round in which some episodes arrive: one goal is out of reach, the others are near the start."""
+    generator, family = np.random.default_rng(seed), FAMILIES[links]
+    shape = (family.observation_size, links)
+    policy = generator.normal(0, 0.05, (TASKS, *shape) if own_policies else shape)
+    start = family.position(np.zeros(links))
+    tasks = start + np.array([[-0.10, 0.05], [0.5, 0.5], [-0.02, 0.15], [-0.15, 0.1]])
+    return SampledRound(
+        links=links,
+        dynamics=family.simulate(1).compiled,
+        own_policies=own_policies,
+        policy=policy.astype(np.float32),
+        embedding=generator.normal(0, 0.3, (TASKS, links)).astype(np.float32),
+        tasks=tasks,
+        noise=generator.normal(size=(TASKS, EPISODES, HORIZON, links)).astype(np.float32),
+    )
+
+
+def leaves(result):
+    """Episodes and outcomes as a flat dictionary of arrays."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(result)}
+
+
+def assert_same(expected, found):
+    found = leaves(found)
+    for name, values in leaves(expected).items():
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_disable_most_optimizations", True)
+    np.savez(sys.argv[1], **leaves(make_round(2).collect()))
+    sys.stdout.write(f"{task_mesh(TASKS).size}\n")
