@@ -97,10 +97,10 @@ def equinox_embedding(encoder, inputs):
     return jnp.mean(last @ output_weight + output_bias, axis=0)
 
 
-def encoder_gradient(embedding: Callable, encoder, inputs, directions) -> Callable:
+def encoder_gradient(embedding: Callable, encoder, inputs, directions, sharded: bool = False) -> Callable:
     """Return a function that computes the gradient of the mean over tasks of ⟨h, direction⟩ at θ − the task's offset.
 
-    All tasks are computed at once under ``vmap`` on the default device.
+    All tasks are computed at once under ``vmap``, on the default device or sharded over all devices.
     """
     import jax
     import jax.numpy as jnp
@@ -113,8 +113,20 @@ def encoder_gradient(embedding: Callable, encoder, inputs, directions) -> Callab
 
         return jnp.mean(jax.vmap(loss)(offsets, inputs, directions))
 
-    gradient, data = jax.jit(jax.grad(mean_loss)), jax.device_put((encoder, offsets, inputs, directions))
+    gradient, data = jax.jit(jax.grad(mean_loss)), _placed(encoder, (offsets, inputs, directions), sharded)
     return lambda: jax.block_until_ready(gradient(*data))
+
+
+def _placed(parameters, per_task: tuple, sharded: bool) -> tuple:
+    """Put parameters and data where they are computed with."""
+    import jax
+
+    from tesp.adaptation.task_axis import replicate, shard_tasks
+
+    if not sharded:
+        return jax.device_put((parameters, *per_task))
+    tasks = len(jax.tree.leaves(per_task)[0])
+    return (replicate(parameters, tasks), *shard_tasks(per_task, tasks))
 
 
 def offsets_of(encoder, tasks: int):
@@ -191,7 +203,9 @@ def plain_policy_loss(layers: list, embedding, episodes: dict, advantages, clip:
     return -jnp.mean(jnp.minimum(ratio * advantages, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantages))
 
 
-def plain_policy_gradient(layers: list, embeddings, episodes: dict, advantages, clip: float) -> Callable:
+def plain_policy_gradient(
+    layers: list, embeddings, episodes: dict, advantages, clip: float, sharded: bool = False
+) -> Callable:
     """Return a function that computes the gradient of the mean loss of all tasks, at once under ``vmap``.
 
     It is taken with respect to the layers and a shift of all embeddings, so that it passes through the embedding.
@@ -208,7 +222,7 @@ def plain_policy_gradient(layers: list, embeddings, episodes: dict, advantages, 
         return jnp.mean(jax.vmap(loss)(embeddings, episodes, advantages))
 
     parameters = layers, jnp.zeros(embeddings.shape[-1])
-    gradient, data = jax.jit(jax.grad(mean_loss)), jax.device_put((parameters, embeddings, episodes, advantages))
+    gradient, data = jax.jit(jax.grad(mean_loss)), _placed(parameters, (embeddings, episodes, advantages), sharded)
     return lambda: jax.block_until_ready(gradient(*data))
 
 

@@ -41,7 +41,6 @@ def worktree(revision: str) -> Iterator[Path]:
     finally:
         _git("worktree", "remove", "--force", str(root))
         shutil.rmtree(folder, ignore_errors=True)
-        _git("worktree", "prune")
 
 
 def require_import(root: Path, environment: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ Three things are measured or counted, each measurement in a process of its own, 
 
 - physics: `mujoco.batch.Batch` steps all environments of a round with controls made beforehand, standard normal and
   clipped like those of a fresh policy, on all cores; every environment runs to the horizon. A family that the engine
-  does not step (the point, an arm in closed form) steps its own simulations instead, rewards included.
+  does not step (the point) steps its own simulations instead, rewards included.
 - matrix products: the speed of a large float32 product in JAX, as one product on a device with all threads, and as one
   product on every single-threaded device at once; the fastest counts.
 - operations: the matrix products that a meta-update cannot do without, two floating-point operations per
@@ -91,6 +91,10 @@ def checked_sizes(family: str, preset: str, overrides: dict) -> Sizes:
     if config.algorithm != "tesp" or config.ablation != AblationSettings() or config.fast.second_order:
         raise ConfigurationError("Only the operations of tesp, first order and without ablations, are counted here.")
     made = build_family(config)
+    if made.options.get("engine", "mujoco") != "mujoco":
+        raise ConfigurationError(
+            f"engine = {made.options['engine']!r} has no physics to measure alone; give --set engine=mujoco."
+        )
     build_learner(config, made)
     return Sizes.of(config, made)
 
@@ -115,8 +119,7 @@ def physics_round(family, sizes: Sizes) -> Callable[[], None]:
 
     count = sizes.tasks * sizes.episodes
     actions = np.random.default_rng(0).standard_normal((sizes.horizon, count, sizes.action)).clip(-1.0, 1.0)
-    # Some families offer an engine besides MuJoCo's.
-    if isinstance(family, MujocoFamily) and family.options.get("engine", "mujoco") == "mujoco":
+    if isinstance(family, MujocoFamily):
         return _engine_round(family.model, count, actions)
     simulation, every = family.simulate(count), np.arange(count)
     goals = np.resize(family.sample_task_sets(0)["train"].tasks, (count, family.task_size))

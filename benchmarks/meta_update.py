@@ -12,15 +12,13 @@ compilation and is shown beside the others; nothing else should run on the machi
 
 import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
 import sys
 import time
 from dataclasses import replace
 
-_PARTS = ("physics", "acting", "recording", "fast_updates", "meta_update")
+from measuring import machine, output_of, peak_memory, run
+
+_PARTS = ("physics", "acting", "recording", "sampling", "fast_updates", "meta_update")
 
 
 def main() -> None:
@@ -39,6 +37,8 @@ def main() -> None:
         return
     if not 0 <= arguments.arriving <= 1:
         parser.error(f"--arriving is {arguments.arriving}; it must be a share between 0 and 1.")
+    if arguments.meta_updates < 1:
+        parser.error(f"--meta-updates is {arguments.meta_updates}; it must be 1 or more.")
     results = [_in_own_process(family, arguments) for family in arguments.families]
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
@@ -52,6 +52,7 @@ def measure(family_name: str, arguments: argparse.Namespace) -> dict:
 
     tesp.use_all_cores()
     from tesp.config import build_family, build_learner
+    from tesp.errors import ConfigurationError
     from tesp.evaluation.protocol import Evaluator
     from tesp.training.checkpoint import initial_state
     from tesp.training.loop import Training, one_meta_update
@@ -65,6 +66,8 @@ def measure(family_name: str, arguments: argparse.Namespace) -> dict:
     training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
     simulation = family.simulate(sampling.tasks_per_update * sampling.episodes_per_round)
     if arguments.arriving:
+        if simulation.compiled is not None:
+            raise ConfigurationError("--arriving is not possible in closed form, where a round is sampled as a whole.")
         simulation = _ending_early(simulation, arguments.arriving)
     state, records, cpu = initial_state(learner.algorithm, 0), [], []
     for _ in range(arguments.meta_updates):
@@ -72,18 +75,16 @@ def measure(family_name: str, arguments: argparse.Namespace) -> dict:
         state, record = one_meta_update(training, state, simulation)
         records.append(record)
         cpu.append(time.process_time() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "family": family_name,
         "preset": arguments.preset,
         "arriving": arguments.arriving,
-        "cores": len(os.sched_getaffinity(0)),
-        "processor": platform.machine(),
+        "machine": machine(),
         "versions": versions(),
-        "peak_memory_gb": peak / 2**20,
+        "peak_memory_gb": peak_memory() / 2**30,
         "meta_updates": [
             {"seconds": r["seconds"], "cpu_seconds": c, "steps_sampled": r["steps_sampled"]}
-            | {part: r[f"seconds_{part}"] for part in _PARTS}
+            | {part: r.get(f"seconds_{part}", 0.0) for part in _PARTS}
             for r, c in zip(records, cpu, strict=True)
         ],
     }
@@ -120,8 +121,7 @@ def _in_own_process(family: str, arguments: argparse.Namespace) -> dict:
     options = ["--preset", arguments.preset, "--meta-updates", str(arguments.meta_updates), "--one"]
     options += ["--arriving", str(arguments.arriving)]
     options += ["--engine", arguments.engine] if arguments.engine else []
-    done = subprocess.run([sys.executable, __file__, family, *options], stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return output_of([sys.executable, __file__, family, *options])
 
 
 def _print(results: list[dict]) -> None:
@@ -144,4 +144,4 @@ def _print(results: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, lambda task: task)

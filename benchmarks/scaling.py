@@ -79,7 +79,7 @@ def main() -> None:
         same = json.dumps(task["overrides"], sort_keys=True)
         if same not in known:
             known[same] = in_own_process(__file__, task)
-        point = {"size": task["size"], "value": task["value"], **known[same]}
+        point = {"size": task["size"], "value": task["value"], "overrides": task["overrides"], **known[same]}
         point["bytes_above_imports"] = max(point["peak_bytes"] - imports, 0)
         report.add(point)
         _print_point(point)

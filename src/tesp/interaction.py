@@ -110,7 +110,8 @@ class Learner:
         self._embed = eqx.filter_jit(partial(_embed, algorithm, meta.tasks_at_once))
         self._noise = jax.jit(_noise, static_argnums=(3,))
         self._advantages = jax.jit(partial(_advantages, estimation))
-        # θ^k and the sum of gradients give their memory to θ^{k+1} and the next sum.
+        # θ^k and the sum of gradients give their memory to θ^{k+1} and the next sum. The meta-update gets nothing to
+        # reuse: if it meets a number that is not finite, training stops with the parameters from before.
         self._fast_update = jax.jit(partial(_fast_updates, algorithm, fast, meta.tasks_at_once), donate_argnums=(0, 1))
         size = None if algorithm.keep_all else sampling.buffer_size
         self._first_buffer = jax.jit(jax.vmap(partial(episode_buffer.update, None, size=size)))
@@ -178,8 +179,12 @@ class Learner:
     def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noises) -> Round:
         """Collect one round, N episodes for every array of noise, estimate advantages, append it to the result."""
         policy = self.algorithm.policy(result.adapted, parameters.shared)
-        collect = self._compiled_round if simulation.compiled else self._stepped_round
-        parts = [collect(simulation, policy, embedding, tasks, noise, result.stopwatch) for noise in noises]
+        dynamics = simulation.compiled
+        if dynamics is None:
+            sample_round = partial(self._stepped_round, simulation)
+        else:
+            sample_round = partial(self._compiled_round, dynamics)
+        parts = [sample_round(policy, embedding, tasks, noise, result.stopwatch) for noise in noises]
         collected, outcomes = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
         began = perf_counter()
         episodes = shard_tasks(collected, len(tasks))
@@ -193,17 +198,19 @@ class Learner:
 
     def _stepped_round(self, simulation, policy, embedding, tasks, noise, stopwatch):
         """Sample one round step by step, policy and physics in turns."""
+        began = perf_counter()
         # Acting is many small calls, for which one device is faster than a mesh.
         policy, embedding = gather((policy, embedding))
-        act = Actor(self.algorithm.adapts_policy, policy, embedding, noise.shape[1])
-        return collect(simulation, act, tasks, np.asarray(noise), stopwatch)
+        act, drawn = Actor(self.algorithm.adapts_policy, policy, embedding, noise.shape[1]), np.asarray(noise)
+        stopwatch.add("acting", began)
+        return collect(simulation, act, tasks, drawn, stopwatch)
 
-    def _compiled_round(self, simulation, policy, embedding, tasks, noise, stopwatch):
+    def _compiled_round(self, dynamics, policy, embedding, tasks, noise, stopwatch):
         """Sample one round as one compiled loop, with the policy inside."""
         began = perf_counter()
         mesh = task_mesh(len(tasks))
         own = self.algorithm.adapts_policy
-        done = collect_compiled(simulation.compiled, act_once, own, policy, embedding, tasks, noise, mesh)
+        done = collect_compiled(dynamics, act_once, own, policy, embedding, tasks, noise, mesh)
         stopwatch.add("sampling", began)
         return done
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers import meta_update_on_devices
-from helpers.learners import GOALS, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner, with_options
+from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner, with_options
 from helpers.point import PointSimulation
 from helpers.trees import all_different, assert_close, assert_identical, task_slice
 from tesp.episodes import buffer
@@ -151,6 +151,56 @@ def test_nothing_is_compiled_after_the_first_meta_update(learner):
         assert len(compiled) == counts[0] + 1, "the listener must hear a compilation"
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_shorter_episodes_compile_nothing(learner):
+    """Also where whole chunks and segments of steps are left out."""
+    compiled = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    parameters, state = fresh()
+    learner.meta_update(parameters, state, adapt(learner, parameters), STEP_SIZE)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        adaptation = adapt(learner, parameters, goals=0.4 * GOALS)
+        learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    lengths = np.concatenate([np.ravel(r.outcomes.length) for r in adaptation.rounds])
+    assert np.mean(lengths < HORIZON) > 0.5
+    assert not compiled
+
+
+def as_an_accelerator_would(_):
+    """All tasks of a device at once, where nothing can be skipped."""
+    return {"tasks_at_once": 4}
+
+
+def in_small_pieces(monkeypatch):
+    """Several chunks and segments instead of the one that so few steps fit in; some of them are skipped."""
+    monkeypatch.setattr("tesp.adaptation.chunks.ROWS", 4)
+    monkeypatch.setattr("tesp.networks.gru.SEGMENT", 2)
+    return {}
+
+
+@pytest.mark.parametrize("differently", [as_an_accelerator_would, in_small_pieces])
+@pytest.mark.parametrize("options", [{}, {"second_order": True}], ids=["first order", "second order and early rounds"])
+def test_how_the_work_is_divided_does_not_matter(monkeypatch, options, differently):
+    """One task after the other equals all at once, and one chunk of steps equals several."""
+
+    def results(**meta):
+        early = 0.3 if options else 0.0
+        learner = make_learner(fast=options, meta={"epochs": 2, "early_rounds_weight": early, **meta})
+        parameters, state = fresh()
+        adaptation = adapt(learner, parameters, goals=0.5 * GOALS)
+        updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+        return updated.parameters, updated.terms, updated.gradient_norms, adaptation.gradient_sum
+
+    plain = results()
+    assert_close(results(**differently(monkeypatch)), plain, rtol=1e-3, atol=1e-5)
 
 
 def test_every_parameter_is_trained(learner):

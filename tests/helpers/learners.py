@@ -19,13 +19,13 @@ HORIZON, STEP_SIZE = 6, 1e-3
 ALGORITHM = TESP(2, 2, 2, (4,), 3, 0.01)
 
 
-def make_learner(algorithm=ALGORITHM) -> Learner:
-    """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs."""
+def make_learner(algorithm=ALGORITHM, fast=None, meta=None) -> Learner:
+    """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs; other values by name."""
     return Learner(
         algorithm,
         SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
-        FastUpdateSettings(fast_updates=2),
-        MetaUpdateSettings(epochs=4, kl_bound=10.0),
+        FastUpdateSettings(**{"fast_updates": 2, **(fast or {})}),
+        MetaUpdateSettings(**{"epochs": 4, "kl_bound": 10.0, **(meta or {})}),
         EstimationSettings(),
     )
 

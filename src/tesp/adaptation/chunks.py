@@ -47,7 +47,8 @@ def sum_over_chunks(
     """Σ_c function(parameters, chunk c) over the chunks in which a row exists.
 
     Where it is differentiated, the gradient of each chunk is computed together with its value, and only for those
-    parameters that are differentiated; so no activation outlives its chunk and none is computed twice.
+    parameters that are differentiated; so no activation outlives its chunk and none is computed twice. (A second
+    derivative goes back through this and keeps them.)
 
     Args:
         function: (parameters, chunk) → (value, auxiliary), scalars, 0 for a chunk without rows. It closes over no

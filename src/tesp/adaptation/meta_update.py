@@ -116,17 +116,23 @@ class TaskTerms(NamedTuple):
     early_loss: Float[Array, "*batch"]
 
 
-def pack_experience(experience: Experience) -> Experience:
-    """Pack the episodes of all rounds of one task into steps, once for all epochs."""
-
-    def packed(past: Round) -> Round:
-        return past._replace(batch=steps_of(past.batch))
-
-    return experience._replace(
-        last=packed(experience.last),
-        history=tuple(map(packed, experience.history)),
-        early=tuple(map(packed, experience.early)),
+def pack_experience(experience: Experience, tasks_at_once: int) -> Experience:
+    """Pack the episodes of all rounds and tasks into steps, once for all epochs."""
+    rounds = (experience.last, experience.history, experience.early)
+    batches = jax.tree.map(lambda past: past.batch, rounds, is_leaf=_is_round)
+    packed = map_over_tasks(lambda _, own: jax.tree.map(steps_of, own, is_leaf=_is_batch), None, batches, tasks_at_once)
+    last, history, early = jax.tree.map(
+        lambda past, steps: past._replace(batch=steps), rounds, packed, is_leaf=_is_round
     )
+    return experience._replace(last=last, history=history, early=early)
+
+
+def _is_round(tree: PyTree) -> bool:
+    return isinstance(tree, Round)
+
+
+def _is_batch(tree: PyTree) -> bool:
+    return isinstance(tree, Batch)
 
 
 def readapt(
@@ -240,7 +246,7 @@ def meta_update(
         meta: Settings of the meta-update.
     """
     objective = _objective(condition, learned_rates, fast, meta)
-    experience = map_over_tasks(lambda _, own: pack_experience(own), None, experience, 1)
+    experience = pack_experience(experience, meta.tasks_at_once)
 
     def before_stop(loop: _Loop):
         return (loop.epoch < meta.epochs) & ~loop.stop

@@ -35,14 +35,13 @@ def collect_compiled(
     tasks: Float[Any, "task parameter"],
     noise: Float[Any, "task episode step action"],
     mesh: Mesh,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> tuple[Episodes, Outcomes]:
     """Sample one round as `collect` does, with the same results up to rounding.
 
     Every device has its own tasks and stops when their episodes have ended. Where the policy is shared, rows are
     computed in blocks, and those that still run move together into ever fewer of them, so that what a step costs
-    follows their number. Compiled once for each combination of dynamics,
-    ``act`` and shapes.
+    follows their number. Compiled once for each combination of dynamics, ``act`` and shapes.
 
     Args:
         dynamics: The dynamics of one simulation.
@@ -53,7 +52,8 @@ def collect_compiled(
         tasks: The tasks.
         noise: Standard normal noise of the actions; its shape says how many episodes and steps.
         mesh: Devices, along an axis ``task``, whose number divides that of the tasks.
-        block: Rows that are computed together where the policy is shared.
+        block: Rows that are computed together where the policy is shared; by default a few on a CPU and all of a
+            device's on an accelerator.
 
     Returns:
         The padded episodes with axes (task, episode, step, …), and their outcomes.
@@ -61,6 +61,9 @@ def collect_compiled(
     Raises:
         NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
     """
+    if block is None:
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        block = BLOCK if on_cpu else noise.shape[0] // mesh.size * noise.shape[1]
     with jax.enable_x64(True):
         sampled = _sample(
             dynamics, act, own_policies, mesh, block, policy, embedding, np.asarray(tasks, np.float64), noise
@@ -218,7 +221,8 @@ def _write(t, row, record: Array, values: Array) -> Array:
 
 def _step(dynamics: CompiledDynamics, act_on: Callable, rows: _Rows, t) -> tuple[_Rows, _Steps]:
     """Take the control step t with all rows; those whose episodes have ended go on without effect."""
-    action, mean, log_std = act_on(rows, t)
+    # Also for a policy that makes numbers of its own, which are double in here.
+    action, mean, log_std = (x.astype(jnp.float32) for x in act_on(rows, t))
     state, done = jax.vmap(dynamics.step)(rows.state, rows.task, action.astype(rows.task.dtype))
     before = rows.summary
     running = before.running

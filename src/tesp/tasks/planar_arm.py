@@ -177,8 +177,9 @@ def link_directions(angles: Scalars) -> tuple[list[Any], list[Any]]:
 
 
 def _sine_of(angle: Any, half_turns: float) -> Any:
-    """Return sin(x + h·π) to the last bits for |x| < 10⁵ rad, from its series about the nearest multiple of π.
+    """Return sin(x + h·π) from its series about the nearest multiple of π, for |x| < 10⁵ rad.
 
+    It is right to the last bits of double precision, in which it must be computed.
     Unlike the library's sine, which is called number by number, the compiler makes vector instructions of it.
     """
     nearest = jnp.round(angle * (1 / math.pi) + half_turns)
