@@ -69,7 +69,11 @@ def _padded(rows: int, most: int, least: int = LEAST_ROWS) -> int:
 
 def _filled(x: np.ndarray, size: int) -> np.ndarray:
     """Append zeros up to ``size`` rows."""
-    return x if len(x) == size else np.pad(x, [(0, size - len(x))] + [(0, 0)] * (x.ndim - 1))
+    if len(x) == size:
+        return x
+    full = np.zeros((size, *x.shape[1:]), x.dtype)
+    full[: len(x)] = x
+    return full
 
 
 def act_once(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -130,16 +131,25 @@ def test_a_broken_gradient_names_its_task(learner, parameters):
     assert error.value.task == 1
 
 
-def test_nothing_is_compiled_after_the_first_meta_update(learner):
+@contextmanager
+def compilations():
+    """A list that grows with every compilation."""
     compiled = []
 
     def listen(event, duration, **_):
         if event == "/jax/core/compile/backend_compile_duration":
             compiled.append(duration)
 
-    parameters, state = fresh()
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
+        yield compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_nothing_is_compiled_after_the_first_meta_update(learner):
+    parameters, state = fresh()
+    with compilations() as compiled:
         counts = []
         for update in range(3):
             adapted = adapt(learner, parameters, seed=update, ids=np.arange(4) + update)
@@ -148,27 +158,16 @@ def test_nothing_is_compiled_after_the_first_meta_update(learner):
             counts.append(len(compiled))
         assert counts == [counts[0]] * 3
         jax.jit(lambda x: x + 1)(0.0)
-        assert len(compiled) == counts[0] + 1, "the listener must hear a compilation"
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+        assert len(compiled) == counts[0] + 1, "compilations must be heard of"
 
 
 def test_shorter_episodes_compile_nothing(learner):
     """Also where whole chunks and segments of steps are left out."""
-    compiled = []
-
-    def listen(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(duration)
-
     parameters, state = fresh()
     learner.meta_update(parameters, state, adapt(learner, parameters), STEP_SIZE)
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
+    with compilations() as compiled:
         adaptation = adapt(learner, parameters, goals=0.4 * GOALS)
         learner.meta_update(parameters, state, adaptation, STEP_SIZE)
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
     lengths = np.concatenate([np.ravel(r.outcomes.length) for r in adaptation.rounds])
     assert np.mean(lengths < HORIZON) > 0.5
     assert not compiled

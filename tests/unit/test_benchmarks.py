@@ -1,0 +1,87 @@
+"""What the benchmarks count and refuse; what they measure is no matter for tests."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def sizes(load, **other):
+    """One of everything, so that operations can be counted on the fingers."""
+    given = dict.fromkeys(
+        ("tasks", "episodes", "buffer", "horizon", "observation", "action", "embedding", "encoder_units"), 1
+    )
+    return load("measuring").Sizes(
+        **{**given, "policy_units": (1,), "fast_updates": 1, "epochs": 1, "early_rounds": False, **other}
+    )
+
+
+def test_operations_of_the_encoder(load):
+    floor, one = load("floor"), sizes(load)
+    # Three gates, each with three inputs (observation, action, reward) and one state, then the output layer.
+    assert floor.encoder_forward_flops(one) == 2 * (3 * (3 + 1) + 1)
+    # Backward: input weights 9, recurrent weights 3, state 3, output weight 1, last state 1.
+    assert floor.encoder_gradient_flops(one) == floor.encoder_forward_flops(one) + 2 * (9 + 3 + 3 + 1 + 1)
+    many = sizes(load, tasks=2, buffer=3, horizon=5)
+    assert floor.encoder_forward_flops(many) == 2 * 3 * (5 * 24 + 2)
+
+
+def test_operations_of_the_policy(load):
+    floor, one = load("floor"), sizes(load)
+    # Observation to unit, unit to mean and log standard deviation; and the embedding, once per task.
+    assert floor.policy_forward_flops(one) == 2 * (1 + 2) + 2
+    # Back to the embedding: through the output layer, and to it.
+    assert floor.policy_embedding_gradient_flops(one) == floor.policy_forward_flops(one) + 2 * 2 + 2
+    # And the gradients of the three weights and of the embedding's.
+    assert floor.policy_gradient_flops(one) == floor.policy_embedding_gradient_flops(one) + 2 * (1 + 2) + 2
+    assert floor.policy_forward_flops(sizes(load, episodes=4, horizon=3)) == 12 * 6 + 2
+
+
+def test_operations_of_a_meta_update(load):
+    floor, one = load("floor"), sizes(load, fast_updates=3, epochs=20)
+    parts = floor.operations(one)
+    encoder, policy = floor.encoder_gradient_flops(one), floor.policy_gradient_flops(one)
+    assert parts["acting"] == 5 * floor.policy_forward_flops(one)
+    assert parts["fast_updates"] == 3 * (encoder + floor.policy_embedding_gradient_flops(one))
+    assert parts["epochs"] == 20 * (encoder + policy)
+    early = floor.operations(sizes(load, fast_updates=3, epochs=20, early_rounds=True))
+    assert early["epochs"] == 20 * (encoder + 5 * policy)
+    least = floor.least_time(one, gflops=1e-9, steps_per_second=1.0)
+    assert least["seconds"] == pytest.approx(sum(parts.values()) + 5)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_fitted_exponents(load, power):
+    points = [{"value": x, "seconds": 3 * x**power} for x in (5, 10, 20, 40)]
+    assert load("scaling")._slope(points, "seconds") == pytest.approx(power)
+    assert load("scaling")._slope([*points, {"value": 80, "seconds": None}], "seconds") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["floor.py", "nowhere"], "nowhere"),
+        (["floor.py", "reacher2", "--set", "engine=closed-form"], "engine"),
+        (["compare.py", "--parts", "everything"], "everything"),
+        (["scaling.py", "--sizes", "colour"], "colour"),
+        (["meta_update.py", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_is_not_possible_is_said_in_one_sentence(command, said):
+    script, *options = command
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / script), *options], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
