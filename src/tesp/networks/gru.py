@@ -66,8 +66,8 @@ def _last_state(weights, inputs, exists):
     """State after the last step that exists; ``inputs`` and ``exists`` as `_in_segments` gives them.
 
     The derivative is written out by hand. What a step of the backward recursion multiplies with is computed for all
-    steps of a segment at once beforehand, so that the recursion is one product and little else; and the gradient of
-    the recurrent weights is one large product afterwards instead of one small product a step.
+    steps of a segment at once beforehand, so that the recursion is one product per gate and little else; and the
+    gradient of the recurrent weights is one large product per segment instead of one small product a step.
     """
     return _forward(weights, inputs, exists)[0]
 
@@ -92,7 +92,10 @@ class _Gates(NamedTuple):
 
 
 def _advance(weights, state, inputs, exists) -> tuple[Array, _Gates]:
-    """Go through one segment."""
+    """Go through one segment: from the state (episode, units) and inputs (step, episode, inputs) to the next state.
+
+    Returns also the gates, (step, episode, units) each.
+    """
     input_weight, recurrent_weight, bias, candidate_bias = weights
 
     def step(state, xs):
