@@ -285,6 +285,6 @@ def test_other_errors_keep_their_traceback(monkeypatch, tmp_path):
     def fail(*_):
         raise OSError("a bug")
 
-    monkeypatch.setattr("tesp.cli._COMMANDS", {"list": fail})
+    monkeypatch.setattr("tesp.commands.listing.run", fail)
     with pytest.raises(OSError, match="a bug"):
         tesp("list", tmp_path)

@@ -1,0 +1,67 @@
+"""``tesp compare``."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from tesp.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class CompareArguments:
+    """Train several methods alike on several seeds, then write one table and one figure."""
+
+    algorithms: tuple[str, ...] = ("tesp", "maml", "meta-sgd", "adapt-sv")
+    """The methods; the oracle always joins them."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """The seeds."""
+    preset: str = "quick"
+    """The family's preset that every method starts from."""
+    equal_experience: bool = False
+    """Give methods without a warm-up round as many more episodes in their first round."""
+    output: Path | None = None
+    """Folder of the comparison; by default runs/compare-FAMILY-PRESET."""
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """Train several methods alike."""
+    from tesp import compare
+    from tesp.config import override, preset_config
+
+    if not arguments or (arguments[0].startswith("-") and not set(arguments) & {"-h", "--help"}):
+        raise ConfigurationError("`tesp compare` needs the name of a family first, for instance `tesp compare point`.")
+    family, *options = arguments if not arguments[0].startswith("-") else ["FAMILY", *arguments]
+    description = (
+        "Train several methods alike on several seeds. Takes the options of `tesp train` too, for all methods; "
+        "`tesp train FAMILY --help` lists them."
+    )
+    program = f"tesp compare {family}"
+    chosen, others = tyro.cli(
+        CompareArguments, args=options, prog=program, description=description, return_unknown_args=True
+    )
+    if not (chosen.algorithms and chosen.seeds):
+        raise ConfigurationError("`tesp compare` needs one algorithm and one seed or more.")
+    words = {word.partition("=")[0].replace("--no-", "--") for word in others}
+    if words & {"--algorithm", "--seed"}:
+        raise ConfigurationError("`tesp compare` takes --algorithms and --seeds, not --algorithm and --seed.")
+    if words & {"--buffer", "--adapt-policy", "--fast-update", "--fixed-rate", "--extra-episodes"}:
+        raise ConfigurationError(
+            "`tesp compare` takes ablations by name (--algorithms tesp tesp-v1 …) and --equal-experience instead of "
+            "--extra-episodes."
+        )
+    configs = []
+    for algorithm in compare.with_oracle(chosen.algorithms):
+        # Parsed as TESP's, which refuses least; what the algorithm's name stands for is put back afterwards.
+        default = override(preset_config(family, chosen.preset, algorithm), algorithm="tesp")
+        config = tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=others, prog=program, default=default)
+        config = compare.as_algorithm(config, algorithm)
+        if chosen.equal_experience:
+            config = compare.at_equal_experience(config)
+        configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]
+    output = chosen.output or compare.default_output(family, chosen.preset)
+    console.print(f"folder of the comparison: {output}", markup=False)
+    for path in compare.compare(configs, output, console):
+        console.print(f"written: {path}", markup=False)

@@ -1,0 +1,89 @@
+"""``tesp evaluate``."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from tesp.commands.parsing import Folder, parse
+from tesp.commands.showing import print_table
+from tesp.errors import ConfigurationError, NonFiniteError
+
+
+@dataclass(frozen=True)
+class EvaluateArguments:
+    """Evaluate a run on D, D′ and D″ after k = 0…K fast-updates."""
+
+    run: Folder
+    """The run folder."""
+    checkpoint: str = "best"
+    """`best` (highest return on D′), `latest`, a number of meta-updates, or `all` checkpoints that were kept."""
+    dynamics_noise: tuple[float, ...] = (0.0,)
+    """σ of noise N(0, σ²) that is added to the state after every control step; one evaluation for each."""
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """Evaluate checkpoints and append the records."""
+    from tesp import runs
+    from tesp.tasks.state_noise import checked_noise
+
+    parsed = parse(EvaluateArguments, arguments, "tesp evaluate")
+    noises = [checked_noise(sigma) for sigma in parsed.dynamics_noise]
+    if not noises:
+        raise ConfigurationError("--dynamics-noise needs one number or more, for instance 0 0.01 0.05 0.1.")
+    checkpoints = runs.checkpoint_numbers(parsed.run) if parsed.checkpoint == "all" else [parsed.checkpoint]
+    run = runs.load_run(parsed.run, checkpoints[0])
+    if any(noises):
+        # Refused here rather than after the evaluations without noise.
+        run.family.simulate(1).disturb(max(noises), (0,))
+    failure, references = None, {}
+    for checkpoint in checkpoints:
+        run = run.at(checkpoint)
+        for sigma in noises:
+            try:
+                if sigma not in references:
+                    references[sigma] = _references(run, sigma)
+                _evaluate_once(run, sigma, references[sigma], console)
+            except NonFiniteError as error:
+                failure = error
+                console.print(f"σ = {sigma:g}, meta-update {run.state.meta_update}: {error}", markup=False)
+    if failure is not None:
+        raise failure
+
+
+def _references(run, sigma: float):
+    """Return the records of standing still, and the oracle as a run or None: both on the run's tasks and under σ."""
+    from tesp import runs
+    from tesp.plotting.records import Run
+    from tesp.plotting.references import oracle_beside
+
+    still = [{"kind": "reference", "reference": "stand_still", **row} for row in run.stand_still(sigma)]
+    config = json.loads(run.folder.read_config())
+    oracle = oracle_beside(run.folder.path, Run(run.folder.path.name, config, {}))
+    if oracle is not None:
+        # Its own records are of fewer tasks perhaps, and without noise.
+        told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
+        last = [{"kind": "evaluation", "meta_update": told.state.meta_update, **row} for row in told.evaluate(sigma)]
+        oracle = dataclasses.replace(oracle, records={"evaluation": last})
+    return still, oracle
+
+
+def _evaluate_once(run, sigma: float, references, console: Console) -> None:
+    """Evaluate a checkpoint, append the records, and show them beside both references."""
+    from tesp.plotting.records import Run
+    from tesp.training.run_folder import append_records
+
+    console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
+    identity = {name: getattr(run.config, name) for name in ("family", "algorithm", "seed")}
+    common = {
+        "meta_update": run.state.meta_update,
+        "environment_steps": run.state.environment_steps,
+        "wall_seconds": round(run.state.wall_seconds, 3),
+    }
+    rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate(sigma)]
+    append_records(run.folder.evaluations, rows)
+    still, oracle = references
+    config = json.loads(run.folder.read_config())
+    drawn = Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
+    print_table(drawn, run.folder.path, console, f"σ = {sigma:g}" if sigma else None, oracle)

@@ -1,0 +1,65 @@
+"""``tesp list``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from tesp.commands.parsing import parse
+from tesp.errors import TespError
+
+
+@dataclass(frozen=True)
+class ListArguments:
+    """List families, presets and runs."""
+
+    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
+    """Where the runs lie."""
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """List families and runs."""
+    from tesp.tasks.registry import families, make_family
+
+    parsed = parse(ListArguments, arguments, "tesp list")
+    table = Table(title="families")
+    for title in ("family", "observation", "action", "horizon", "presets"):
+        table.add_column(title)
+    for name in families():
+        family = make_family(name)
+        sizes = (family.observation_size, family.action_size, family.horizon)
+        table.add_row(name, *map(str, sizes), ", ".join(family.presets))
+    console.print(table)
+    # Runs of a comparison lie one folder deeper.
+    found = [path for depth in ("[!.]*", "[!.]*/[!.]*") for path in parsed.folder.glob(f"{depth}/config.json")]
+    folders = sorted(path.parent for path in found)
+    if not folders:
+        console.print(f"no runs in {parsed.folder}", markup=False)
+        return
+    table = Table(title=f"runs in {parsed.folder}")
+    for title in ("run", "family", "algorithm", "preset", "seed", "meta-updates"):
+        table.add_column(title)
+    damaged = []
+    for folder in folders:
+        try:
+            table.add_row(str(folder.relative_to(parsed.folder)), *_run_row(folder))
+        except TespError as error:
+            damaged.append(f"{folder.name}: {error}")
+    console.print(table)
+    for line in damaged:
+        console.print(line, markup=False)
+
+
+def _run_row(path: Path) -> list[str]:
+    """Return a row of the table of runs."""
+    from tesp import runs
+    from tesp.training.run_folder import RunFolder
+
+    folder = RunFolder.open(path)
+    config = runs.stored_config(folder)
+    done = max((record.get("meta_update", 0) for record in folder.read_records()), default=0)
+    columns = (config.family, config.algorithm, config.preset, str(config.seed))
+    return [*columns, f"{done}/{config.schedule.meta_updates}"]

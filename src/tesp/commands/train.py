@@ -1,0 +1,46 @@
+"""``tesp train``."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from tesp.commands.parsing import parse
+from tesp.commands.showing import finish
+from tesp.errors import ConfigurationError
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """Meta-train."""
+    from tesp import config as configuration
+    from tesp import runs
+
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="paper")
+    first.add_argument("--algorithm", default="tesp")
+    if not arguments or arguments[0].startswith("-"):
+        if set(arguments) & {"-h", "--help"}:
+            arguments = ["point", *arguments]
+        else:
+            raise ConfigurationError(
+                "`tesp train` needs the name of a family first, for instance `tesp train point --preset quick`; "
+                "`tesp list` shows all."
+            )
+    family, *options = arguments
+    chosen = first.parse_known_args(options)[0]
+    default = configuration.preset_config(family, chosen.preset, chosen.algorithm)
+
+    @dataclass(frozen=True)
+    class TrainArguments:
+        config: tyro.conf.OmitArgPrefixes[configuration.Config] = default
+        """Everything that determines the result."""
+        output: Path | None = None
+        """The run folder to make; by default runs/FAMILY-ALGORITHM-PRESET-seedSEED."""
+
+    parsed = parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
+    folder = parsed.output or runs.default_output(parsed.config)
+    console.print(f"run folder: {folder}", markup=False)
+    run = runs.train(parsed.config, folder, console)
+    finish(run.folder.path, console)
