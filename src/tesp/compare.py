@@ -1,6 +1,7 @@
 """One-word comparison: train several methods on several seeds, then write one table and one figure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,12 +14,16 @@ from tesp.plotting.comparison import comparison_csv, comparison_markdown, compar
 from tesp.plotting.curves import plot_learning_curves
 from tesp.plotting.records import read_run
 from tesp.plotting.references import ORACLE
+from tesp.progress import ProgressBar
+from tesp.tasks.family_files import parts
 from tesp.training.run_folder import RunFolder, write_whole
+from tesp.training.settings import LogSettings
+from tesp.training.wandb_callback import require_wandb
 
 
 def default_output(family: str, preset: str) -> Path:
     """Return the folder of a comparison for which none is given."""
-    return Path("runs") / f"compare-{family}-{preset}"
+    return Path("runs") / f"compare-{parts(family)[1]}-{preset}"
 
 
 def with_oracle(algorithms: Sequence[str]) -> list[str]:
@@ -71,17 +76,21 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
     folders = {output / f"{config.algorithm}-seed{config.seed}": config for config in configs}
     for folder, config in folders.items():
         _check(folder, config)
+    for log in {config.log for folder, config in folders.items() if not folder.exists()}:
+        require_wandb(log)
     left_out: dict[str, NonFiniteError] = {}
-    for number, (folder, config) in enumerate(folders.items(), 1):
-        say.print(f"run {number} of {len(folders)}: {folder}", markup=False)
-        try:
-            if not folder.exists():
-                runs.train(config, folder, console)
-            elif not runs.is_finished(folder):
-                runs.resume(folder, console)
-        except NonFiniteError as error:
-            left_out[folder.name] = error
-            say.print(f"left out of the comparison: {error}", markup=False)
+    with ProgressBar(console, "comparing", len(folders), "runs") as bar:
+        for number, (folder, config) in enumerate(folders.items(), 1):
+            say.print(f"run {number} of {len(folders)}: {folder}", markup=False)
+            try:
+                if not folder.exists():
+                    runs.train(config, folder, console)
+                elif not runs.is_finished(folder):
+                    runs.resume(folder, console)
+            except NonFiniteError as error:
+                left_out[folder.name] = error
+                say.print(f"left out of the comparison: {error}", markup=False)
+            bar.advance(status=f"{folder.name} is done" if folder.name not in left_out else f"{folder.name} left out")
     # A comparison that grows method by method, or seed by seed, keeps what it had.
     finished = [*folders, *(path.parent for path in sorted(output.glob("[!.]*/config.json")))]
     finished = [
@@ -129,7 +138,7 @@ def _check(folder: Path, config: Config) -> None:
     if not folder.exists():
         return
     stored = RunFolder.open(folder)
-    if _without_threads(runs.stored_config(stored)) != _without_threads(config):
+    if _of_results(runs.stored_config(stored)) != _of_results(config):
         raise RunFolderError(
             f"{folder} was made with other options than these. Give the same options to continue the comparison, or "
             "another folder with --output."
@@ -138,9 +147,9 @@ def _check(folder: Path, config: Config) -> None:
     runs.is_finished(folder)
 
 
-def _without_threads(config: Config) -> Config:
-    """Leave out what no result depends on; a run that was begun keeps the threads that it has."""
-    return override(config, threads=0)
+def _of_results(config: Config) -> Config:
+    """Leave out what no result depends on; a run that was begun keeps the threads and logs that it has."""
+    return replace(override(config, threads=0), log=LogSettings())
 
 
 _NOTES = """Means over n seeds of the last evaluation, with 95 % bootstrap intervals over seeds (percentile method).

@@ -78,7 +78,7 @@ def _learner(config: Config):
 def shared_learner(config: Config, _family=None):
     """A learner holds no parameters, so runs that differ in seed or length may share a compiled one."""
     plain = Config(family=config.family)
-    return _learner(replace(config, seed=0, preset="paper", schedule=plain.schedule))
+    return _learner(replace(config, seed=0, preset="paper", schedule=plain.schedule, log=plain.log))
 
 
 def tesp(*arguments, fresh=False) -> Finished:

@@ -9,6 +9,8 @@ from rich.console import Console
 from tesp.commands.parsing import Folder, parse
 from tesp.commands.showing import print_table
 from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.progress import ProgressBar
+from tesp.types import TASK_SETS
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,29 @@ def run(arguments: list[str], console: Console) -> None:
     if any(noises):
         # Refused here rather than after the evaluations without noise.
         run.family.simulate(1).disturb(max(noises), (0,))
-    failure, references = None, {}
+    total = len(checkpoints) * len(noises) * len(TASK_SETS)
+    with ProgressBar(console, "evaluating", total, "task sets") as bar:
+        failure = _evaluate_all(run, checkpoints, noises, console, bar)
+    if failure is not None:
+        raise failure
+
+
+def _evaluate_all(run, checkpoints, noises, console: Console, bar: ProgressBar) -> NonFiniteError | None:
+    """Evaluate every checkpoint under every σ; return the last error among those that were left out."""
+    failure, references, done = None, {}, 0
     for checkpoint in checkpoints:
         run = run.at(checkpoint)
         for sigma in noises:
             try:
                 if sigma not in references:
                     references[sigma] = _references(run, sigma)
-                _evaluate_once(run, sigma, references[sigma], console)
+                _evaluate_once(run, sigma, references[sigma], console, bar)
             except NonFiniteError as error:
                 failure = error
                 console.print(f"σ = {sigma:g}, meta-update {run.state.meta_update}: {error}", markup=False)
-    if failure is not None:
-        raise failure
+            done += len(TASK_SETS)
+            bar.update(done)
+    return failure
 
 
 def _references(run, sigma: float):
@@ -69,7 +81,7 @@ def _references(run, sigma: float):
     return still, oracle
 
 
-def _evaluate_once(run, sigma: float, references, console: Console) -> None:
+def _evaluate_once(run, sigma: float, references, console: Console, bar: ProgressBar) -> None:
     """Evaluate a checkpoint, append the records, and show them beside both references."""
     from tesp.plotting.records import Run
     from tesp.training.run_folder import append_records
@@ -81,7 +93,9 @@ def _evaluate_once(run, sigma: float, references, console: Console) -> None:
         "environment_steps": run.state.environment_steps,
         "wall_seconds": round(run.state.wall_seconds, 3),
     }
-    rows = [{"kind": "evaluation", **identity, **common, **row} for row in run.evaluate(sigma)]
+    where = f"meta-update {run.state.meta_update}, noise {sigma:g}"
+    evaluated = run.evaluate(sigma, lambda task_set: bar.advance(status=f"{where}, {task_set}"))
+    rows = [{"kind": "evaluation", **identity, **common, **row} for row in evaluated]
     append_records(run.folder.evaluations, rows)
     still, oracle = references
     config = json.loads(run.folder.read_config())

@@ -1,9 +1,11 @@
 """How a meta-learner is judged: k = 0…K fast-updates on all tasks of D, D′ and D″."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.errors import NonFiniteError
@@ -28,7 +30,13 @@ class Evaluator:
         self._simulations = {}
         self._disturbed = False
 
-    def evaluate(self, parameters: Parameters, meta_update: int, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
+    def evaluate(
+        self,
+        parameters: Parameters,
+        meta_update: int,
+        dynamics_noise: float = 0.0,
+        on_task_set: Callable[[str], None] | None = None,
+    ) -> list[dict[str, Any]]:
         """Return one row per task set and number of fast-updates, without the run's own columns.
 
         Args:
@@ -36,6 +44,7 @@ class Evaluator:
             meta_update: How many meta-updates it has had; part of what determines the noise.
             dynamics_noise: σ of the noise N(0, σ²) added to the state after every control step, in the warm-up round
                 and all others. Different σ scale the same noise.
+            on_task_set: Called with the name of every task set that is done, to show progress.
 
         Raises:
             ConfigurationError: σ is negative or not finite, or the family offers no dynamics noise.
@@ -43,14 +52,15 @@ class Evaluator:
         """
         rows = []
         for index, name in enumerate(TASK_SETS):
-            key = jax.random.fold_in(jax.random.key(self._seed), _EVALUATION)
-            key = jax.random.fold_in(jax.random.fold_in(key, meta_update), index)
+            key = evaluation_key(self._seed, meta_update, name)
             try:
                 adaptation = self._adapt(parameters, name, key, dynamics_noise, (self._seed, meta_update, index))
             except NonFiniteError as error:
                 place = f"{error.detail}, in the set {name}" if error.detail else f"in the set {name}"
                 raise NonFiniteError(error.quantity, error.task, place) from error
             rows += [{"task_set": name, "dynamics_noise": dynamics_noise, **row} for row in summarise(adaptation)]
+            if on_task_set is not None:
+                on_task_set(name)
         return rows
 
     def _adapt(self, parameters: Parameters, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
@@ -67,6 +77,18 @@ class Evaluator:
         if count not in self._simulations:
             self._simulations[count] = self.family.simulate(count, self._threads)
         return self._simulations[count]
+
+
+def evaluation_key(seed: int, meta_update: int, task_set: str) -> PRNGKeyArray:
+    """Return the randomness of one task set's evaluation.
+
+    Args:
+        seed: The run's seed.
+        meta_update: Meta-updates that the parameters have had.
+        task_set: ``train``, ``in_distribution`` or ``out_of_distribution``.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), _EVALUATION)
+    return jax.random.fold_in(jax.random.fold_in(key, meta_update), TASK_SETS.index(task_set))
 
 
 def summarise(adaptation: Adaptation) -> list[dict[str, Any]]:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
+from tesp.progress import ProgressBar
 from tesp.training.run_folder import RunFolder, append_records
 
 Record = dict[str, Any]
@@ -75,7 +75,8 @@ class WriteTensorBoard(Callback):
         """Write the scalars of training and evaluation records."""
         for record in records:
             if record["kind"] != "reference":
-                self._write(Event(step=record["meta_update"], summary=Summary(value=_scalars(record))))
+                values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record).items()]
+                self._write(Event(step=record["meta_update"], summary=Summary(value=values)))
         self._file.flush()
 
     def close(self):
@@ -83,33 +84,27 @@ class WriteTensorBoard(Callback):
         self._file.close()
 
 
-def _scalars(record: Record) -> list[Summary.Value]:
+def scalars(record: Record) -> dict[str, int | float]:
+    """Return the numbers of a training or evaluation record by the names that curves have; lists are left out."""
     group = record["kind"]
     if group == "evaluation":
         group += f"/{record['task_set']}/k{record['fast_update']}"
-    return [
-        Summary.Value(tag=f"{group}/{name}", simple_value=value)
+    return {
+        f"{group}/{name}": value
         for name, value in record.items()
         if isinstance(value, int | float) and name not in _NOT_DRAWN
-    ]
+    }
 
 
 class ShowProgress(Callback):
     """A progress bar in a terminal, plain lines in a pipe."""
 
     def __init__(self, console: Console, total: int, done: int, name: str):
-        self._console, self._total, self._last = console, total, {}
+        self._console, self._total = console, total
         self._bar = None
-        if console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=console)
-            self._task = self._bar.add_task(name, total=total, completed=done, status="compiling …")
+        if console.is_interactive:
+            self._bar = ProgressBar(console, name, total, keep=True)
+            self._bar.update(done, "compiling …")
             self._bar.start()
 
     def on_records(self, records):
@@ -125,7 +120,7 @@ class ShowProgress(Callback):
         speed = record["steps_sampled"] / max(record["seconds"], 1e-9)
         status = f"return {record['average_return']:8.2f}  {speed:8,.0f} steps/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=record["meta_update"], status=status)
+            self._bar.update(record["meta_update"], status)
             return
         left = record["seconds"] * (self._total - record["meta_update"])
         self._console.print(f"meta-update {record['meta_update']:>5}/{self._total}  {status}  about {left:,.0f} s left")

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
-from tesp.types import TASK_SETS, TaskSet
+from tesp.types import TASK_SETS, Interface, TaskSet
 
 _PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
 #: A run is not started with less free space than this, bytes.
@@ -48,9 +49,19 @@ class RunFolder:
         return self.path / "adaptations.jsonl"
 
     @property
+    def details(self) -> Path:
+        """JSON lines: every task by itself and the learned rates, as `tesp plot` measured them."""
+        return self.path / "details.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints, one subfolder each."""
         return self.path / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the run has come to its first checkpoint."""
+        return any(self.checkpoints.glob("[0-9]*"))
 
     @property
     def tensorboard(self) -> Path:
@@ -63,8 +74,14 @@ class RunFolder:
         return self.path / "figures"
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: str, task_sets: dict[str, TaskSet]) -> "RunFolder":
-        """Make the folder of a new run with its configuration, task sets and versions.
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        config: str,
+        task_sets: dict[str, TaskSet],
+        interface: Interface | None = None,
+    ) -> "RunFolder":
+        """Make the folder of a new run with its configuration, task sets, versions and what its agents see and do.
 
         It is prepared beside its place and moved there when it is whole.
 
@@ -91,6 +108,9 @@ class RunFolder:
             (prepared / "config.json").write_text(config, encoding="utf-8")
             (prepared / "tasks.json").write_text(json.dumps(tasks) + "\n", encoding="utf-8")
             (prepared / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+            if interface is not None:
+                text = json.dumps(asdict(interface), indent=2) + "\n"
+                (prepared / "interface.json").write_text(text, encoding="utf-8")
             (prepared / "records.jsonl").touch()
             prepared.chmod(0o755)
             prepared.rename(folder.path)
@@ -146,6 +166,20 @@ class RunFolder:
             return json.loads((self.path / "versions.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
+
+    def read_interface(self) -> Interface | None:
+        """Return what agents of the run see and do, or None if the run does not say.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        path = self.path / "interface.json"
+        if not path.is_file():
+            return None
+        try:
+            return Interface.from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, TypeError) as error:
+            raise RunFolderError(f"{path} is damaged: {error}. Restore it or remove it.") from error
 
     def read_task_sets(self) -> dict[str, TaskSet]:
         """Return the stored task sets.

@@ -1,6 +1,7 @@
-"""Length of a run, evaluation and checkpoints."""
+"""Length of a run, evaluation, checkpoints and logs."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tesp.errors import ConfigurationError
 
@@ -29,3 +30,22 @@ class ScheduleSettings:
         for name in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Where the measured numbers go besides ``records.jsonl``. No result depends on it."""
+
+    tensorboard: bool = True
+    """Whether the numbers are written for TensorBoard."""
+    wandb: Literal["off", "online", "offline"] = "off"
+    """Weights & Biases: `off`, `online` (a server; needs an account), or `offline` (files that can be uploaded)."""
+    wandb_project: str = "tesp"
+    """Project of Weights & Biases that the run belongs to."""
+
+    def __post_init__(self):
+        name = self.wandb_project
+        if not 0 < len(name) <= 128 or set(name) & set("/\\#?%:"):
+            raise ConfigurationError(
+                f"wandb_project = {name!r} is not possible; give 1 to 128 characters without / \\ # ? % and :."
+            )
