@@ -2,21 +2,27 @@
 
 from importlib.metadata import version
 
+from tesp.adapt import AdaptationWarning
+from tesp.agents import AdaptedAgent, MetaLearner
 from tesp.config import Config, preset_config
 from tesp.devices import use_all_cores
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
-from tesp.runs import Run, load_run, resume, train
+from tesp.runs import Run, load, load_run, resume, train
 from tesp.tasks.registry import families, make_family, register_environments, register_family
 
 __version__ = version("tesp")
 __all__ = [
+    "AdaptationWarning",
+    "AdaptedAgent",
     "Config",
     "ConfigurationError",
+    "MetaLearner",
     "NonFiniteError",
     "Run",
     "RunFolderError",
     "TespError",
     "families",
+    "load",
     "load_run",
     "make_family",
     "preset_config",

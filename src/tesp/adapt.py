@@ -1,20 +1,113 @@
 """Adapting a trained meta-learner to a task it has never seen."""
 
 import uuid
-from collections.abc import Sequence
-from typing import Any
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from scipy import stats
 
+from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError
 from tesp.evaluation.protocol import outcome_columns
-from tesp.interaction import Adaptation, Learner
+from tesp.interaction import Adaptation, Learner, RoundResult
 from tesp.tasks.base import Family
 from tesp.types import Parameters
 
 #: Separates the randomness of adapting to a single task from that of training and evaluation.
 _ADAPTATION = 0x7E5A
+
+
+class AdaptationWarning(UserWarning):
+    """Adapting did not change what the agent gets."""
+
+
+class AdaptationRound(NamedTuple):
+    """What happened in one round of adaptation.
+
+    Attributes:
+        fast_update: Fast-updates before the round; −1 for the warm-up round, in which nothing is known of the task.
+        returns: Sum of the rewards of every episode.
+        successes: Whether the environment called the episode a success; never, if it says nothing.
+        lengths: Control steps of every episode.
+        outcomes: More about the episodes, with axes (task, episode, …) of one task.
+    """
+
+    fast_update: int
+    returns: Float[np.ndarray, " episode"]
+    successes: Bool[np.ndarray, " episode"]
+    lengths: Int[np.ndarray, " episode"]
+    outcomes: Outcomes
+
+    @property
+    def episodes(self) -> int:
+        """Episodes of the round."""
+        return len(self.returns)
+
+    @property
+    def environment_steps(self) -> int:
+        """Control steps of the round."""
+        return int(self.lengths.sum())
+
+
+def round_of(result: RoundResult) -> AdaptationRound:
+    """Return what happened in a round of a single task."""
+    assert result.round is not None
+    episodes = result.round.batch.episodes
+    rewards = np.where(np.asarray(episodes.valid[0]), np.asarray(episodes.reward[0], np.float64), 0.0)
+    outcomes = result.outcomes
+    return AdaptationRound(
+        result.fast_update, rewards.sum(axis=-1), outcomes.success[0].copy(), outcomes.length[0].copy(), outcomes
+    )
+
+
+def warn_if_alike(before: AdaptationRound, after: AdaptationRound) -> None:
+    """Warn the caller's caller if two rounds do not differ in what the episodes returned."""
+    if significantly_different(before.returns, after.returns):
+        return
+    returns = before.returns.mean(), after.returns.mean()
+    if min(before.episodes, after.episodes) < 2:
+        said = "one episode a round cannot tell whether that is a change: give more episodes"
+    else:
+        said = (
+            "which is no significant change (Welch's t-test at 5 %): give more episodes or fast-updates, or look "
+            "whether the environment's task, observations and rewards are those of the training"
+        )
+    warnings.warn(
+        f"The return went from {returns[0]:.2f} ({after_text(before)}) to {returns[1]:.2f} ({after_text(after)}) in "
+        f"rounds of {after.episodes} episode{'s'[: after.episodes > 1]}; {said}.",
+        AdaptationWarning,
+        stacklevel=4,
+    )
+
+
+def after_text(result: AdaptationRound) -> str:
+    """Say in words after how many fast-updates a round was."""
+    fast_update = result.fast_update
+    if fast_update < 0:
+        return "warm-up round"
+    return f"after {fast_update} fast-update{'' if fast_update == 1 else 's'}"
+
+
+def adaptation_key(seed: int) -> PRNGKeyArray:
+    """Return the randomness of an adaptation to a single task."""
+    return jax.random.fold_in(jax.random.key(seed), _ADAPTATION)
+
+
+def significantly_different(before: Float[np.ndarray, " one"], after: Float[np.ndarray, " other"]) -> bool:
+    """Tell whether two samples have different means: Welch's t-test at 5 %, two-sided.
+
+    A sample of a single value tells nothing: no.
+    """
+    if min(len(before), len(after)) < 2:
+        return False
+    if np.ptp(before) == 0 and np.ptp(after) == 0:
+        return bool(before[0] != after[0])
+    _, chance = stats.ttest_ind(before, after, equal_var=False)
+    return float(np.asarray(chance)) < 0.05
 
 
 def adapt_to_task(
@@ -38,20 +131,35 @@ def adapt_to_task(
     Raises:
         ConfigurationError: The task has another number of parameters than the family's, or is not finite.
     """
+    row = checked_task(family, task)
+    simulation = family.simulate(learner.sampling.episodes_per_round, threads)
+    return learner.adapt(parameters, simulation, row[None], family.horizon, adaptation_key(seed))
+
+
+def checked_task(family: Family, task: Sequence[float] | np.ndarray) -> Float[np.ndarray, " parameter"]:
+    """Return a task as a row of numbers.
+
+    Raises:
+        ConfigurationError: It has another number of parameters than the family's, or is not finite.
+    """
     row = np.asarray(task, np.float64)
     if row.shape != (family.task_size,) or not np.isfinite(row).all():
         raise ConfigurationError(
             f"The task {row.tolist()} is not possible; a task of {family.name!r} has {family.task_size} finite numbers."
         )
-    simulation = family.simulate(learner.sampling.episodes_per_round, threads)
-    key = jax.random.fold_in(jax.random.key(seed), _ADAPTATION)
-    return learner.adapt(parameters, simulation, row[None], family.horizon, key)
+    return row
 
 
 def adaptation_records(
-    adaptation: Adaptation, family: Family, task: Sequence[float] | np.ndarray
+    rounds: Iterable[tuple[int, Outcomes]], family: Family, task: Sequence[float] | np.ndarray
 ) -> list[dict[str, Any]]:
-    """Return one record per round of an adaptation to one task, with the paths of its episodes."""
+    """Return one record per round of an adaptation to one task, with the paths of its episodes.
+
+    Args:
+        rounds: Fast-updates before the round (−1 for the warm-up round) and what became of its episodes.
+        family: The family that the task belongs to.
+        task: The task's parameters.
+    """
     identifier = uuid.uuid4().hex
     return [
         {
@@ -59,14 +167,14 @@ def adaptation_records(
             "adaptation_id": identifier,
             "family": family.name,
             "goal": np.asarray(task, np.float64).tolist(),
-            "fast_update": result.fast_update,
-            **outcome_columns(result.outcomes),
-            "environment_steps": int(result.outcomes.length.sum()),
-            "start": result.outcomes.start[0, 0].tolist(),
+            "fast_update": fast_update,
+            **outcome_columns(outcomes),
+            "environment_steps": int(outcomes.length.sum()),
+            "start": outcomes.start[0, 0].tolist(),
             "boundary_radius": family.options.get("boundary_radius"),
-            "episodes": _paths(result.outcomes),
+            "episodes": _paths(outcomes),
         }
-        for result in adaptation.rounds
+        for fast_update, outcomes in rounds
     ]
 
 

@@ -18,9 +18,11 @@ from tesp.algorithms.tesp import TESP, AblationSettings
 from tesp.errors import ConfigurationError
 from tesp.estimators.advantages import EstimationSettings
 from tesp.interaction import Learner, SamplingSettings
+from tesp.tasks import family_files
 from tesp.tasks.base import Family
 from tesp.tasks.registry import make_family
-from tesp.training.settings import ScheduleSettings
+from tesp.training.settings import LogSettings, ScheduleSettings
+from tesp.types import Interface
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Config:
     """Everything that determines the result of a run, besides the versions of the software."""
 
     family: tyro.conf.Suppress[str] = "point"
-    """Name of the family of tasks."""
+    """Name of the family of tasks; given as `FILE.py:NAME`, it becomes NAME."""
+    family_file: tyro.conf.Suppress[str | None] = None
+    """The Python file that defines the family, as an absolute path; None for the families of the registry."""
     preset: str = "paper"
     """Preset that the configuration started from."""
     algorithm: str = "tesp"
@@ -92,8 +96,14 @@ class Config:
     """Ablations of TESP."""
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     """Length of the run, evaluation and checkpoints."""
+    log: LogSettings = field(default_factory=LogSettings)
+    """Where the measured numbers go besides the records."""
 
     def __post_init__(self):
+        file, name = family_files.parts(self.family)
+        if file is not None:
+            object.__setattr__(self, "family_file", file)
+            object.__setattr__(self, "family", name)
         if self.seed < 0:
             raise ConfigurationError(f"seed = {self.seed} is not possible; give 0 or more.")
         if self.algorithm not in ALGORITHMS:
@@ -111,6 +121,11 @@ class Config:
                 "are options of 'tesp'."
             )
 
+    @property
+    def family_reference(self) -> str:
+        """What `tesp train` and `make_family` are given: the family's name, or FILE.py:NAME."""
+        return self.family if self.family_file is None else f"{self.family_file}:{self.family}"
+
 
 def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", **overrides: Any) -> Config:
     """Return the configuration of a family's preset for an algorithm, with some fields replaced.
@@ -119,7 +134,7 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     it in this preset (its entry under ``algorithms`` there; an ablation of TESP takes TESP's), and ``overrides``.
 
     Args:
-        family: Name of the family.
+        family: Name of the family, or ``FILE.py:NAME``.
         preset: ``paper`` (the paper's numbers) or ``quick`` (small networks, for minutes on a laptop).
         algorithm: Name of the algorithm.
         overrides: Values by field name, whichever group the field is in.
@@ -158,7 +173,8 @@ def override(config: Config, **values: Any) -> Config:
     unknown = set(values) - {f.name for f in dataclasses.fields(config)} | set(values) & set(groups)
     if unknown:
         raise ConfigurationError(
-            f"The configuration has no field {sorted(unknown)[0]!r}; `tesp train {config.family} --help` lists all."
+            f"The configuration has no field {sorted(unknown)[0]!r}; "
+            f"`tesp train {config.family_reference} --help` lists all."
         )
     return dataclasses.replace(config, **changed, **values)
 
@@ -170,11 +186,11 @@ def _groups(config: Config) -> list[str]:
 def build_family(config: Config) -> Family:
     """Make the configured family."""
     given = {name: value for name, value in dataclasses.asdict(config.task).items() if value is not None}
-    return make_family(config.family, **given)
+    return make_family(config.family_reference, **given)
 
 
-def build_algorithm(config: Config, family: Family) -> Algorithm:
-    """Make the configured algorithm for a family."""
+def build_algorithm(config: Config, family: Family | Interface) -> Algorithm:
+    """Make the configured algorithm for a family, or for what agents of it see and do."""
     return make_algorithm(
         config.algorithm,
         config.ablation,
@@ -188,8 +204,8 @@ def build_algorithm(config: Config, family: Family) -> Algorithm:
     )
 
 
-def build_learner(config: Config, family: Family) -> Learner:
-    """Make the configured learner for a family.
+def build_learner(config: Config, family: Family | Interface) -> Learner:
+    """Make the configured learner for a family, or for what agents of it see and do.
 
     Raises:
         ConfigurationError: An option has no meaning for the algorithm.

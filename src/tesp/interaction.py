@@ -1,5 +1,6 @@
 """The rounds of adaptation: sample, estimate, fast-update, buffer; the same for training and evaluation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -29,8 +30,11 @@ from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.estimators.advantages import EstimationSettings, advantages
-from tesp.tasks.base import Simulation
+from tesp.tasks.base import EnvironmentPool, Simulation
 from tesp.types import Episodes, Parameters, PyTree
+
+#: Separates the seeds of environments from the noise of actions.
+_ENVIRONMENTS = 0x5EED
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,46 @@ class RoundResult(NamedTuple):
     inner_norm: np.ndarray | None
 
 
+#: Told of every round while its episodes are at hand, with the policies that sampled it (leading axis ``task`` where
+#: every task has its own). The policies' memory may be reused afterwards: whoever keeps them copies them.
+OnRound = Callable[[RoundResult, PyTree], None]
+
+
+class Progress(NamedTuple):
+    """How far the adaptation of a number of tasks has come: what more fast-updates go on from.
+
+    Attributes:
+        adapted: θ^{k+1}, with leading axis ``task``.
+        buffer: B^k, likewise, or None for algorithms without one.
+        batch: Episodes and advantages of the round after k fast-updates, which the next one learns from.
+        fast_updates: k.
+    """
+
+    adapted: PyTree
+    buffer: Episodes | None
+    batch: Batch
+    fast_updates: int
+
+
 @dataclass
 class Adaptation:
-    """What K fast-updates of a number of tasks left behind.
+    """What fast-updates of a number of tasks left behind.
 
     Attributes:
         adapted: θ^{K+1}, with leading axis ``task``.
         gradient_sum: Σ_k g_k, likewise.
-        rounds: The warm-up round (where the algorithm has one) and rounds 1…K+1.
+        rounds: The warm-up round (where the algorithm has one) and rounds 1…K+1; if the adaptation went on from an
+            earlier one, those after its own fast-updates.
         stopwatch: Seconds in ``physics``, ``acting`` and ``recording``, or ``sampling`` where a round is compiled as
             a whole; and in ``fast_updates``.
+        progress: What the adaptation can be continued from.
     """
 
     adapted: PyTree
     gradient_sum: PyTree
     rounds: list[RoundResult] = field(default_factory=list)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    progress: Progress | None = None
 
     @property
     def steps(self) -> int:
@@ -123,106 +151,88 @@ class Learner:
     def adapt(
         self,
         parameters: Parameters,
-        simulation: Simulation,
+        simulation: Simulation | EnvironmentPool,
         tasks: Float[np.ndarray, "task parameter"],
         horizon: int,
         key: PRNGKeyArray,
         task_ids: np.ndarray | None = None,
         keep_rounds: bool = True,
+        *,
+        episodes: int | None = None,
+        fast_updates: int | None = None,
+        since: Progress | None = None,
+        on_round: OnRound | None = None,
     ) -> Adaptation:
         """Run the warm-up round, K fast-updates and the final round K+1 on a number of tasks.
 
         Args:
             parameters: The meta-learner.
-            simulation: One simulation for every task and each of its N episodes, task-major.
+            simulation: One simulation for every task and each of its N episodes, task-major; or a pool.
             tasks: The tasks.
             horizon: H.
             key: Randomness of this adaptation; rounds and tasks are folded in.
             task_ids: What identifies each task in the randomness; its index by default.
             keep_rounds: Whether the rounds' episodes are kept. The meta-update needs them; whoever only looks at
                 the outcomes of many tasks saves their memory.
+            episodes: N; by default that of the settings.
+            fast_updates: K, those done before included; by default that of the settings.
+            since: Where an earlier adaptation of the same tasks ended. Nothing is sampled again: its last round is
+                what the next fast-update learns from. With the same key and N the result is that of one adaptation.
+            on_round: Called after every round.
         """
         count = len(tasks)
-        ids = jnp.arange(count) if task_ids is None else jnp.asarray(task_ids)
-        parameters = replicate(parameters, count)
-        adapted = shard_tasks(_for_each_task(parameters.adapted, count), count)
+        sampler = _Rounds(
+            self, parameters, simulation, tasks, horizon, key, task_ids, episodes or self.sampling.episodes_per_round
+        )
+        parameters, context = sampler.parameters, Context(None, sampler.task_array)
+        start = _for_each_task(parameters.adapted, count) if since is None else since.adapted
+        adapted = shard_tasks(start, count)
         result = Adaptation(adapted, jax.tree.map(jnp.zeros_like, adapted))
-        task_array = shard_tasks(np.asarray(tasks, np.float32), count)
-        context = Context(None, task_array)
+        last = self.fast.fast_updates if fast_updates is None else fast_updates
 
-        def sample(fast_updates: int, embedding) -> Round:
-            extra = self.sampling.extra_episodes and fast_updates == 0
-            shape = (self.sampling.episodes_per_round, horizon, self.algorithm.action_size)
-            # The extra episodes take the noise of the warm-up round that they stand in for.
-            noises = [self._noise(key, ids, number, shape) for number in ([0, 1] if extra else [fast_updates + 1])]
-            return self._sample(parameters, result, simulation, tasks, context, fast_updates, embedding, noises)
-
-        if self.algorithm.warm_up:
-            warm = sample(-1, shard_tasks(np.zeros((count, self.algorithm.embedding_size), np.float32), count))
-            context = Context(self._first_buffer(warm.batch.episodes), task_array)
-        for k in range(self.fast.fast_updates + 1):
+        def sample(k: int) -> Round:
             began = perf_counter()
-            embedding = jax.block_until_ready(self._embed(result.adapted, context))
+            if k < 0:
+                embedding = shard_tasks(np.zeros((count, self.algorithm.embedding_size), np.float32), count)
+            else:
+                embedding = jax.block_until_ready(self._embed(result.adapted, context))
             result.stopwatch.add("fast_updates", began)
-            current = sample(k, embedding)
-            if k < self.fast.fast_updates:
-                began = perf_counter()
-                self._adapt_once(parameters, result, context, current)
-                if context.buffer is not None:
-                    context = Context(self._buffer(context.buffer, current.batch.episodes), task_array)
-                jax.block_until_ready((result.adapted, context))
-                result.stopwatch.add("fast_updates", began)
+            sampled = sampler.sample(result, context, k, embedding)
+            if on_round is not None:
+                on_round(result.rounds[-1], self.algorithm.policy(result.adapted, parameters.shared))
             if not keep_rounds:
-                result.rounds = [past._replace(round=None) for past in result.rounds]
+                result.rounds[-1] = result.rounds[-1]._replace(round=None)
+            return sampled
+
+        if since is None:
+            k = 0
+            if self.algorithm.warm_up:
+                context = Context(self._first_buffer(sample(-1).batch.episodes), sampler.task_array)
+            batch = sample(0).batch
+        else:
+            k, batch = since.fast_updates, shard_tasks(since.batch, count)
+            context = Context(None if since.buffer is None else shard_tasks(since.buffer, count), sampler.task_array)
+        for done in range(k + 1, last + 1):
+            began = perf_counter()
+            self._adapt_once(parameters, result, context, batch)
+            if context.buffer is not None:
+                context = Context(self._buffer(context.buffer, batch.episodes), sampler.task_array)
+            jax.block_until_ready((result.adapted, context))
+            result.stopwatch.add("fast_updates", began)
+            batch = sample(done).batch
+        result.progress = Progress(result.adapted, context.buffer, batch, max(k, last))
         return result
 
-    def _sample(self, parameters, result, simulation, tasks, context, fast_updates, embedding, noises) -> Round:
-        """Collect one round, N episodes for every array of noise, estimate advantages, append it to the result."""
-        policy = self.algorithm.policy(result.adapted, parameters.shared)
-        dynamics = simulation.compiled
-        if dynamics is None:
-            sample_round = partial(self._stepped_round, simulation)
-        else:
-            sample_round = partial(self._compiled_round, dynamics)
-        parts = [sample_round(policy, embedding, tasks, noise, result.stopwatch) for noise in noises]
-        collected, outcomes = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
-        began = perf_counter()
-        episodes = shard_tasks(collected, len(tasks))
-        with jax.enable_x64(True):
-            estimate = self._advantages(episodes)
-        batch = Batch(episodes, jax.block_until_ready(estimate))
-        result.stopwatch.add("fast_updates", began)
-        current = Round(context if fast_updates >= 0 else None, embedding, batch)
-        result.rounds.append(RoundResult(fast_updates, current, outcomes, None))
-        return current
-
-    def _stepped_round(self, simulation, policy, embedding, tasks, noise, stopwatch):
-        """Sample one round step by step, policy and physics in turns."""
-        began = perf_counter()
-        # Acting is many small calls, for which one device is faster than a mesh.
-        policy, embedding = gather((policy, embedding))
-        act, drawn = Actor(self.algorithm.adapts_policy, policy, embedding, noise.shape[1]), np.asarray(noise)
-        stopwatch.add("acting", began)
-        return collect(simulation, act, tasks, drawn, stopwatch)
-
-    def _compiled_round(self, dynamics, policy, embedding, tasks, noise, stopwatch):
-        """Sample one round as one compiled loop, with the policy inside."""
-        began = perf_counter()
-        mesh = task_mesh(len(tasks))
-        own = self.algorithm.adapts_policy
-        done = collect_compiled(dynamics, act_once, own, policy, embedding, tasks, noise, mesh)
-        stopwatch.add("sampling", began)
-        return done
-
-    def _adapt_once(self, parameters, result, context, current) -> None:
+    def _adapt_once(self, parameters, result, context, batch) -> None:
         """Do the fast-update that follows a round, for all tasks; what ``result`` held before is used up."""
         result.adapted, result.gradient_sum, norm = self._fast_update(
-            result.adapted, result.gradient_sum, parameters.rates, parameters.shared, context, current.batch
+            result.adapted, result.gradient_sum, parameters.rates, parameters.shared, context, batch
         )
         norm = np.asarray(norm)
         if not np.isfinite(norm).all():
             raise NonFiniteError("gradient of the fast-update", int(np.argmin(np.isfinite(norm))))
-        result.rounds[-1] = result.rounds[-1]._replace(inner_norm=norm)
+        if result.rounds:
+            result.rounds[-1] = result.rounds[-1]._replace(inner_norm=norm)
 
     def experience(self, adaptation: Adaptation) -> Experience:
         """Gather what the meta-update needs from an adaptation."""
@@ -253,6 +263,68 @@ class Learner:
         )
 
 
+class _Rounds:
+    """Samples the rounds of one adaptation: everything that stays the same from round to round."""
+
+    def __init__(self, learner: Learner, parameters, simulation, tasks, horizon, key, task_ids, episodes):
+        count = len(tasks)
+        self._learner, self._simulation, self._tasks = learner, simulation, tasks
+        self._key = key
+        self._ids = jnp.arange(count) if task_ids is None else jnp.asarray(task_ids)
+        self._shape = (episodes, horizon, learner.algorithm.action_size)
+        self.parameters = replicate(parameters, count)
+        self.task_array = shard_tasks(np.asarray(tasks, np.float32), count)
+
+    def sample(self, result: Adaptation, context: Context, fast_updates: int, embedding) -> Round:
+        """Collect the round after a number of fast-updates, estimate advantages, append it to the result."""
+        learner = self._learner
+        policy = learner.algorithm.policy(result.adapted, self.parameters.shared)
+        extra = learner.sampling.extra_episodes and fast_updates == 0
+        # The extra episodes take the noise of the warm-up round that they stand in for.
+        parts = [
+            self._collect(policy, embedding, number, result.stopwatch)
+            for number in ([0, 1] if extra else [fast_updates + 1])
+        ]
+        collected, outcomes = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
+        began = perf_counter()
+        episodes = shard_tasks(collected, len(self._tasks))
+        with jax.enable_x64(True):
+            estimate = learner._advantages(episodes)
+        batch = Batch(episodes, jax.block_until_ready(estimate))
+        result.stopwatch.add("fast_updates", began)
+        current = Round(context if fast_updates >= 0 else None, embedding, batch)
+        result.rounds.append(RoundResult(fast_updates, current, outcomes, None))
+        return current
+
+    def _collect(self, policy, embedding, number: int, stopwatch: Stopwatch):
+        noise = self._learner._noise(self._key, self._ids, number, self._shape)
+        dynamics = self._simulation.compiled
+        if dynamics is not None:
+            return self._compiled(dynamics, policy, embedding, noise, stopwatch)
+        return self._stepped(policy, embedding, noise, number, stopwatch)
+
+    def _stepped(self, policy, embedding, noise, number, stopwatch):
+        """Sample step by step, policy and physics in turns."""
+        began = perf_counter()
+        # Acting is many small calls, for which one device is faster than a mesh.
+        policy, embedding = gather((policy, embedding))
+        act = Actor(self._learner.algorithm.adapts_policy, policy, embedding, noise.shape[1])
+        drawn, seeds = np.asarray(noise), None
+        if isinstance(self._simulation, EnvironmentPool):
+            seeds = np.asarray(_seeds(self._key, self._ids, number, noise.shape[1])).astype(np.int64).ravel()
+        stopwatch.add("acting", began)
+        return collect(self._simulation, act, self._tasks, drawn, stopwatch, seeds)
+
+    def _compiled(self, dynamics, policy, embedding, noise, stopwatch):
+        """Sample as one compiled loop, with the policy inside."""
+        began = perf_counter()
+        mesh = task_mesh(len(self._tasks))
+        own = self._learner.algorithm.adapts_policy
+        done = collect_compiled(dynamics, act_once, own, policy, embedding, self._tasks, noise, mesh)
+        stopwatch.add("sampling", began)
+        return done
+
+
 def _for_each_task(tree: PyTree, count: int) -> PyTree:
     return jax.tree.map(lambda x: np.broadcast_to(x, (count, *x.shape)), tree)
 
@@ -271,6 +343,13 @@ def _embed(algorithm: Algorithm, tasks_at_once: int, adapted: PyTree, context: C
 
 def _advantages(settings: EstimationSettings, episodes: Episodes):
     return map_over_tasks(lambda _, own: advantages(own, settings), None, episodes, 1)
+
+
+def _seeds(key: PRNGKeyArray, task_ids, round_number, episodes: int):
+    """Draw seeds for the environments of a round, one key per task and round as for its noise."""
+    key = jax.random.fold_in(jax.random.fold_in(key, round_number), _ENVIRONMENTS)
+    keys = jax.vmap(lambda task: jax.random.fold_in(key, task))(task_ids)
+    return jax.vmap(lambda k: jax.random.randint(k, (episodes,), 0, 2**31 - 1))(keys)
 
 
 def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int]) -> Float[Array, "task ..."]:

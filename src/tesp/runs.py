@@ -2,13 +2,17 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
+from tesp.adapt import checked_task
+from tesp.agents import AdaptedAgent, MetaLearner
 from tesp.algorithms.base import Algorithm
 from tesp.config import (
     Config,
@@ -23,11 +27,13 @@ from tesp.errors import ConfigurationError, RunFolderError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.interaction import Learner
 from tesp.tasks.base import Family
+from tesp.tasks.goal_family import checked_count
 from tesp.training.callbacks import Callback, ShowProgress, WriteRecords, WriteTensorBoard
 from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state
 from tesp.training.loop import Training
 from tesp.training.loop import train as train_loop
 from tesp.training.run_folder import RunFolder, versions
+from tesp.training.wandb_callback import WandbError, WriteWandb, require_wandb
 from tesp.types import TASK_SETS, Parameters, TaskSet
 
 
@@ -56,6 +62,43 @@ class Run:
         """The meta-learner's parameters."""
         return self.state.parameters
 
+    @property
+    def meta_learner(self) -> MetaLearner:
+        """What was learned, apart from the run: to be adapted to environments, or saved to one file."""
+        return MetaLearner(self.config, self.family.interface, self.parameters, self.learner)
+
+    def adapt(
+        self,
+        task: Sequence[float] | np.ndarray,
+        fast_updates: int | None = None,
+        *,
+        episodes: int | None = None,
+        seed: int = 0,
+        console: Console | None = None,
+    ) -> AdaptedAgent:
+        """Adapt to one task of the run's family, through the family's own simulations.
+
+        Args:
+            task: The task's parameters; for goals (x, y) in metres.
+            fast_updates: K; by default as in training.
+            episodes: N, episodes of every round; by default as in training.
+            seed: Seed of the sampling.
+            console: Where progress is shown; by default nowhere.
+
+        Raises:
+            ConfigurationError: The task has another number of parameters than the family's, or a number is not
+                possible.
+
+        Warns:
+            AdaptationWarning: The return of the last round does not differ significantly from that of the first.
+        """
+        row = checked_task(self.family, task)
+        count = self.config.sampling.episodes_per_round if episodes is None else episodes
+        simulation = self.family.simulate(checked_count("episodes", count), self.config.schedule.threads)
+        return self.meta_learner.adapt_to_task(
+            simulation, row, fast_updates, episodes=count, seed=seed, console=console
+        )
+
     def stand_still(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
         """Return the returns of an agent that never acts on D, D′ and D″; one row per task set.
 
@@ -76,18 +119,21 @@ class Run:
         """
         return replace(self, state=_load_state(self.folder, self.config, self.learner.algorithm, checkpoint))
 
-    def evaluate(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
+    def evaluate(
+        self, dynamics_noise: float = 0.0, on_task_set: Callable[[str], None] | None = None
+    ) -> list[dict[str, Any]]:
         """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k.
 
         Args:
             dynamics_noise: σ of the noise N(0, σ²) added to the state after every control step.
+            on_task_set: Called with the name of every task set that is done, to show progress.
 
         Raises:
             ConfigurationError: σ is negative or not finite, or the family offers no dynamics noise.
         """
         threads = self.config.schedule.threads
         evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads)
-        return evaluator.evaluate(self.state.parameters, self.state.meta_update, dynamics_noise)
+        return evaluator.evaluate(self.state.parameters, self.state.meta_update, dynamics_noise, on_task_set)
 
 
 def default_output(config: Config) -> Path:
@@ -113,8 +159,14 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
     check_task_count(config, task_sets)
     check_storable(config)
     learner = build_learner(config, family)
-    folder = RunFolder.create(output or default_output(config), to_json(config), task_sets)
-    return _continue(folder, config, family, learner, task_sets, console)
+    require_wandb(config.log)
+    folder = RunFolder.create(output or default_output(config), to_json(config), task_sets, family.interface)
+    try:
+        return _continue(folder, config, family, learner, task_sets, console)
+    except WandbError:
+        # Raised before training only.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 def check_task_count(config: Config, task_sets: dict[str, TaskSet]) -> None:
@@ -189,6 +241,28 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
     return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
 
 
+def load(path: str | os.PathLike[str], checkpoint: str | int = "best") -> MetaLearner:
+    """Load a trained meta-learner, to adapt it to an environment of your own.
+
+    Args:
+        path: The folder of a run, or a file that ``tesp export`` or `MetaLearner.save` wrote.
+        checkpoint: Which checkpoint of a run: ``"best"`` (highest return on D′), ``"latest"``, or a number of
+            meta-updates. A file holds one.
+
+    Raises:
+        RunFolderError: It is neither, is damaged, or has no such checkpoint.
+    """
+    if Path(path).is_file():
+        return MetaLearner.load(path)
+    folder = RunFolder.open(path)
+    config = stored_config(folder)
+    # The family itself is not needed, so that a learner can be used where its family does not exist.
+    interface = folder.read_interface() or build_family(config).interface
+    learner = build_learner(config, interface)
+    state = _load_state(folder, config, learner.algorithm, checkpoint)
+    return MetaLearner(config, interface, state.parameters, learner)
+
+
 def _load_state(folder: RunFolder, config: Config, algorithm: Algorithm, which: str | int) -> TrainingState:
     checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
     try:
@@ -261,10 +335,12 @@ def _continue(
         scored = latest is not None and checkpoints.has_score(latest)
         evaluated = _rewind_records(folder, latest, _rows_of_an_evaluation(config) if scored else None)
         identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
-        callbacks = _callbacks(folder, config, state, console)
-        # Every one of them is closed, even if another cannot be: on a full disk, for instance.
-        for callback in callbacks:
+        finished = evaluated and latest == config.schedule.meta_updates
+        callbacks: list[Callback] = []
+        # Every one of them is closed, even if another cannot be made or closed: on a full disk, for instance.
+        for callback in _callbacks(folder, config, state, console, finished):
             stack.callback(callback.close)
+            callbacks.append(callback)
         threads = config.schedule.threads
         evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)
         if latest is None:
@@ -275,12 +351,16 @@ def _continue(
     return Run(folder, config, family, task_sets, learner, state)
 
 
-def _callbacks(folder, config, state, console) -> Sequence[Callback]:
-    callbacks: list[Callback] = [WriteRecords(folder), WriteTensorBoard(folder, state.meta_update)]
+def _callbacks(folder, config, state, console, finished) -> Iterator[Callback]:
+    """Make what watches the training, the records first, so that nothing behind them can lose them."""
+    total = config.schedule.meta_updates
+    yield WriteRecords(folder)
+    if config.log.wandb != "off" and not finished:
+        yield WriteWandb(folder, asdict(config), config.log, total, console)
+    if config.log.tensorboard:
+        yield WriteTensorBoard(folder, state.meta_update)
     if console is not None:
-        total = config.schedule.meta_updates
-        callbacks.append(ShowProgress(console, total, state.meta_update, folder.path.name))
-    return callbacks
+        yield ShowProgress(console, total, state.meta_update, folder.path.name)
 
 
 def _rewind_records(folder: RunFolder, latest: int | None, rows: int | None) -> bool:

@@ -1,5 +1,6 @@
 """Data that travels between the rooms. Axes have names, always in the order ``task episode step feature``."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,3 +72,46 @@ class TaskSet:
 
     name: str
     tasks: Float[np.ndarray, "task parameter"]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(x) for x in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What an agent sees, what it does, and for how long: all that it knows of an environment beforehand.
+
+    Attributes:
+        observation_shape: Shape of an observation.
+        action_low: Least values of an action in the environment's units, nested as the action is.
+        action_high: Greatest values, likewise. Policies act in [−1, 1], which is scaled linearly to these.
+        task_size: Number of parameters of a task.
+        horizon: H, control steps after which an episode is cut off.
+    """
+
+    observation_shape: tuple[int, ...]
+    action_low: tuple
+    action_high: tuple
+    task_size: int
+    horizon: int
+
+    @classmethod
+    def from_json(cls, text: str) -> "Interface":
+        """Read what ``json.dumps(dataclasses.asdict(…))`` wrote.
+
+        Raises:
+            ValueError: It is no JSON.
+            TypeError: It has other fields.
+        """
+        return cls(**{name: _tuples(value) for name, value in json.loads(text).items()})
+
+    @property
+    def observation_size(self) -> int:
+        """Number of entries of an observation."""
+        return int(np.prod(self.observation_shape, dtype=int))
+
+    @property
+    def action_size(self) -> int:
+        """Number of entries of an action."""
+        return int(np.size(self.action_low))

@@ -19,7 +19,7 @@ def loaded(reference, monkeypatch):
 
 def adapt(run, goal=GOAL, seed=0):
     adaptation = adapt_to_task(run.learner, run.parameters, run.family, goal, seed)
-    return adaptation_records(adaptation, run.family, goal)
+    return adaptation_records([(r.fast_update, r.outcomes) for r in adaptation.rounds], run.family, goal)
 
 
 def without_identifier(records):

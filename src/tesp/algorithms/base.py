@@ -1,6 +1,7 @@
 """What an algorithm is: three answers, and nothing else."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -24,7 +25,10 @@ class Algorithm(eqx.Module):
         adapts_policy: Whether `policy` depends on ``adapted``, so that every task has its own policy.
         action_size: Entries of an action.
         embedding_size: d, entries of what the policy is conditioned on; 0 for nothing.
+        sees_task: Whether `embedding` looks at the task, which only an oracle may.
     """
+
+    sees_task: ClassVar[bool] = False
 
     warm_up: eqx.AbstractVar[bool]
     keep_all: eqx.AbstractVar[bool]

@@ -1,5 +1,7 @@
 """The oracle: a policy that is told the task. The upper line that frames what adaptation can reach."""
 
+from typing import ClassVar
+
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
@@ -20,6 +22,8 @@ class Oracle(Algorithm):
 
     The embedding penalty has no gradient here, for a task is no parameter.
     """
+
+    sees_task: ClassVar[bool] = True
 
     observation_size: int = eqx.field(static=True)
     action_size: int = eqx.field(static=True)

@@ -1,7 +1,12 @@
 """``tesp adapt``."""
 
+import math
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -10,40 +15,73 @@ from tesp.commands.parsing import Folder, parse
 
 @dataclass(frozen=True)
 class AdaptArguments:
-    """Adapt a trained meta-learner to one task and draw the paths before and after each fast-update."""
+    """Adapt a trained meta-learner to one task; draw and film the agent before and after each fast-update."""
 
     run: Folder
     """The run folder."""
-    goal: tuple[float, ...]
-    """The goal, x and y in metres."""
+    goal: Annotated[tuple[float, ...], tyro.conf.arg(aliases=["--task"])]
+    """The task: for goals x and y in metres."""
+    fast_updates: int | None = None
+    """K; by default as in training."""
+    episodes: int | None = None
+    """N, episodes of every round; by default as in training."""
     checkpoint: str = "best"
     """`best` (highest return on D′), `latest` or a number of meta-updates."""
     seed: int = 0
     """Seed of the sampling."""
+    film: Literal["mp4", "gif", "none"] = "mp4"
+    """What the film is written as, if there is to be one."""
+    save: Path | None = None
+    """File, NAME.safetensors, that the adapted agent is saved to."""
 
 
 def run(arguments: list[str], console: Console) -> None:
-    """Adapt to one task and draw the paths."""
+    """Adapt to one task, show what each fast-update gained, draw and film it."""
     from tesp import runs
-    from tesp.adapt import adapt_to_task, adaptation_records
-    from tesp.plotting.trajectories import plot_trajectories
+    from tesp.adapt import AdaptationWarning, adaptation_records
+    from tesp.commands.render import film_task
+    from tesp.errors import RunFolderError
     from tesp.training.run_folder import append_records
 
     parsed = parse(AdaptArguments, arguments, "tesp adapt")
+    if parsed.save is not None and parsed.save.suffix != ".safetensors":
+        raise RunFolderError(f"--save {parsed.save} is not possible; the name of the file must end in .safetensors.")
     run = runs.load_run(parsed.run, parsed.checkpoint)
-    adaptation = adapt_to_task(run.learner, run.parameters, run.family, parsed.goal, parsed.seed)
-    records = adaptation_records(adaptation, run.family, parsed.goal)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AdaptationWarning)
+        agent = run.adapt(parsed.goal, parsed.fast_updates, episodes=parsed.episodes, seed=parsed.seed, console=console)
+    records = adaptation_records([(past.fast_update, past.outcomes) for past in agent.history], run.family, parsed.goal)
     append_records(run.folder.adaptations, records)
-    table = Table(title=f"goal ({', '.join(f'{x:g}' for x in parsed.goal)})")
-    for title in ("after", "return", "success", "final distance / m", "steps sampled"):
-        table.add_column(title, justify="left" if title == "after" else "right")
+    console.print(_table(parsed.goal, records))
+    for warning in caught:
+        console.print(str(warning.message), markup=False)
+    _draw(records, run.folder.figures / "trajectories.png", console)
+    if parsed.film != "none":
+        film_task(run.family, parsed.goal, agent, run.folder.figures / f"adaptation.{parsed.film}", console)
+    if parsed.save is not None:
+        console.print(f"saved: {agent.save(parsed.save)}", markup=False)
+
+
+def _table(goal: tuple[float, ...], records) -> Table:
+    table = Table(title=f"task ({', '.join(f'{x:g}' for x in goal)})")
+    for title in ("after", "return", "success", "distance (m)", "episodes", "steps"):
+        table.add_column(title, justify="left" if title == "after" else "right", no_wrap=True)
     for record in records:
         k = record["fast_update"]
-        after = "warm-up round" if k < 0 else f"{k} fast-update{'' if k == 1 else 's'}"
+        after = "warm-up" if k < 0 else f"{k} fast-update{'' if k == 1 else 's'}"
         figures = (record["average_return"], record["success_rate"], record["final_distance"])
-        table.add_row(after, *(f"{x:.2f}" for x in figures), f"{record['environment_steps']:,}")
-    console.print(table)
-    run.folder.figures.mkdir(exist_ok=True)
-    path = run.folder.figures / "trajectories.png"
+        counts = (record["episodes_per_task"], record["environment_steps"])
+        shown = ["–" if math.isnan(x) else f"{x:.2f}" for x in figures]
+        table.add_row(after, *shown, *(f"{x:,}" for x in counts))
+    return table
+
+
+def _draw(records, path: Path, console: Console) -> None:
+    from tesp.plotting.trajectories import plot_trajectories
+
+    if any(math.isnan(x) for record in records for episode in record["episodes"] for x in episode["position"][-1]):
+        console.print("the family says nothing of positions, so no paths are drawn")
+        return
+    path.parent.mkdir(exist_ok=True)
     plot_trajectories(records, path)
     console.print(f"drawn: {path}", markup=False)

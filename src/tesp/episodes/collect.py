@@ -1,7 +1,7 @@
-"""Collecting a whole round in lockstep: every episode of every task takes its t-th step together."""
+"""Collecting a whole round: in lockstep where every episode has a simulation, else in a pool of environments."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from time import perf_counter
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tesp.errors import NonFiniteError
-from tesp.tasks.base import Simulation
+from tesp.tasks.base import EnvironmentPool, PoolTransition, Simulation
 from tesp.types import Episodes
 
 #: (rows, their observations (row, feature), their noise (row, action)) → action, mean, log_std.
@@ -54,11 +54,12 @@ class Stopwatch:
 
 
 def collect(
-    simulation: Simulation,
+    simulation: Simulation | EnvironmentPool,
     act: Act,
     tasks: Float[np.ndarray, "task parameter"],
     noise: Float[np.ndarray, "task episode step action"],
     stopwatch: Stopwatch,
+    seeds: Int[np.ndarray, " row"] | None = None,
 ) -> tuple[Episodes, Outcomes]:
     """Sample one round: ``noise.shape[1]`` episodes of every task, of at most ``noise.shape[2]`` steps.
 
@@ -66,11 +67,13 @@ def collect(
     depends on which episodes run together or on how many threads step them.
 
     Args:
-        simulation: One simulation for every task and episode, task-major.
+        simulation: One simulation for every task and episode, task-major; or a pool of environments.
         act: The policies of all tasks.
         tasks: The tasks.
         noise: Standard normal noise of the actions; its shape says how many episodes and steps.
         stopwatch: Gets the seconds of ``physics``, ``acting`` and ``recording``.
+        seeds: What the environments of a pool are seeded with, one number for every task and episode; 0, 1, … by
+            default. Simulations start the same way every time.
 
     Returns:
         The padded episodes with axes (task, episode, step, …), and their outcomes.
@@ -78,6 +81,9 @@ def collect(
     Raises:
         NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
     """
+    if isinstance(simulation, EnvironmentPool):
+        rows = noise.shape[0] * noise.shape[1]
+        return _collect_queued(simulation, act, tasks, noise, stopwatch, np.arange(rows) if seeds is None else seeds)
     count, per_task, horizon, actions = noise.shape
     began = perf_counter()
     observation = np.array(simulation.reset(np.repeat(tasks, per_task, axis=0)), np.float32)
@@ -107,6 +113,56 @@ def collect(
     return result
 
 
+def _collect_queued(pool, act, tasks, noise, stopwatch, seeds) -> tuple[Episodes, Outcomes]:
+    """Sample one round in a pool: a place whose episode is over goes on with the next one that has not begun."""
+    count, per_task, horizon, actions = noise.shape
+    rows, tasks = count * per_task, np.repeat(tasks, per_task, axis=0)
+    noise = noise.reshape(rows, horizon, actions)
+    record = _Record(np.full((rows, 2), np.nan), horizon, pool.observation.shape[1], actions)
+    places = np.arange(min(pool.size, rows))
+    row_of, time_of = np.full(pool.size, -1), np.zeros(pool.size, int)
+    waiting = len(places)
+    began = perf_counter()
+    row_of[places] = places
+    pool.start(places, tasks[places], seeds[places])
+    while (row_of >= 0).any():
+        began = stopwatch.add("physics", began)
+        # Policies take their rows in ascending order.
+        at = np.flatnonzero(pool.ready & (row_of >= 0))
+        at = at[np.argsort(row_of[at])]
+        chosen = np.zeros((pool.size, actions), np.float32)
+        if not at.size:
+            # Environments that begin anew at their own time are not ready yet.
+            pool.step(chosen)
+            continue
+        observation = pool.observation[at].astype(np.float32)
+        action, mean, log_std = act(row_of[at], observation, noise[row_of[at], time_of[at]])
+        _require_finite("action", action, row_of[at], per_task, int(time_of[at].max()))
+        chosen[at] = action
+        began = stopwatch.add("acting", began)
+        done = _rows_of(pool.step(chosen), at)
+        began = stopwatch.add("physics", began)
+        for quantity in ("observation", "reward"):
+            _require_finite(quantity, getattr(done, quantity), row_of[at], per_task, int(time_of[at].max()))
+        record.write(time_of[at], row_of[at], observation, action, mean, log_std, done)
+        time_of[at] += 1
+        over = at[done.terminated | done.truncated | (time_of[at] == horizon)]
+        free = np.sort(over)[: rows - waiting]
+        row_of[over], time_of[over] = -1, 0
+        row_of[free] = np.arange(waiting, waiting + len(free))
+        waiting += len(free)
+        began = stopwatch.add("recording", began)
+        if free.size:
+            pool.start(free, tasks[row_of[free]], seeds[row_of[free]])
+    result = record.finish(count, per_task)
+    stopwatch.add("recording", began)
+    return result
+
+
+def _rows_of(step: PoolTransition, places: np.ndarray) -> PoolTransition:
+    return PoolTransition(**{entry.name: getattr(step, entry.name)[places] for entry in fields(step)})
+
+
 class _Record:
     """Arrays of a round under way: time first, then one row per simulation."""
 
@@ -131,7 +187,7 @@ class _Record:
         self.success, self.unhealthy = np.zeros(len(start), bool), np.zeros(len(start), bool)
 
     def write(self, t, rows, observation, action, mean, log_std, step):
-        """Note what happened at step t to ``rows``, a slice or indices."""
+        """Note what happened to ``rows``, a slice or indices, at step t, one for all or one for each."""
         episodes = self.episodes
         episodes.observation[t, rows] = observation
         episodes.action[t, rows] = action
@@ -148,8 +204,10 @@ class _Record:
         self.unhealthy[rows] |= ~step.healthy
 
     def finish(self, tasks: int, per_task: int) -> tuple[Episodes, Outcomes]:
-        last = self.episodes.valid[-1]
-        self.episodes.truncated[-1] = last & ~self.episodes.terminated[-1]
+        valid = self.episodes.valid
+        rows = np.flatnonzero(valid.any(axis=0))
+        last = valid.sum(axis=0)[rows] - 1
+        self.episodes.truncated[last, rows] = ~self.episodes.terminated[last, rows]
 
         def grid(x):
             return x.reshape(tasks, per_task, *x.shape[1:])

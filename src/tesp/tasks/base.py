@@ -5,17 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tesp.errors import ConfigurationError
 from tesp.tasks.compiled_dynamics import CompiledDynamics
-from tesp.types import TaskSet
+from tesp.types import Interface, TaskSet
 
 
 @dataclass(frozen=True)
 class Transition:
     """What one control step did to the simulations that were stepped, row by row.
+
+    What is said of distances and positions is for families whose tasks are goals in the plane. Any other family gives
+    the part of the reward that agents are judged by as the distance reward, and NaN where it has no distance or position.
 
     Attributes:
         observation: The observation after the step.
@@ -38,7 +42,25 @@ class Transition:
     healthy: Bool[np.ndarray, " simulation"]
 
 
-class Simulation(abc.ABC):
+class Simulator(abc.ABC):
+    """Whatever episodes are sampled from: a `Simulation` or an `EnvironmentPool`."""
+
+    @property
+    def compiled(self) -> CompiledDynamics | None:
+        """The same dynamics as pure functions, for sampling that is compiled as a whole; None if there are none now."""
+        return None
+
+    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+        """Add N(0, σ²) to the state after every control step from now on; 0 ends it. A simulator need not offer it.
+
+        Args:
+            sigma: σ, in the units of each entry of the state.
+            seed: Numbers that determine the noise, together with the number of resets and steps since.
+        """
+        raise ConfigurationError(f"{type(self).__name__} has no dynamics noise; leave dynamics_noise at 0.")
+
+
+class Simulation(Simulator):
     """n simulations of one family, each with a task of its own, stepped together."""
 
     @abc.abstractmethod
@@ -59,23 +81,67 @@ class Simulation(abc.ABC):
     def positions(self) -> Float[np.ndarray, "simulation 2"]:
         """Where the bodies (or fingertips) are now, in metres, in the plane."""
 
-    @property
-    def compiled(self) -> CompiledDynamics | None:
-        """The same dynamics as pure functions, for sampling that is compiled as a whole; None if there are none now."""
-        return None
-
-    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
-        """Add N(0, σ²) to the state after every control step from now on; 0 ends it. A simulation need not offer it.
-
-        Args:
-            sigma: σ, in the units of each entry of the state.
-            seed: Numbers that determine the noise, together with the number of resets and steps since.
-        """
-        raise ConfigurationError(f"{type(self).__name__} has no dynamics noise; leave dynamics_noise at 0.")
-
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (height, width, 3) of one simulation with its goal marked."""
         raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027 (most simulations hold nothing)
+        """Free what rendering holds; the simulation goes on working. Closing twice is allowed."""
+
+
+@dataclass(frozen=True)
+class PoolTransition(Transition):
+    """What one control step did to the environments of a pool, one row a place.
+
+    Attributes:
+        truncated: The environment cut the episode off here.
+        valid: The place was ready and took the step; other rows mean nothing.
+    """
+
+    truncated: Bool[np.ndarray, " simulation"]
+    valid: Bool[np.ndarray, " simulation"]
+
+
+class EnvironmentPool(Simulator):
+    """A few environments, in which any number of episodes run one after the other.
+
+    For environments that cannot be stepped one by one, or are too heavy to make one for every episode of a round.
+    A place is *ready* if an episode has begun there and waits for an action.
+
+    Attributes:
+        size: Number of places.
+        observation: The newest observation of every place, (size, observation).
+        ready: Which places are ready, (size,).
+    """
+
+    size: int
+    observation: Float[np.ndarray, "place observation"]
+    ready: Bool[np.ndarray, " place"]
+
+    @abc.abstractmethod
+    def start(
+        self,
+        places: Int[np.ndarray, " started"],
+        tasks: Float[np.ndarray, "started parameter"],
+        seeds: Int[np.ndarray, " started"],
+    ) -> None:
+        """Ask for a new episode at the given places, whatever happens there now.
+
+        They are ready at once, or after one or more steps where environments begin anew at their own time.
+
+        Args:
+            places: Indices of the places, ascending, without repetition.
+            tasks: The task of each.
+            seeds: What each environment is seeded with, if it can be.
+        """
+
+    @abc.abstractmethod
+    def step(self, actions: Float[np.ndarray, "place action"]) -> PoolTransition:
+        """Advance every place by one control step; a place whose episode ends is no longer ready.
+
+        Args:
+            actions: One action a place, clipped to [−1, 1] here; those of places that are not ready have no meaning.
+        """
 
 
 class Family(abc.ABC):
@@ -110,5 +176,30 @@ class Family(abc.ABC):
         """Draw D, D′ and D″ (keys ``train``, ``in_distribution``, ``out_of_distribution``)."""
 
     @abc.abstractmethod
-    def simulate(self, count: int, threads: int = 0) -> Simulation:
-        """Make ``count`` simulations, stepped on ``threads`` threads (0: all cores)."""
+    def simulate(self, count: int, threads: int = 0) -> Simulation | EnvironmentPool:
+        """Make ``count`` simulations, stepped on ``threads`` threads (0: all cores), or a pool for as many episodes."""
+
+    @property
+    def interface(self) -> Interface:
+        """What an agent of this family sees and does; actions in [−1, 1] unless a family says otherwise."""
+        ones = (1.0,) * self.action_size
+        return Interface((self.observation_size,), tuple(-x for x in ones), ones, self.task_size, self.horizon)
+
+    def draw_task(self, generator: np.random.Generator) -> Float[np.ndarray, " parameter"]:
+        """Draw a task like those of D, for an environment that was given none."""
+        tasks = self.sample_task_sets(int(generator.integers(2**31)))["train"].tasks
+        return np.array(generator.choice(tasks), np.float64)
+
+    def environment(
+        self, task: Sequence[float] | np.ndarray | None = None, render_mode: str | None = None
+    ) -> gymnasium.Env:
+        """Make a Gymnasium environment of one task, truncated at the horizon.
+
+        Args:
+            task: The task of every episode; by default each reset draws one like those of D.
+            render_mode: None or ``rgb_array``.
+        """
+        from tesp.tasks.environment import FamilyEnvironment
+
+        made = FamilyEnvironment(self, render_mode, task=task)
+        return gymnasium.wrappers.TimeLimit(made, self.horizon)

@@ -1,5 +1,6 @@
 """One simulation of a family as a Gymnasium environment."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -7,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
+from tesp.tasks.base import Family, Simulation
 from tesp.tasks.goal_family import GoalFamily, distance_to_goal
 from tesp.tasks.registry import make_family
 
@@ -15,29 +17,51 @@ OBSERVATION_BOUND = float(np.finfo(np.float32).max)
 
 
 class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One simulation of a family; a task is the goal (x, y) in metres.
+    """One simulation of a family; a task is its row of parameters, for families of goals (x, y) in metres.
 
-    Actions lie in [−1, 1]; the goal is not observed. An episode is terminated on arrival (and where the
-    family ends it when unhealthy). It is truncated by Gymnasium's ``TimeLimit``, which ``gymnasium.make``
-    adds; an environment constructed directly has no horizon.
+    Actions lie in [−1, 1]; the task is not observed. An episode is terminated on arrival (and where the
+    family ends it when unhealthy). It is truncated by Gymnasium's ``TimeLimit``, which ``gymnasium.make`` and
+    ``family.environment`` add; an environment constructed directly has no horizon.
 
-    The ``info`` of ``reset`` and ``step`` holds ``distance`` (m), ``goal`` (m), ``success`` and ``healthy``;
-    that of ``step`` also ``distance_reward``.
+    The ``info`` of ``reset`` and ``step`` holds the task, under ``goal`` (m) in families of goals and ``task`` in
+    others, ``position`` (m), ``distance`` (m), ``success`` and ``healthy``; that of ``step`` also ``distance_reward``.
 
     Args:
-        family: A family of goals, or its name.
+        family: A family, or the name of one.
         render_mode: None or ``rgb_array``.
+        task: The task of all episodes for which ``reset`` is given no other; by default each reset draws one.
+        goal: The same by another name, for families of goals.
         **options: The family's options, if it is given by name.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (declared so by Gymnasium)
 
-    def __init__(self, family: str | GoalFamily, render_mode: str | None = None, **options: Any):
-        self._family = _goal_family(family, options)
+    def __init__(
+        self,
+        family: str | Family,
+        render_mode: str | None = None,
+        task: Sequence[float] | np.ndarray | None = None,
+        goal: Sequence[float] | np.ndarray | None = None,
+        **options: Any,
+    ):
+        self._family = _family(family, options)
         if render_mode not in (None, "rgb_array"):
             raise ConfigurationError(f"render_mode is {render_mode!r}; it must be None or 'rgb_array'.")
         self.render_mode = render_mode
-        self._simulation = self._family.simulate(1, threads=1)
+        simulation = self._family.simulate(1, threads=1)
+        if not isinstance(simulation, Simulation):
+            raise ConfigurationError(
+                f"The family {self._family.name!r} runs in environments of its own; make one with family.environment()."
+            )
+        self._simulation = simulation
+        self._key = "goal" if isinstance(self._family, GoalFamily) else "task"
+        if goal is not None and (task is not None or self._key != "goal"):
+            raise ConfigurationError(
+                f"goal is {goal!r}; give either a goal or a task, and a task where tasks are no goals."
+            )
+        task = goal if task is None else task
+        self._own_task = None if task is None else _checked_task(self._key, task, self._family.task_size)
+        self._task = np.zeros(self._family.task_size)
         self._ids = np.arange(1)
         self._is_reset = False
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (self._family.action_size,), np.float32)
@@ -46,35 +70,45 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         )
 
     @property
-    def family(self) -> GoalFamily:
+    def family(self) -> Family:
         """The family that the environment belongs to."""
         return self._family
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Float[np.ndarray, " observation"], dict[str, Any]]:
-        """Start an episode, deterministic but for the goal.
+        """Start an episode.
 
         Args:
-            seed: Seed of the goals that are drawn from now on.
-            options: ``{"goal": (x, y)}`` in metres. Without it the goal is drawn
-                uniformly from the training area.
+            seed: Seed of the tasks that are drawn from now on.
+            options: ``{"goal": (x, y)}`` in metres, or ``{"task": …}`` where tasks are no goals. Without it the episode
+                has the environment's task, or one that is drawn as those of D are.
 
         Returns:
             The first observation, and the info.
 
         Raises:
-            ConfigurationError: An option is unknown, or the goal is not two finite numbers.
+            ConfigurationError: An option is unknown, or the task is not as many finite numbers as it must be.
         """
         super().reset(seed=seed)
-        goal = _given_goal(options or {})
-        if goal is None:
-            goal = self._draw_goal()
-        observation = self._simulation.reset(goal[None])[0]
+        task = self._given_task(options or {})
+        if task is None:
+            task = self._own_task if self._own_task is not None else self._family.draw_task(self.np_random)
+        self._task = task
+        observation = self._simulation.reset(task[None])[0]
         self._is_reset = True
-        distance = float(distance_to_goal(self._simulation.positions, goal[None])[0])
-        success = distance < self._family.arrival
-        return observation, {"distance": distance, "success": success, "goal": goal, "healthy": True}
+        position = self._simulation.positions[0]
+        distance, success = np.nan, False
+        if isinstance(self._family, GoalFamily):
+            distance = float(distance_to_goal(position[None], task[None])[0])
+            success = distance < self._family.arrival
+        return observation, {
+            "distance": distance,
+            "success": success,
+            "position": position,
+            self._key: task.copy(),
+            "healthy": True,
+        }
 
     def step(
         self, action: Float[np.ndarray, " action"]
@@ -93,7 +127,8 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
             "distance_reward": float(done.distance_reward[0]),
             "distance": float(done.distance[0]),
             "success": bool(done.success[0]),
-            "goal": self._simulation.goals[0],
+            "position": done.position[0],
+            self._key: self._task.copy(),
             "healthy": bool(done.healthy[0]),
         }
         return done.observation[0], float(done.reward[0]), bool(done.terminated[0]), False, info
@@ -113,44 +148,35 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         """Free the renderer."""
         self._simulation.close()
 
-    def _draw_goal(self) -> Float[np.ndarray, "2"]:
-        """Draw a goal uniformly by area from the training area: ρ² and the angle are uniform."""
-        area = self._family.training_area
-        radius = np.sqrt(self.np_random.uniform(area.inner**2, area.outer**2))
-        angle = self.np_random.uniform(0.0, 2 * np.pi)
-        return radius * np.array([np.cos(angle), np.sin(angle)])
+    def _given_task(self, options: dict[str, Any]) -> Float[np.ndarray, " parameter"] | None:
+        unknown = sorted(set(options) - {self._key}, key=str)
+        if unknown:
+            raise ConfigurationError(f"reset has no option {unknown[0]!r}; its only option is {self._key!r}.")
+        given = options.get(self._key)
+        return None if given is None else _checked_task(self._key, given, self._family.task_size)
 
 
-def _goal_family(family: str | GoalFamily, options: dict[str, Any]) -> GoalFamily:
+def _family(family: str | Family, options: dict[str, Any]) -> Family:
     if "horizon" in options:
         raise ConfigurationError(
             f"horizon is {options['horizon']!r}; give max_episode_steps to gymnasium.make instead, "
             "which is what truncates an environment's episodes."
         )
-    if not isinstance(family, str):
-        if options:
-            raise ConfigurationError(
-                f"Options {', '.join(options)} were given along with a family; give them to the family."
-            )
-        return family
-    made = make_family(family, **options)
-    if not isinstance(made, GoalFamily):
+    if isinstance(family, str):
+        return make_family(family, **options)
+    if options:
         raise ConfigurationError(
-            f"The tasks of the family {family!r} are not goals; it needs an environment of its own."
+            f"Options {', '.join(options)} were given along with a family; give them to the family."
         )
-    return made
+    return family
 
 
-def _given_goal(options: dict[str, Any]) -> Float[np.ndarray, "2"] | None:
-    unknown = sorted(set(options) - {"goal"}, key=str)
-    if unknown:
-        raise ConfigurationError(f"reset has no option {unknown[0]!r}; its only option is 'goal'.")
-    if options.get("goal") is None:
-        return None
+def _checked_task(key: str, given: Any, size: int) -> Float[np.ndarray, " parameter"]:
     try:
-        goal = np.array(options["goal"], dtype=np.float64)
+        task = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
-        goal = np.empty(0)
-    if goal.shape != (2,) or not np.isfinite(goal).all():
-        raise ConfigurationError(f"goal is {options['goal']!r}; it must be two finite numbers (x, y) in metres.")
-    return goal
+        task = np.empty(0)
+    if task.shape != (size,) or not np.isfinite(task).all():
+        what = "two finite numbers (x, y) in metres" if key == "goal" else f"{size} finite numbers"
+        raise ConfigurationError(f"{key} is {given!r}; it must be {what}.")
+    return task

@@ -143,6 +143,13 @@ class GoalFamily(Family):
             self.name, seed, self.tasks_per_set, self.training_area, self.outside_area, self.spacing
         )
 
+    def draw_task(self, generator: np.random.Generator) -> Float[np.ndarray, "2"]:
+        """Draw a goal uniformly by area from the training area: ρ² and the angle are uniform."""
+        area = self.training_area
+        radius = np.sqrt(generator.uniform(area.inner**2, area.outer**2))
+        angle = generator.uniform(0.0, 2 * np.pi)
+        return radius * np.array([np.cos(angle), np.sin(angle)])
+
     def transition(
         self,
         observation: Float[np.ndarray, "stepped observation"],

@@ -34,7 +34,7 @@ def test_info():
     assert info["distance_reward"] == -info["distance"]
     assert reward == pytest.approx(info["distance_reward"] - 0.001)
     assert (terminated, truncated, info["success"], info["healthy"]) == (False, False, False, True)
-    assert set(info) == {"distance_reward", "distance", "success", "goal", "healthy"}
+    assert set(info) == {"distance_reward", "distance", "success", "goal", "healthy", "position"}
 
 
 def test_goals_are_drawn_uniformly_from_the_training_area():

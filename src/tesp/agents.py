@@ -1,0 +1,399 @@
+"""What a user does with a trained meta-learner: adapt it to an environment, act, save, load."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Float
+from rich.console import Console
+
+from tesp import tensor_files
+from tesp.adapt import AdaptationRound, adaptation_key, after_text, round_of, warn_if_alike
+from tesp.adaptation.objective import Batch
+from tesp.config import Config, build_algorithm, build_learner, from_json, to_json
+from tesp.episodes.collect import Outcomes
+from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
+from tesp.interaction import Learner, Progress, RoundResult
+from tesp.progress import ProgressBar
+from tesp.tasks.base import EnvironmentPool, Simulation
+from tesp.tasks.goal_family import checked_count
+from tesp.tasks.vector_pool import Environment, EnvironmentOf, VectorPool, to_bounds
+from tesp.types import Episodes, Interface, Parameters, PyTree
+
+LEARNER, AGENT = "trained-learner", "adapted-agent"
+
+
+@dataclass(frozen=True)
+class MetaLearner:
+    """A trained meta-learner, ready to be adapted to environments.
+
+    Attributes:
+        config: The configuration that it was trained with.
+        interface: What it sees and does.
+        parameters: What training learned: θ_TE, α and θ_policy for TESP.
+        learner: Its algorithm, compiled.
+    """
+
+    config: Config
+    interface: Interface
+    parameters: Parameters
+    learner: Learner
+
+    def adapt(
+        self,
+        env: Environment,
+        fast_updates: int | None = None,
+        *,
+        episodes: int | None = None,
+        horizon: int | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ) -> "AdaptedAgent":
+        """Adapt to the task of an environment: the warm-up round, K fast-updates with a round each.
+
+        Args:
+            env: A Gymnasium environment, a vector environment whose places all have the same task, or a function that
+                makes one (as many as help, which are closed in the end). It is reset and stepped, and never told apart
+                from the task: whatever task it has must be the same after every reset.
+            fast_updates: K; by default as in training. May be more, or 0.
+            episodes: N, episodes of every round; by default as in training. One is enough to run, more tell more.
+            horizon: H, steps after which an episode is cut off if the environment does not end it before; by default
+                as in training.
+            seed: Seed of the actions' noise and of the environment's resets.
+            progress: Whether progress is shown on the standard error stream.
+
+        Returns:
+            The adapted agent. Its ``history`` says what happened in each round.
+
+        Raises:
+            ConfigurationError: A number is not possible, the spaces are others than in training, or the method needs
+                to be told the task.
+            NonFiniteError: An observation, a reward or a gradient became NaN or infinite.
+
+        Warns:
+            AdaptationWarning: The return of the last round does not differ significantly from that of the first.
+        """
+        k, n = self._checked(fast_updates, episodes)
+        horizon = checked_count("horizon", self.interface.horizon if horizon is None else horizon)
+        with EnvironmentOf(env, self.interface, n) as pool:
+            return self._adapt(pool, None, k, n, horizon, seed, _shown(progress))
+
+    def adapt_to_task(
+        self,
+        simulation: Simulation | EnvironmentPool,
+        task: Float[np.ndarray, " parameter"],
+        fast_updates: int | None = None,
+        *,
+        episodes: int | None = None,
+        seed: int = 0,
+        console: Console | None = None,
+    ) -> "AdaptedAgent":
+        """Adapt to one task of a family, in a simulation with room for N episodes.
+
+        Args:
+            simulation: Made by ``family.simulate(N)``, with N as below.
+            task: The task's parameters.
+            fast_updates: As for `adapt`.
+            episodes: As for `adapt`.
+            seed: As for `adapt`.
+            console: Where progress is shown.
+        """
+        k, n = self._checked(fast_updates, episodes)
+        return self._adapt(simulation, None, k, n, self.interface.horizon, seed, console, task)
+
+    def _checked(self, fast_updates: int | None, episodes: int | None) -> tuple[int, int]:
+        k = self.learner.fast.fast_updates if fast_updates is None else fast_updates
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
+            raise ConfigurationError(f"fast_updates = {k!r} is not possible; give an integer, 0 or more.")
+        default = self.learner.sampling.episodes_per_round
+        return int(k), checked_count("episodes", default if episodes is None else episodes)
+
+    def _adapt(
+        self,
+        simulation: Simulation | EnvironmentPool,
+        since: "AdaptedAgent | None",
+        fast_updates: int,
+        episodes: int,
+        horizon: int,
+        seed: int,
+        console: Console | None,
+        task: np.ndarray | None = None,
+    ) -> "AdaptedAgent":
+        algorithm = self.learner.algorithm
+        if task is None and algorithm.sees_task:
+            raise ConfigurationError(
+                f"The method {self.config.algorithm!r} must be told the task, which an environment does not say. Adapt "
+                "to a task of the run's family instead, with `tesp adapt RUN --goal …` or Run.adapt."
+            )
+        row = np.zeros(self.interface.task_size) if task is None else np.asarray(task, np.float64)
+        first = 0 if since is None else since.fast_updates
+        rounds = fast_updates - first if since is not None else fast_updates + 1 + algorithm.warm_up
+        history = [] if since is None else list(since.history)
+        stages: list[AdaptedAgent] = []
+        started = 0
+        with ProgressBar(console, "adapting", rounds * episodes, "episodes") as bar:
+
+            def on_start(count: int) -> None:
+                nonlocal started
+                started += count
+                # Once all places have begun, an episode begins where another one is over.
+                bar.update(len(stages) * episodes + max(0, started - min(places, episodes)))
+
+            places = simulation.size if isinstance(simulation, VectorPool) else 0
+            if isinstance(simulation, VectorPool):
+                simulation.on_start = on_start
+
+            def on_round(result: RoundResult, policy: PyTree) -> None:
+                nonlocal started
+                started = 0
+                history.append(round_of(result))
+                stages.append(self._stage(result, policy, history, seed))
+                last = history[-1]
+                done = len(stages) * episodes
+                bar.update(done, f"{after_text(last)}: return {last.returns.mean():.2f}")
+
+            adaptation = self.learner.adapt(
+                self.parameters,
+                simulation,
+                row[None],
+                horizon,
+                adaptation_key(seed),
+                episodes=episodes,
+                fast_updates=fast_updates,
+                since=None if since is None else since.progress,
+                on_round=on_round,
+            )
+        assert adaptation.progress is not None
+        newest = stages[-1]
+        compared = history[-len(stages) - (since is not None)], history[-1]
+        if fast_updates > first or algorithm.warm_up:
+            warn_if_alike(*compared)
+        return AdaptedAgent(
+            self, newest.policy, newest.embedding, history, seed, jax.tree.map(np.asarray, adaptation.progress), stages
+        )
+
+    def _stage(self, result: RoundResult, policy: PyTree, history, seed: int) -> "AdaptedAgent":
+        assert result.round is not None
+        own = self.learner.algorithm.adapts_policy
+        acted = jax.tree.map(lambda x: np.array(x[0] if own else x), policy)
+        return AdaptedAgent(self, acted, np.array(result.round.embedding[0]), list(history), seed)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the meta-learner to one file, ``NAME.safetensors``: parameters, configuration and spaces, no pickle.
+
+        Raises:
+            RunFolderError: The file cannot be written.
+        """
+        arrays = tensor_files.named("parameters", self.parameters)
+        return tensor_files.write(path, LEARNER, arrays, self._description())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MetaLearner":
+        """Read a file that `save` or ``tesp export`` wrote.
+
+        Raises:
+            RunFolderError: There is no such file, it is damaged or holds something else.
+        """
+        arrays, description = tensor_files.read(path, LEARNER)
+        return cls._from(arrays, description, path)
+
+    def _description(self) -> dict[str, Any]:
+        return {"config": to_json(self.config), "interface": json.dumps(asdict(self.interface))}
+
+    @classmethod
+    def _from(cls, arrays, description: dict[str, Any], path) -> "MetaLearner":
+        try:
+            config = from_json(description["config"])
+            interface = Interface.from_json(description["interface"])
+            learner = build_learner(config, interface)
+        except (ConfigurationError, KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"The description in {path} cannot be used. {error}") from error
+        template = eqx.filter_eval_shape(build_algorithm(config, interface).init, jax.random.key(0))
+        return cls(config, interface, tensor_files.filled("parameters", template, arrays, str(path)), learner)
+
+
+class AdaptedAgent:
+    """A policy adapted to one task. Acts like a model of Stable-Baselines3.
+
+    Attributes:
+        meta_learner: What it was adapted from.
+        policy: The policy: (observation, embedding) → (mean, log_std).
+        embedding: What the policy is conditioned on, (d,).
+        history: What happened in each round, those of earlier adaptations included.
+        seed: Seed of the adaptation.
+        progress: What more fast-updates go on from; None for a stage.
+        stages: The agent as it acted in each round of the last adaptation, first to last; empty for a stage and for an
+            agent that was loaded.
+    """
+
+    def __init__(
+        self,
+        meta_learner: MetaLearner,
+        policy: PyTree,
+        embedding: Float[np.ndarray, " embedding"],
+        history: list[AdaptationRound],
+        seed: int,
+        progress: Progress | None = None,
+        stages: Sequence["AdaptedAgent"] = (),
+    ):
+        self.meta_learner, self.policy, self.embedding = meta_learner, policy, embedding
+        self.history, self.seed, self.progress, self.stages = history, seed, progress, list(stages)
+        interface = meta_learner.interface
+        self._low, self._high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
+        self._action_shape = np.shape(interface.action_low)
+        self._generator = np.random.default_rng(seed)
+
+    @property
+    def fast_updates(self) -> int:
+        """Fast-updates that it has had; −1 before anything was known of the task."""
+        return self.history[-1].fast_update
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return the action for an observation, and the state, as Stable-Baselines3's models do.
+
+        Args:
+            observation: One observation, or several along a first axis.
+            state: Passed through: the agent has no memory within an episode.
+            episode_start: Not used, for the same reason.
+            deterministic: The mean of the policy instead of a sample from it.
+
+        Returns:
+            The action in the environment's units, within its bounds, with the first axis of the observation; and
+            ``state``.
+
+        Raises:
+            ConfigurationError: The observation has another shape than in training.
+            NonFiniteError: The observation is NaN or infinite.
+        """
+        shape = self.meta_learner.interface.observation_shape
+        seen = np.asarray(observation, np.float32)
+        many = seen.ndim == len(shape) + 1
+        if seen.shape[many:] != shape:
+            raise ConfigurationError(
+                f"The observation has the shape {seen.shape}; it must be {shape}, or several along a first axis."
+            )
+        if not np.isfinite(seen).all():
+            raise NonFiniteError("observation")
+        mean, log_std = _act(
+            self.policy, seen.reshape(-1, self.meta_learner.interface.observation_size), self.embedding
+        )
+        action = np.asarray(mean, np.float64)
+        if not deterministic:
+            action = action + np.exp(np.asarray(log_std, np.float64)) * self._generator.standard_normal(action.shape)
+        bounded = to_bounds(np.clip(action, -1.0, 1.0), self._low, self._high)
+        return bounded.astype(np.float32).reshape(seen.shape[: int(many)] + self._action_shape), state
+
+    def adapt(
+        self,
+        env: Environment,
+        fast_updates: int = 1,
+        *,
+        episodes: int | None = None,
+        progress: bool = True,
+    ) -> "AdaptedAgent":
+        """Go on adapting to the same task: so many more fast-updates, with a round of new episodes after each.
+
+        The first of them learns from the last round of before, so 3 and then 2 fast-updates give what 5 would.
+
+        Args:
+            env: As for `MetaLearner.adapt`; the same task as before.
+            fast_updates: How many more, 1 or more.
+            episodes: N of the new rounds; by default as in the last one.
+            progress: Whether progress is shown.
+
+        Returns:
+            Another agent; this one stays what it is.
+
+        Raises:
+            ConfigurationError: As for `MetaLearner.adapt`, or the agent is a stage.
+            NonFiniteError: As for `MetaLearner.adapt`.
+        """
+        if self.progress is None:
+            raise ConfigurationError(
+                "A stage of an adaptation cannot go on by itself; call adapt of the agent that the adaptation returned."
+            )
+        more = checked_count("fast_updates", fast_updates)
+        n = checked_count("episodes", self.history[-1].episodes if episodes is None else episodes)
+        horizon = self.progress.batch.episodes.valid.shape[-1]
+        learner = self.meta_learner
+        with EnvironmentOf(env, learner.interface, n) as pool:
+            return learner._adapt(pool, self, self.fast_updates + more, n, horizon, self.seed, _shown(progress))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the agent to one file, ``NAME.safetensors``, with all that is needed to act and to adapt further.
+
+        Raises:
+            ConfigurationError: The agent is a stage.
+            RunFolderError: The file cannot be written.
+        """
+        if self.progress is None:
+            raise ConfigurationError("A stage of an adaptation cannot be saved; save the agent that it returned.")
+        trees = {
+            "parameters": self.meta_learner.parameters,
+            "policy": self.policy,
+            "embedding": self.embedding,
+            "adapted": self.progress.adapted,
+            "batch": self.progress.batch,
+            "buffer": self.progress.buffer,
+            "history": [past._replace(fast_update=np.array(past.fast_update)) for past in self.history],
+        }
+        arrays = {name: x for prefix, tree in trees.items() for name, x in tensor_files.named(prefix, tree).items()}
+        description = {**self.meta_learner._description(), "seed": self.seed, "rounds": len(self.history)}
+        return tensor_files.write(path, AGENT, arrays, description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "AdaptedAgent":
+        """Read a file that `save` wrote.
+
+        Raises:
+            RunFolderError: There is no such file, it is damaged or holds something else.
+        """
+        arrays, description = tensor_files.read(path, AGENT)
+        learner = MetaLearner._from(arrays, description, path)
+        algorithm, parameters = learner.learner.algorithm, learner.parameters
+
+        def stored(prefix: str, template: PyTree) -> PyTree:
+            return tensor_files.filled(prefix, template, arrays, str(path))
+
+        def as_stored(prefix: str, kind: Callable[..., Any], leaves: Sequence[str]) -> PyTree:
+            names = [f"{prefix}.{leaf}" for leaf in leaves]
+            if missing := [name for name in names if name not in arrays]:
+                raise RunFolderError(f"{path} is damaged: it has no {missing[0]}. Save the agent again.")
+            return kind(*(arrays[name] for name in names))
+
+        one = jax.tree.map(lambda x: x[None], parameters.adapted)
+        episodes = list(Episodes.__dataclass_fields__)
+        batch = Batch(as_stored("batch.episodes", Episodes, episodes), as_stored("batch", lambda x: x, ["advantages"]))
+        buffer = as_stored("buffer", Episodes, episodes) if algorithm.warm_up else None
+        outcomes = list(Outcomes.__dataclass_fields__)
+        history = []
+        for number in range(description["rounds"]):
+            prefix = f"history[{number}]"
+            plain = as_stored(prefix, lambda *x: x, ["fast_update", "returns", "successes", "lengths"])
+            told = as_stored(f"{prefix}.outcomes", Outcomes, outcomes)
+            fast_update, returns, successes, lengths = plain
+            history.append(AdaptationRound(int(fast_update), returns, successes, lengths, told))
+        progress = Progress(stored("adapted", one), buffer, batch, history[-1].fast_update)
+        policy = stored("policy", algorithm.policy(parameters.adapted, parameters.shared))
+        return cls(learner, policy, arrays["embedding"], history, description["seed"], progress)
+
+
+@eqx.filter_jit
+def _act(policy, observation, embedding):
+    return policy(observation, embedding)
+
+
+def _shown(progress: bool) -> Console | None:
+    return Console(stderr=True, highlight=False) if progress else None

@@ -1,0 +1,341 @@
+"""Gymnasium's vector environments as a pool in which episodes run one after the other."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from jaxtyping import Float, Int
+
+from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.tasks.base import EnvironmentPool, PoolTransition
+from tesp.types import Interface
+
+#: At most so many environments are made of a function that makes one.
+MOST_COPIES = 8
+
+#: Keys of ``info`` that say whether an episode has succeeded, in the order in which they are looked for.
+SUCCESS_KEYS = ("success", "is_success")
+
+
+#: What an environment may be given as.
+Environment = gymnasium.Env | VectorEnv | Callable[[], gymnasium.Env | VectorEnv]
+
+
+class VectorPool(EnvironmentPool):
+    """The sub-environments of a Gymnasium vector environment.
+
+    Gymnasium's own vector environments, and any with automatic resets switched off, begin an episode when they are
+    asked: ``reset(seed=[…], options={"reset_mask": …, "tasks": …})``. Any other keeps to its automatic resets: it is
+    ready again after the step, or the one after it, in which its last episode ends.
+
+    From ``info`` are read, where they are given: ``success`` or ``is_success``, ``distance_reward`` (else the reward),
+    ``distance`` (m), ``position`` (x and y, m) and ``healthy``.
+
+    Args:
+        environment: The vector environment; who made it closes it.
+        pass_tasks: Whether the option ``tasks``, (num_envs, parameter), is passed on to ``reset``. If not, the task is
+            whatever the environment is.
+
+    Raises:
+        ConfigurationError: Observations or actions are no boxes, or actions are unbounded.
+    """
+
+    def __init__(self, environment: VectorEnv, pass_tasks: bool = False):
+        observation, action = environment.single_observation_space, environment.single_action_space
+        check_spaces(observation, action)
+        assert isinstance(action, gymnasium.spaces.Box)
+        self._environment, self._pass_tasks = environment, pass_tasks
+        self._low, self._high = action.low.ravel().astype(np.float64), action.high.ravel().astype(np.float64)
+        self._space = environment.action_space
+        mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self._mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+        own = isinstance(environment.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+        self._on_demand = own or self._mode is AutoresetMode.DISABLED
+        self.size = environment.num_envs
+        self.observation = np.zeros((self.size, int(np.prod(observation.shape or (1,)))))
+        self.ready = np.zeros(self.size, bool)
+        self._tasks: np.ndarray | None = None
+        self._ended = np.ones(self.size, bool)
+        # Where episodes begin at the environment's own time: which places wait for a new one.
+        self._waiting = np.zeros(self.size, bool)
+        self._begun = False
+        #: Told how many episodes begin whenever some do.
+        self.on_start: Callable[[int], None] | None = None
+
+    def start(
+        self,
+        places: Int[np.ndarray, " started"],
+        tasks: Float[np.ndarray, "started parameter"],
+        seeds: Int[np.ndarray, " started"],
+    ) -> None:
+        """Begin a new episode at the given places, or note that one is wanted where the environment decides when."""
+        if self._tasks is None:
+            self._tasks = np.zeros((self.size, tasks.shape[1]))
+        self._tasks[places] = tasks
+        if self.on_start is not None:
+            self.on_start(len(places))
+        if self._on_demand or not self._begun:
+            self._reset(places, seeds)
+            return
+        # An episode that was cut off from outside runs on there, unwatched, until the environment ends it.
+        self.ready[places] = False
+        same_step = self._mode is AutoresetMode.SAME_STEP
+        # After a step that reset them at once, the first observation is here already.
+        here = places[self._ended[places]] if same_step else places[:0]
+        self.ready[here], self._ended[here] = True, False
+        self._waiting[np.setdiff1d(places, here)] = True
+
+    def _reset(self, places: np.ndarray, seeds: np.ndarray) -> None:
+        # A list of seeds is what all vector environments of Gymnasium take, though the annotation does not say so.
+        seed: Any = [None] * self.size
+        for place, value in zip(places.tolist(), seeds.tolist(), strict=True):
+            seed[place] = int(value)
+        options: dict[str, Any] = {"tasks": self._tasks} if self._pass_tasks else {}
+        mask = np.zeros(self.size, bool)
+        mask[places] = True
+        if self._begun:
+            options["reset_mask"] = mask
+        observation, _ = self._environment.reset(seed=seed, options=options or None)
+        # The first reset is of all, whether an episode is wanted there or not.
+        fresh = mask if self._begun else np.ones(self.size, bool)
+        self.observation[fresh] = _rows(observation, self.size)[fresh]
+        self._ended[fresh], self._begun = False, True
+        self.ready[mask] = True
+
+    def step(self, actions: Float[np.ndarray, "place action"]) -> PoolTransition:
+        """Advance all sub-environments by one step, with actions in [−1, 1] scaled to the bounds of theirs.
+
+        Raises:
+            NonFiniteError: An action is NaN or infinite.
+        """
+        valid = self.ready.copy()
+        if not np.isfinite(actions[valid]).all():
+            raise NonFiniteError("action")
+        if self._on_demand and self._ended.any():
+            # All sub-environments are stepped, and one whose episode is over must not be.
+            idle = np.flatnonzero(self._ended)
+            self._reset(idle, np.zeros(len(idle), int))
+            self.ready[idle] = False
+        clipped = np.clip(np.where(valid[:, None], actions, 0.0), -1.0, 1.0)
+        shaped = (
+            to_bounds(clipped, self._low, self._high)
+            .reshape(self._space.shape or (self.size,))
+            .astype(self._space.dtype)
+        )
+        observation, reward, terminated, truncated, info = self._environment.step(shaped)
+        rows = _rows(observation, self.size)
+        over = np.asarray(terminated, bool) | np.asarray(truncated, bool)
+        if self._mode is AutoresetMode.SAME_STEP:
+            rows, info, self.observation = *self._before_reset(rows, info, over), rows
+        else:
+            self.observation = rows
+        result = self._transition(rows, np.asarray(reward, float), terminated, truncated, info, valid)
+        self._follow(valid, over)
+        return result
+
+    def _follow(self, valid: np.ndarray, over: np.ndarray) -> None:
+        """Note which episodes ended, and which began by themselves."""
+        began = np.zeros_like(over)
+        if not self._on_demand:
+            reset_here = over if self._mode is AutoresetMode.SAME_STEP else self._ended & ~over
+            began = self._waiting & reset_here
+        self.ready = (valid & ~over) | began
+        self._waiting &= ~began
+        self._ended = over & ~began
+
+    def _before_reset(self, rows: np.ndarray, info: Mapping[str, Any], over: np.ndarray) -> tuple[np.ndarray, dict]:
+        """Return the last observations and infos of episodes that a step has ended and begun anew."""
+        rows, info = rows.copy(), dict(info)
+        if not over.any() or "final_obs" not in info:
+            return rows, info
+        for place in np.flatnonzero(over):
+            rows[place] = np.ravel(info["final_obs"][place])
+        for key, values in info.get("final_info", {}).items():
+            if isinstance(values, np.ndarray):
+                merged = np.array(info.get(key, np.zeros_like(values)))
+                merged[over] = values[over]
+                info[key] = merged
+        return rows, info
+
+    def _transition(self, rows, reward, terminated, truncated, info, valid) -> PoolTransition:
+        success = next((_told(info, key, False, self.size) for key in SUCCESS_KEYS if key in info), None)
+        nothing = np.full(self.size, np.nan)
+        position = _told(info, "position", np.nan, self.size)
+        return PoolTransition(
+            observation=rows,
+            reward=reward,
+            distance_reward=_told(info, "distance_reward", reward, self.size).astype(float),
+            distance=_told(info, "distance", nothing, self.size).astype(float),
+            position=position.astype(float) if position.ndim == 2 else np.full((self.size, 2), np.nan),
+            terminated=np.asarray(terminated, bool),
+            truncated=np.asarray(truncated, bool) & ~np.asarray(terminated, bool),
+            success=np.zeros(self.size, bool) if success is None else success.astype(bool),
+            healthy=_told(info, "healthy", True, self.size).astype(bool),
+            valid=valid,
+        )
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self._environment.close()
+
+
+def check_spaces(observation: gymnasium.Space, action: gymnasium.Space) -> None:
+    """Refuse spaces that no policy of this library can see or act in.
+
+    Raises:
+        ConfigurationError: One of them is no box, or actions are unbounded or not real numbers.
+    """
+    if not isinstance(observation, gymnasium.spaces.Box):
+        raise ConfigurationError(
+            f"The observation space is {observation}; it must be a Box. Flatten others with "
+            "gymnasium.wrappers.FlattenObservation."
+        )
+    if not isinstance(action, gymnasium.spaces.Box) or not np.issubdtype(action.dtype, np.floating):
+        raise ConfigurationError(f"The action space is {action}; it must be a Box of real numbers.")
+    if not action.is_bounded():
+        raise ConfigurationError(
+            f"The action space is {action}; its bounds must be finite. Give it some with "
+            "gymnasium.wrappers.RescaleAction or a Box of your own."
+        )
+
+
+def to_bounds(
+    action: Float[np.ndarray, "*batch action"], low: Float[np.ndarray, " action"], high: Float[np.ndarray, " action"]
+) -> Float[np.ndarray, "*batch action"]:
+    """Scale actions linearly from [−1, 1] to [low, high]."""
+    return np.clip(low + (action + 1.0) * 0.5 * (high - low), low, high)
+
+
+def spaces_of(interface: Interface) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
+    """Return an unbounded observation space and the action space of what an agent sees and does."""
+    low, high = np.array(interface.action_low, np.float32), np.array(interface.action_high, np.float32)
+    observation = gymnasium.spaces.Box(-np.inf, np.inf, interface.observation_shape, np.float64)
+    return observation, gymnasium.spaces.Box(low, high, dtype=np.float32)
+
+
+class _Plain(gymnasium.Wrapper):
+    """An environment with metadata of its own: a vector environment writes into those of its first environment."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self.metadata = dict(env.metadata)
+
+
+def vectorised(env: Any, episodes: int) -> tuple[VectorEnv, bool]:
+    """Return a vector environment of what a user gives, and whether it was made here.
+
+    Args:
+        env: An environment, a vector environment, or a function that makes one.
+        episodes: How many episodes a round has; no more environments are made, and no more than `MOST_COPIES`.
+
+    Raises:
+        ConfigurationError: It is something else, or the function fails.
+    """
+    if isinstance(env, VectorEnv):
+        return env, False
+    if isinstance(env, gymnasium.Env):
+        return SyncVectorEnv([lambda: _Plain(env)], autoreset_mode=AutoresetMode.DISABLED), False
+    made = _made(env)
+    if isinstance(made, VectorEnv):
+        return made, True
+    copies: list[gymnasium.Env] = [made, *(_made(env) for _ in range(min(episodes, MOST_COPIES) - 1))]
+    makers = [partial(_Plain, copy) for copy in copies]
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED), True
+
+
+def _made(make: Any) -> Any:
+    if not callable(make):
+        raise ConfigurationError(
+            f"env is {make!r}; it must be a gymnasium.Env, a gymnasium.vector.VectorEnv, or a "
+            "function without arguments that makes one. If it is an identifier, give gymnasium.make(identifier)."
+        )
+    try:
+        made = make()
+    except Exception as error:
+        raise ConfigurationError(
+            f"env() failed: {type(error).__name__}: {error}. It must make an environment."
+        ) from error
+    if not isinstance(made, gymnasium.Env | VectorEnv):
+        raise ConfigurationError(f"env() returned {made!r}; it must return a gymnasium.Env or VectorEnv.")
+    return made
+
+
+class EnvironmentOf:
+    """An environment as a pool, for a `with`: what was made here is closed in the end, what was given stays open.
+
+    Raises:
+        ConfigurationError: It cannot be made, or its spaces are not those of the training.
+    """
+
+    def __init__(self, env: Environment, interface: Interface, episodes: int):
+        self._vector, self._own = vectorised(env, episodes)
+        try:
+            check_same_spaces(self._vector, interface)
+            self._pool = VectorPool(self._vector)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> VectorPool:
+        return self._pool
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            self._vector.close()
+
+
+def _same_box(one: gymnasium.spaces.Box, other: gymnasium.spaces.Box) -> bool:
+    return one.shape == other.shape and np.allclose(one.low, other.low) and np.allclose(one.high, other.high)
+
+
+def check_same_spaces(vector: VectorEnv, interface: Interface) -> None:
+    """Refuse an environment that agents of another one can neither see nor act in.
+
+    Raises:
+        ConfigurationError: Observations have another shape, or actions another shape or other bounds.
+    """
+    observation, action = vector.single_observation_space, vector.single_action_space
+    trained = spaces_of(interface)
+    fits = isinstance(observation, gymnasium.spaces.Box) and observation.shape == trained[0].shape
+    if not fits or not isinstance(action, gymnasium.spaces.Box) or not _same_box(action, trained[1]):
+        raise ConfigurationError(
+            "The environment's spaces are not those of the training: it has observations "
+            f"{observation} and actions {action}; the meta-learner has observations of shape "
+            f"{interface.observation_shape} (any bounds) and actions {trained[1]}. Wrap the environment so that they "
+            "agree, for instance with gymnasium.wrappers.RescaleAction."
+        )
+
+
+def _rows(observation: Any, size: int) -> Float[np.ndarray, "place observation"]:
+    return np.array(observation, np.float64).reshape(size, -1)
+
+
+def _told(info: Mapping[str, Any], key: str, otherwise: Any, size: int) -> np.ndarray:
+    """Return one row a place of what ``info`` tells; ``otherwise`` where a place tells nothing."""
+    default = np.broadcast_to(np.asarray(otherwise), (size,))
+    if key not in info:
+        return np.array(default)
+    values = np.asarray(info[key])
+    if values.shape[:1] != (size,):
+        return np.array(default)
+    told = np.asarray(info.get(f"_{key}", np.ones(size, bool)), bool)
+    if values.dtype == object:
+        # Gymnasium leaves what is no Python number or array, for instance NumPy's booleans, as it is.
+        values, told = _numbers(values, told)
+    if values.ndim == 1:
+        return np.where(told, values, default)
+    return np.where(told[:, None], values.reshape(size, -1), np.nan)
+
+
+def _numbers(values: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return objects as an array of numbers, and where there are any."""
+    there = np.array([bool(is_told) and value is not None for value, is_told in zip(values, told, strict=True)])
+    if not there.any():
+        return np.zeros(len(values)), there
+    known = [np.asarray(value, float) for value in values[there]]
+    numbers = np.zeros((len(values), *known[0].shape))
+    numbers[there] = known
+    return numbers, there

@@ -1,0 +1,118 @@
+"""One small file of named arrays with a description: what a trained learner and an adapted agent are stored as."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tesp.errors import RunFolderError
+from tesp.types import PyTree
+
+#: Version of the layout; a file of a later one is refused.
+FORMAT = 1
+
+
+def write(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, np.ndarray], description: dict) -> Path:
+    """Write a file beside its place and move it there, so that it is never half-written.
+
+    Args:
+        path: Where; the ending must be ``.safetensors``.
+        kind: What the file holds, for instance ``adapted-agent``.
+        arrays: The arrays by name.
+        description: Everything else, JSON-able.
+
+    Raises:
+        RunFolderError: The ending is another one, or the file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise RunFolderError(f"{target} is not possible as a file of {_spoken(kind)}; its name ends in .safetensors.")
+    metadata = {"format": str(FORMAT), "kind": kind, "description": json.dumps(description)}
+    beside = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        os.close(handle)
+        beside = Path(name)
+        save_file({name: np.array(x, order="C") for name, x in arrays.items()}, beside, metadata)
+        beside.chmod(0o644)
+        os.replace(beside, target)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RunFolderError(f"{target} cannot be written: {reason}. Give another file.") from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+    return target
+
+
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the description of a file that `write` wrote.
+
+    Raises:
+        RunFolderError: There is no such file, or it is damaged, of another kind or of a later version.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise RunFolderError(f"There is no file {source}; give one that {_spoken(kind)} was saved to.")
+    try:
+        with safe_open(source, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(f"{source} is damaged or no safetensors file: {error}.") from error
+    found = metadata.get("kind")
+    if found != kind:
+        raise RunFolderError(
+            f"{source} holds {_spoken(found) if found else 'something that this library did not write'}; "
+            f"give the file of {_spoken(kind)}."
+        )
+    if int(metadata["format"]) > FORMAT:
+        raise RunFolderError(f"{source} was written by a later version of tesp; update the library to read it.")
+    return arrays, json.loads(metadata["description"])
+
+
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """Return what a file holds, or None if this library did not write it."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("kind")
+    except (SafetensorError, OSError):
+        return None
+
+
+def _spoken(kind: str) -> str:
+    return f"a{'n' * (kind[0] in 'aeio')} {kind.replace('-', ' ')}"
+
+
+def named(prefix: str, tree: PyTree) -> dict[str, np.ndarray]:
+    """Return the leaves of a tree by their path in it, like ``policy.hidden[0].weight``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {prefix + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def filled(prefix: str, template: PyTree, arrays: Mapping[str, np.ndarray], source: str) -> PyTree:
+    """Return a tree like the template with the arrays that `named` gave names to.
+
+    Raises:
+        RunFolderError: One is missing or has another shape.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    found = []
+    for path, leaf in leaves:
+        name = prefix + jax.tree_util.keystr(path)
+        if name not in arrays or arrays[name].shape != leaf.shape:
+            there = "is missing" if name not in arrays else f"has the shape {arrays[name].shape}"
+            raise RunFolderError(
+                f"{source} does not fit its own description: {name} {there}, and {leaf.shape} is what its "
+                "configuration asks for. It is damaged, or an algorithm of that name was another one."
+            )
+        found.append(arrays[name])
+    return jax.tree_util.tree_unflatten(structure, found)
