@@ -4,7 +4,8 @@
 # pyright: reportAttributeAccessIssue=false
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,7 +77,7 @@ class BodySimulation(GoalSimulation):
         self._middle, self._half_range = (low + high) / 2, (high - low) / 2
         self._goals = np.zeros((len(qpos), 2))
         self._noise: StateNoise | None = None
-        self._quaternions = _quaternions(family.model)
+        self._quaternions = quaternion_starts(family.model)
         self._renderer: SceneRenderer | None = None
 
     @abc.abstractmethod
@@ -130,7 +131,7 @@ class BodySimulation(GoalSimulation):
         self._ctrl[ids] = self._middle + self._half_range * clipped
         self._advance(ids)
         if self._noise is not None:
-            self._add_noise(ids, self._noise)
+            add_noise(self._qpos, self._qvel, ids, self._noise, self._quaternions)
         qpos, qvel = self._qpos[ids], self._qvel[ids]
         # A diverged state is reported by the learner, not by a warning from NumPy on the way.
         with np.errstate(invalid="ignore", over="ignore"):
@@ -152,15 +153,6 @@ class BodySimulation(GoalSimulation):
         """
         noise = StateNoise(sigma, seed, len(self._qpos), self._qpos.shape[1] + self._qvel.shape[1])
         self._noise = noise if sigma else None
-
-    def _add_noise(self, ids: Int[np.ndarray, " stepped"], noise: StateNoise) -> None:
-        positions, velocities = np.split(noise.draw(ids), [self._qpos.shape[1]], axis=1)
-        qpos = self._qpos[ids] + positions
-        for start in self._quaternions:
-            quaternion = qpos[:, start : start + 4]
-            quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
-        self._qpos[ids] = qpos
-        self._qvel[ids] += velocities
 
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (480, 640, 3) of one simulation, its goal and the training area's boundary.
@@ -195,14 +187,46 @@ class MujocoSimulation(BodySimulation):
         self._batch.reset(keyframe=0, stage=_NO_STAGE)
 
     def _advance(self, ids: Int[np.ndarray, " stepped"]) -> None:
-        try:
+        with engine_failures():
             self._batch.step(None if len(ids) == len(self._qpos) else ids, nstep=SUBSTEPS)
-        except SimulationError as error:
-            raise NonFiniteError("physics state", detail=str(error)) from error
 
 
-def _quaternions(model: mujoco.MjModel) -> list[int]:
-    """Where the orientations of free and ball joints begin among the generalised positions."""
+@contextmanager
+def engine_failures() -> Iterator[None]:
+    """Report simulations that the engine gave up on as a NonFiniteError."""
+    try:
+        yield
+    except SimulationError as error:
+        raise NonFiniteError("physics state", detail=str(error)) from error
+
+
+def add_noise(
+    qpos: Float[np.ndarray, "simulation nq"],
+    qvel: Float[np.ndarray, "simulation nv"],
+    ids: Int[np.ndarray, " stepped"],
+    noise: StateNoise,
+    quaternions: list[int],
+) -> None:
+    """Add a step's noise to the states of the simulations ``ids``, in place; orientations are normalised.
+
+    Args:
+        qpos: Generalised positions of all simulations.
+        qvel: Generalised velocities of all simulations.
+        ids: The simulations that were stepped.
+        noise: Where the noise comes from, nq + nv entries a simulation.
+        quaternions: Where the orientations begin among the generalised positions.
+    """
+    positions, velocities = np.split(noise.draw(ids), [qpos.shape[1]], axis=1)
+    moved = qpos[ids] + positions
+    for start in quaternions:
+        quaternion = moved[:, start : start + 4]
+        quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+    qpos[ids] = moved
+    qvel[ids] += velocities
+
+
+def quaternion_starts(model: mujoco.MjModel) -> list[int]:
+    """Return where the orientations of free and ball joints begin among the generalised positions."""
     offset = {int(mujoco.mjtJoint.mjJNT_FREE): 3, int(mujoco.mjtJoint.mjJNT_BALL): 0}
     joints = zip(model.jnt_type.tolist(), model.jnt_qposadr.tolist(), strict=True)
     return [start + offset[kind] for kind, start in joints if kind in offset]

@@ -1,0 +1,240 @@
+"""A family of tasks from an MJCF file and a few functions of the state."""
+
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from tesp.errors import ConfigurationError
+from tesp.tasks.base import Family, Transition
+from tesp.tasks.goal_family import check_simulate, checked_count
+from tesp.tasks.mjcf_model import Dynamics, FieldFunction, ModelSource, load_model, suggestion
+from tesp.tasks.mjcf_simulation import DERIVED_STAGES, Body, Functions, MJCFSimulation, State
+from tesp.types import TASK_SETS, TaskSet
+
+#: Small sizes with which a family trains in minutes, for those who give no preset of their own.
+QUICK = {
+    "policy_units": (64, 64),
+    "encoder_units": 64,
+    "episodes_per_round": 10,
+    "buffer_size": 6,
+    "learning_rate": 2e-3,
+    "meta_updates": 100,
+    "evaluate_every": 20,
+    "evaluation_tasks": 40,
+}
+
+#: (generator, count, name of the task set) → tasks (count, p).
+TaskSampler = Callable[[np.random.Generator, int, str], np.ndarray]
+
+#: Which function fills which entry of a transition.
+_SOURCES = {"observation": "observe", "distance_reward": "task_reward"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MJCFFamily(Family):
+    """A body from an MJCF file, tasks of any parameters, and functions that say what is seen, wanted and over.
+
+    The functions get a `State` of n simulations and return one row for each, computed from that row alone. They are
+    tried when the family is made: with a few tasks of every set, for one control step. Actions lie in [−1, 1] and are
+    scaled linearly to the actuators' control ranges.
+
+    Attributes:
+        name: The family's name; the tasks of a seed depend on it.
+        model: Path of an MJCF file, an MJCF text, or a compiled ``mujoco.MjModel``.
+        observe: state → observation (n, entries). It must not show the task.
+        reward: (state, action) → (n,). The state is that after the step, the action (n, actuators) is clipped.
+        sample_tasks: (generator, count, task set) → tasks (count, p). The task set is ``train``,
+            ``in_distribution`` (other tasks of the same kind) or ``out_of_distribution``.
+        terminated: state → (n,), true where the episode ends by itself; by default never.
+        dynamics: By name of a model field (``body_mass``, ``geom_friction``, ``actuator_gear``, ``opt.gravity``, …), a
+            function (tasks (n, p), model) → the field's values (n, *shape of the field). Applied at every reset.
+        derived: Derived fields of the engine that the functions read in ``state.derived``, for instance ``site_xpos``.
+        success: state → (n,), true where the task is done; by default never.
+        task_reward: (state, action) → (n,), the part of the reward that agents are judged by; by default the reward.
+        distance: state → (n,), how far from done, in metres; by default NaN.
+        position: state → (n, 2), where the body is, in metres, for drawings; by default NaN.
+        substeps: Physics steps in a control step.
+        horizon: Control steps after which an episode is truncated.
+        tasks_per_set: Number of tasks in each of D, D′ and D″.
+        keyframe: Name or index of the keyframe that is the start; by default the first, or the model's defaults.
+        camera: Name or index of the camera that pictures are taken from; by default the first, or a free one.
+        preset_values: Presets by name; ``paper`` and ``quick`` exist anyway, and what is given here replaces them.
+        factory_options: Values of further options, JSON-able, if the function that makes the family takes some.
+    """
+
+    name: str
+    model: ModelSource
+    observe: Callable[[State], np.ndarray]
+    reward: Callable[[State, np.ndarray], np.ndarray]
+    sample_tasks: TaskSampler
+    terminated: Callable[[State], np.ndarray] | None = None
+    dynamics: Mapping[str, FieldFunction] = field(default_factory=dict)
+    derived: tuple[str, ...] = ()
+    success: Callable[[State], np.ndarray] | None = None
+    task_reward: Callable[[State, np.ndarray], np.ndarray] | None = None
+    distance: Callable[[State], np.ndarray] | None = None
+    position: Callable[[State], np.ndarray] | None = None
+    substeps: int = 5
+    horizon: int = 200
+    tasks_per_set: int = 100
+    keyframe: str | int | None = None
+    camera: str | int | None = None
+    preset_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    factory_options: Mapping[str, Any] = field(default_factory=dict)
+    observation_size: int = field(init=False)
+    action_size: int = field(init=False)
+    task_size: int = field(init=False)
+    _body: Body = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigurationError(f"name is {self.name!r}; it must be a text that is not empty.")
+        for name in ("substeps", "horizon", "tasks_per_set"):
+            self._set(name, checked_count(name, getattr(self, name)))
+        for name in self.derived:
+            if name not in DERIVED_STAGES:
+                raise ConfigurationError(
+                    f"derived names {name!r}{suggestion(name, DERIVED_STAGES)}; "
+                    f"it may name {', '.join(sorted(DERIVED_STAGES))}."
+                )
+        examples = {name: self._draw(np.random.default_rng(0), 3, name) for name in TASK_SETS}
+        sizes = {name: tasks.shape[1] for name, tasks in examples.items()}
+        if len(set(sizes.values())) > 1:
+            raise ConfigurationError(f"sample_tasks returns tasks of different sizes, {sizes}; all must have the same.")
+        self._set("task_size", sizes["train"])
+        self._set("_body", self._make_body())
+        self._set("action_size", int(self._body.model.nu))
+        self._set("observation_size", _tried(self._body, np.concatenate(list(examples.values()))))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _make_body(self) -> Body:
+        model = load_model(self.model)
+        return Body(
+            model=model,
+            functions=Functions(**{function.name: getattr(self, function.name) for function in fields(Functions)}),
+            dynamics=Dynamics(model, self.dynamics),
+            derived=tuple(self.derived),
+            substeps=self.substeps,
+            keyframe=_index("keyframe", self.keyframe, model.nkey, model.keyframe),
+            camera=_index("camera", self.camera, model.ncam, model.camera),
+            task_size=self.task_size,
+        )
+
+    @property
+    def compiled_model(self) -> mujoco.MjModel:
+        """The compiled model, without the dynamics of any task; do not change it."""
+        return self._body.model
+
+    @property
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """Configuration values by preset name: ``paper`` (the library's defaults), ``quick``, and those given."""
+        return {"paper": {}, "quick": QUICK, **self.preset_values}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options with which the registered function makes this family again, JSON-able."""
+        return {"horizon": self.horizon, "tasks_per_set": self.tasks_per_set, **self.factory_options}
+
+    def sample_task_sets(self, seed: int) -> dict[str, TaskSet]:
+        """Draw D, D′ and D″ and see that the engine takes all of them; the same name and seed give the same tasks.
+
+        Raises:
+            ConfigurationError: The seed is negative, or a task or its dynamics are not possible.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ConfigurationError(f"seed is {seed!r}; it must be an integer that is not negative.")
+        streams = np.random.SeedSequence([int(seed), *self.name.encode()]).spawn(len(TASK_SETS))
+        sets = {
+            name: TaskSet(name, self._draw(np.random.default_rng(stream), self.tasks_per_set, name))
+            for name, stream in zip(TASK_SETS, streams, strict=True)
+        }
+        for name, drawn in sets.items():
+            first = self.simulate(len(drawn.tasks), threads=1).reset(drawn.tasks)
+            if not np.isfinite(first).all():
+                raise ConfigurationError(
+                    f"observe returned a value that is not finite at the start of task "
+                    f"{int(np.argwhere(~np.isfinite(first))[0, 0])} of {name}; return finite numbers."
+                )
+        return sets
+
+    def draw_task(self, generator: np.random.Generator) -> Float[np.ndarray, " parameter"]:
+        """Draw a task like those of D, for an environment that was given none."""
+        return self._draw(generator, 1, "train")[0]
+
+    def simulate(self, count: int, threads: int = 0) -> MJCFSimulation:
+        """Make ``count`` simulations, stepped on ``threads`` threads (0: all cores).
+
+        Raises:
+            ConfigurationError: ``count`` is below 1 or ``threads`` is negative.
+        """
+        check_simulate(count, threads)
+        return MJCFSimulation(self._body, count, threads)
+
+    def _draw(self, generator: np.random.Generator, count: int, task_set: str) -> Float[np.ndarray, "task parameter"]:
+        tasks = np.array(self.sample_tasks(generator, count, task_set), np.float64)
+        if tasks.ndim != 2 or len(tasks) != count or not tasks.shape[1]:
+            raise ConfigurationError(
+                f"sample_tasks returned an array of shape {tasks.shape} for {count} tasks of {task_set}; "
+                f"it must be ({count}, parameters)."
+            )
+        if not np.isfinite(tasks).all():
+            raise ConfigurationError(
+                f"sample_tasks returned a task of {task_set} that is not finite: {tasks.tolist()}."
+            )
+        return tasks
+
+
+def _index(what: str, given: str | int | None, count: int, find: Callable[[Any], Any]) -> int:
+    """Return the index of a keyframe or a camera; −1 if none is named and the model has none."""
+    if given is None:
+        return 0 if count else -1
+    if isinstance(given, str):
+        try:
+            return int(find(given).id)
+        except KeyError:
+            known = ", ".join(repr(find(index).name) for index in range(count)) or f"no {what}"
+            raise ConfigurationError(f"{what} is {given!r}; the model has {known}.") from None
+    if not 0 <= given < count:
+        raise ConfigurationError(f"{what} is {given}; the model has {count}, counted from 0.")
+    return given
+
+
+def _tried(body: Body, tasks: Float[np.ndarray, "task parameter"]) -> int:
+    """Take a control step with the given tasks together, then with one of them alone; return the observation's size.
+
+    Raises:
+        ConfigurationError: A function returned a wrong shape, something that is not finite, or rows that depend on
+            which other rows there are.
+    """
+    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (len(tasks), body.model.nu))
+    together, alone = (_first_step(body, tasks[rows], actions[rows]) for rows in (slice(None), slice(1, 2)))
+    functions = {entry.name: _SOURCES.get(entry.name, entry.name) for entry in fields(Transition)}
+    for entry, function in functions.items():
+        values, single = getattr(together, entry), getattr(alone, entry)
+        given = entry == "observation" or getattr(body.functions, function, None) is not None
+        if given and not np.isfinite(values).all():
+            raise ConfigurationError(
+                f"{function} returned a value that is not finite after one step; return finite numbers."
+            )
+        # Sums may be rounded in another order, so equal means close.
+        if values.shape[1:] != single.shape[1:] or not np.allclose(values[1], single[0], 1e-6, 1e-9, equal_nan=True):
+            raise ConfigurationError(
+                f"{function} gives a simulation {single[0]} alone and {values[1]} beside others; compute every row "
+                "from that row of the state alone, and without chance."
+            )
+    return together.observation.shape[1]
+
+
+def _first_step(body: Body, tasks: np.ndarray, actions: np.ndarray) -> Transition:
+    simulation = MJCFSimulation(body, len(tasks), threads=1)
+    simulation.reset(tasks)
+    return simulation.step(np.arange(len(tasks)), actions)
