@@ -1,10 +1,11 @@
-"""Showing a run: its table and its figures."""
+"""Showing a run: its table, its figures, and the details of single tasks that some of them need."""
 
 import shlex
 from pathlib import Path
 
 from rich.console import Console
 
+from tesp.errors import ConfigurationError, RunFolderError
 from tesp.plotting.records import read_run
 
 
@@ -32,8 +33,10 @@ def _oracle_command(folder: Path, config) -> str:
     from tesp.config import preset_config, value_of
     from tesp.runs import default_output
 
-    oracle = preset_config(config["family"], config["preset"], "oracle", seed=config["seed"])
-    words = ["tesp", "train", config["family"], "--preset", config["preset"], "--algorithm", "oracle"]
+    file = config.get("family_file")
+    family = f"{file}:{config['family']}" if file else config["family"]
+    oracle = preset_config(family, config["preset"], "oracle", seed=config["seed"])
+    words = ["tesp", "train", family, "--preset", config["preset"], "--algorithm", "oracle"]
     words += ["--seed", config["seed"]]
     given = {**config["task"], "meta_updates": config["schedule"]["meta_updates"], **config["network"]}
     for name in (*config["task"], "meta_updates", "policy_units"):
@@ -68,3 +71,90 @@ def draw(folders: list[Path], x: str, output: Path, console: Console, published:
         plot_dynamics_noise(drawn, evaluations, paths[-1], published, oracles)
     for path in paths:
         console.print(f"drawn: {path}", markup=False)
+
+
+def load_for_details(folder: Path, checkpoint: str):
+    """Return the run with the checkpoint that details are wanted of; or None, and why there is none.
+
+    Only the default, the best checkpoint, may be missing, since a folder that holds records alone still has curves.
+
+    Raises:
+        RunFolderError: The checkpoint that was named does not exist, or the folder is damaged.
+        ConfigurationError: The checkpoint's name is not possible.
+    """
+    from tesp import runs
+
+    try:
+        return runs.load_run(folder, checkpoint), ""
+    except (RunFolderError, ConfigurationError) as error:
+        if checkpoint != "best":
+            raise
+        return None, str(error)
+
+
+def find_details(run, tasks: int | None, console: Console):
+    """Return the details of a run's checkpoint: those that are stored, or new ones if those are of something else.
+
+    Args:
+        run: The run with the checkpoint.
+        tasks: Tasks of each set (0: all); None for any that are stored, or else as many as its evaluations have.
+        console: Where it says that something is measured, and how long that may take.
+    """
+    from tesp.details import details
+
+    there = len(run.task_sets["train"].tasks)
+    stored = _stored_details(run.folder.details, run.state.meta_update)
+    measured = sum(record["kind"] == "task" and record["task_set"] == "train" for record in stored)
+    if stored and (tasks is None or measured == min(tasks or there, there)):
+        return stored
+    wanted = run.config.schedule.evaluation_tasks if tasks is None else tasks
+    count = min(wanted or there, there)
+    tasks_of_each = f"{count} task{'' if count == 1 else 's'} of each set"
+    console.print(
+        f"measuring {tasks_of_each} with the checkpoint of meta-update {run.state.meta_update}, "
+        f"{_expected_time(run, count)}; the next `tesp plot` of this checkpoint finds them in {run.folder.details}",
+        markup=False,
+    )
+    return details(run, wanted, console)
+
+
+def _stored_details(path: Path, meta_update: int):
+    """Return the stored details of a checkpoint; none where the file is not whole, for it can be made again."""
+    from tesp.plotting.records import read_records
+
+    try:
+        stored = read_records(path)
+    except RunFolderError:
+        return []
+    return stored if {record.get("meta_update") for record in stored} == {meta_update} else []
+
+
+def _expected_time(run, count: int) -> str:
+    """Say how long adapting to ``count`` tasks of each set may take, judging by what it took in training."""
+    trained = [record for record in run.folder.read_records() if record["kind"] == "train"][-5:]
+    if not trained:
+        return "which may take minutes"
+    sampling = [record["seconds"] - record["seconds_meta_update"] for record in trained]
+    seconds = 3 * count / run.config.sampling.tasks_per_update * sum(sampling) / len(sampling)
+    expected = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{max(seconds, 1):.0f} s"
+    return f"which may take about {expected}, and up to a minute more for compilation"
+
+
+def draw_details(records, output: Path, console: Console) -> None:
+    """Draw what a run's details allow: the paths on every task, the embeddings and the learned rates."""
+    from tesp.plotting.details import has_embeddings, has_paths, learned_rates
+    from tesp.plotting.embeddings import plot_embeddings
+    from tesp.plotting.rates import plot_rates
+    from tesp.plotting.task_paths import plot_task_paths
+
+    method = next(record["algorithm"] for record in records)
+    figures = (
+        ("task_paths", plot_task_paths, has_paths(records), "the family tells no positions, so there are no paths"),
+        ("embeddings", plot_embeddings, has_embeddings(records), f"{method!r} has no task embedding to draw"),
+        ("rates", plot_rates, bool(learned_rates(records)), f"{method!r} learns no rates, so there are none to draw"),
+    )
+    for name, plot, possible, reason in figures:
+        path = output / f"{name}.png"
+        if possible:
+            plot(records, path)
+        console.print(f"drawn: {path}" if possible else f"left out: {reason}.", markup=False)

@@ -1,13 +1,16 @@
-"""Families by name, and the five of this library as Gymnasium environments."""
+"""Families by name or by file, and the five of this library as Gymnasium environments."""
 
+import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import gymnasium
 
 from tesp.errors import ConfigurationError
+from tesp.tasks import family_files
 from tesp.tasks.ant import AntFamily
 from tesp.tasks.base import Family
 from tesp.tasks.point import PointFamily
@@ -16,7 +19,7 @@ from tesp.tasks.wheeled import WheeledFamily
 
 FamilyFactory = Callable[..., Family]
 
-_FACTORIES: dict[str, FamilyFactory] = {
+_FACTORIES: dict[str, FamilyFactory | Family] = {
     "point": PointFamily,
     "wheeled": WheeledFamily,
     "ant": AntFamily,
@@ -39,12 +42,12 @@ def families() -> list[str]:
     return list(_FACTORIES)
 
 
-def register_family(name: str, factory: FamilyFactory) -> None:
-    """Make a family available under a name, for instance for the command line.
+def register_family(name: str, factory: FamilyFactory | Family) -> None:
+    """Make a family available under a name in this process, for instance for a configuration.
 
     Args:
         name: The name; must be free, or taken by the same factory.
-        factory: Called with the family's options as keyword arguments.
+        factory: Called with the family's options as keyword arguments; or a family, of which the options are replaced.
 
     Raises:
         ConfigurationError: The name is empty or belongs to another factory.
@@ -58,22 +61,69 @@ def register_family(name: str, factory: FamilyFactory) -> None:
 def make_family(name: str, **options: Any) -> Family:
     """Make a family by name. An option that is None keeps the family's own default.
 
+    Args:
+        name: The name of a registered family, or ``FILE.py:NAME``: a family in a file of your own, or a class or
+            function there that makes one. A relative path counts from the working directory. The file is imported once
+            in a process.
+        **options: For an instance in a file, what replaces its own options.
+
     Raises:
-        ConfigurationError: The name or an option is unknown, or an option's value is not possible.
+        ConfigurationError: The name or an option is unknown, an option's value is not possible, or the file cannot be
+            imported.
     """
-    if name not in _FACTORIES:
-        known = ", ".join(_FACTORIES)
-        raise ConfigurationError(f"There is no family {name!r}{_nearest(name, families())}; known are: {known}.")
-    factory = _FACTORIES[name]
+    factory, allowed = _factory(name)
     given = {option: value for option, value in options.items() if value is not None}
-    allowed = option_names(factory)
     for option in options:
         if allowed is not None and option not in allowed:
             raise ConfigurationError(
                 f"The family {name!r} has no option {option!r}{_nearest(option, allowed)}; "
                 f"its options are: {', '.join(allowed) or 'none'}."
             )
-    return factory(**given)
+    if name in _FACTORIES:
+        return factory(**given)
+    return _made_by_file(name, factory, given)
+
+
+def _factory(name: str) -> tuple[FamilyFactory, list[str] | None]:
+    """Return what makes a family, and the names of the options it takes (None: any)."""
+    found: Any
+    if name in _FACTORIES:
+        found = _FACTORIES[name]
+    elif family_files.is_reference(name):
+        found = family_files.load(name)
+    else:
+        known = ", ".join(_FACTORIES)
+        raise ConfigurationError(
+            f"There is no family {name!r}{_nearest(name, families())}; known are: {known}. "
+            "A family in a file of your own is FILE.py:NAME."
+        )
+    if isinstance(found, Family):
+        return partial(_changed, found), list(found.options)
+    if not callable(found):
+        raise ConfigurationError(f"{name} is {found!r}; it must be a Family, or a class or function that returns one.")
+    return cast(FamilyFactory, found), option_names(cast(FamilyFactory, found))
+
+
+def _changed(family: Family, **options: Any) -> Family:
+    """Return a family with other options; the family itself if there are none."""
+    if not options:
+        return family
+    if dataclasses.is_dataclass(family):
+        return dataclasses.replace(family, **options)
+    return type(family)(**{**family.options, **options})
+
+
+def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> Family:
+    """Call what a file defines, and say what is wrong if that fails or returns something else."""
+    try:
+        family = factory(**given)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"{name} cannot make a family: {family_files.describe_error(error)}.") from error
+    if not isinstance(family, Family):
+        raise ConfigurationError(f"{name} returned {family!r}; it must return a Family (see tesp.tasks.base).")
+    return family
 
 
 def option_names(factory: FamilyFactory) -> list[str] | None:
@@ -95,7 +145,7 @@ def register_environments() -> None:
             gymnasium.register(
                 identifier,
                 entry_point="tesp.tasks.environment:FamilyEnvironment",
-                max_episode_steps=_FACTORIES[name]().horizon,
+                max_episode_steps=make_family(name).horizon,
                 kwargs={"family": name},
             )
 

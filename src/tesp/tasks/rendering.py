@@ -25,7 +25,7 @@ LINE = 0.008
 
 
 class SceneRenderer:
-    """Draws states of one model from its fixed camera. What it adds to the scene is not in the model."""
+    """Draws states of one model, by default from its fixed camera. What it adds to the scene is not in the model."""
 
     def __init__(self, model: mujoco.MjModel):
         try:
@@ -38,7 +38,11 @@ class SceneRenderer:
             ) from error
 
     def image(
-        self, data: mujoco.MjData, goal: Float[np.ndarray, "2"], boundary_radius: float
+        self,
+        data: mujoco.MjData,
+        goal: Float[np.ndarray, "2"],
+        boundary_radius: float,
+        camera: str | mujoco.MjvCamera = CAMERA,
     ) -> UInt8[np.ndarray, "height width 3"]:
         """Draw one state.
 
@@ -46,8 +50,9 @@ class SceneRenderer:
             data: The state, with ``mj_forward`` done.
             goal: The goal (x, y) in metres.
             boundary_radius: Radius of the circle about the origin, in metres.
+            camera: The name of a camera of the model, or a free camera.
         """
-        self._renderer.update_scene(data, CAMERA)
+        self._renderer.update_scene(data, camera)
         _add_goal(self._renderer.scene, goal)
         _add_circle(self._renderer.scene, boundary_radius)
         return self._renderer.render()

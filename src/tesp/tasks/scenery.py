@@ -41,7 +41,7 @@ _FRAME = """
   {default}
   <worldbody>
     <light pos="-1 -1.5 6" dir="0.16 0.24 -1" diffuse="0.35 0.35 0.35" cutoff="60" castshadow="true"/>
-    <camera name="{camera}" pos="0 -3.6 4.1" xyaxes="1 0 0 0 0.775 0.632"/>
+    <camera name="{camera}" pos="0 -3.75 4.1" xyaxes="1 0 0 0 0.775 0.632" fovy="36"/>
     {world}
   </worldbody>
   <actuator>
