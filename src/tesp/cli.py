@@ -1,4 +1,4 @@
-"""The command line: ``tesp train | resume | evaluate | adapt | compare | plot | list``."""
+"""The command line: ``tesp train | resume | evaluate | adapt | compare | plot | render | report | export | list``."""
 
 import errno
 import sys
@@ -18,6 +18,9 @@ _COMMANDS = {
     "adapt": "tesp.commands.adapt",
     "compare": "tesp.commands.compare",
     "plot": "tesp.commands.plot",
+    "render": "tesp.commands.render",
+    "report": "tesp.commands.report",
+    "export": "tesp.commands.export",
     "list": "tesp.commands.listing",
 }
 
@@ -29,6 +32,9 @@ _USAGE = """usage: tesp COMMAND …
   tesp adapt RUN --goal X Y                 adapt to one task it has never seen
   tesp compare FAMILY [--seeds 0 1 2] …     train several methods alike; one table, one figure
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
+  tesp render RUN [--task X Y] …            film the agent before and after each fast-update; stills of the bodies
+  tesp report RUN… [--output report.html]   write one HTML file with all there is to know about runs
+  tesp export RUN [--output DIR]            write the records as CSV tables
   tesp list [DIR]                           families, presets and runs
 """
 

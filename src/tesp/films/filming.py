@@ -1,0 +1,157 @@
+"""A film of one task: every stage of an agent plays an episode, and all are shown side by side."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium
+import numpy as np
+from rich.console import Console
+
+from tesp.errors import ConfigurationError
+from tesp.films.panels import Page, panel_width
+from tesp.films.playing import Episode, Player, Stage, View, extent
+from tesp.films.writing import check_suffix, write_film
+from tesp.progress import ProgressBar
+from tesp.tasks.drawing import HALF_WIDTH
+
+#: How long a film shows the end, in seconds, and its speed if the environment names none.
+HOLD = 1.0
+FRAMES_PER_SECOND = 20
+
+#: Drawings of the plane reach no further than this from the origin, in metres.
+MOST_HALF_WIDTH = 3.0
+
+
+@runtime_checkable
+class Adapted(Protocol):
+    """What a film needs to know of an adapted agent; `tesp.agents.AdaptedAgent` is one.
+
+    Attributes:
+        stages: The agent as it acted in each of the last rounds.
+        history: What happened in every round, with the number of its fast-update, −1 for the warm-up round.
+    """
+
+    @property
+    def stages(self) -> Sequence[Any]: ...  # noqa: D102
+
+    @property
+    def history(self) -> Sequence[Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film that was written.
+
+    Attributes:
+        path: Where it lies.
+        view: What it shows, ``body`` or ``plane``.
+        hint: If the body could not be rendered: why, and what to install. Else None.
+        returns: The return of every stage's episode.
+        frames: Number of frames.
+    """
+
+    path: Path
+    view: View
+    hint: str | None
+    returns: tuple[float, ...]
+    frames: int
+
+
+def stages_of(agent: Adapted) -> list[Stage]:
+    """Return the stages of an adapted agent: before adaptation, after the warm-up round, after each fast-update.
+
+    An agent that was adapted further has stages of its last adaptation only; one that was loaded has none.
+    """
+    stages = []
+    rounds = agent.history[len(agent.history) - len(agent.stages) :]
+    for number, (stage, done) in enumerate(zip(agent.stages, rounds, strict=True)):
+        stages.append(Stage(_title(number, done.fast_update), _deterministic(stage)))
+    return stages
+
+
+def _title(number: int, fast_update: int) -> str:
+    if number == 0 and fast_update <= 0:
+        return "before adaptation"
+    if fast_update == 0:
+        return "after the warm-up round"
+    return f"after {fast_update} fast-update{'' if fast_update == 1 else 's'}"
+
+
+def _deterministic(agent: Any) -> Callable[[Any], Any]:
+    return lambda observation: agent.predict(observation, deterministic=True)[0]
+
+
+def film(
+    make_environment: Callable[[str | None], gymnasium.Env],
+    stages: Sequence[Stage],
+    path: str | os.PathLike[str],
+    *,
+    view: str = "body",
+    seed: int = 0,
+    heading: str = "",
+    boundary_radius: float | None = None,
+    most_steps: int = 1000,
+    console: Console | None = None,
+) -> Film:
+    """Film one episode of every stage, side by side and at the same time.
+
+    Above a panel stands the stage's title, below it the step and the return so far: the sum of the infos'
+    ``distance_reward``, or of the rewards where there is none. An episode that is over shows its last picture, and the
+    film ends a second after the last one. It runs at the environment's ``render_fps``, for the families of this library
+    in real time.
+
+    Where nothing can be rendered (no OpenGL, for instance), the path in the plane is drawn from the infos' ``position``
+    and ``goal``, and the film's ``hint`` says what to install.
+
+    Args:
+        make_environment: Makes the environment with the given ``render_mode``, for instance
+            ``lambda mode: family.environment(task, mode)``. It is made once and closed afterwards.
+        stages: The agents, in the order of their panels.
+        path: Where to write; ``.mp4`` or ``.gif``.
+        view: ``body``: what the environment renders. ``plane``: the path in the plane, which needs no renderer.
+        seed: Seed of every stage's reset.
+        heading: A line above all panels.
+        boundary_radius: Radius of the circle in drawings of the plane, in metres.
+        most_steps: Steps after which an episode is cut off if the environment does not end it.
+        console: Where progress is shown; by default nowhere.
+
+    Raises:
+        ConfigurationError: The suffix or the view is not possible, or there is no stage.
+        TespError: Nothing can be rendered and there are no positions either, or the film cannot be written.
+    """
+    path = check_suffix(path)
+    if view not in ("body", "plane"):
+        raise ConfigurationError(f"view is {view!r}; it must be 'body' or 'plane'.")
+    if not stages:
+        raise ConfigurationError("There is nothing to film; give one stage or more.")
+    environment = make_environment("rgb_array" if view == "body" else None)
+    try:
+        speed = float(environment.metadata.get("render_fps") or FRAMES_PER_SECOND)
+        player = Player(environment, view, seed, panel_width(len(stages)), most_steps)
+        with ProgressBar(console, "filming", len(stages), "episodes") as bar:
+            episodes = []
+            for stage in stages:
+                episodes.append(player.play(stage))
+                bar.advance()
+    finally:
+        environment.close()
+    page = Page(episodes, heading, boundary_radius, extent(episodes, HALF_WIDTH, MOST_HALF_WIDTH))
+    count = page.length + 1 + round(HOLD * speed)
+    write_film(path, _frames(page, count, console), speed)
+    return Film(path, player.view, player.hint, _returns(episodes), count)
+
+
+def _frames(page: Page, count: int, console: Console | None) -> Iterator[np.ndarray]:
+    # In a pipe the lines of the episodes, which take longer, are enough.
+    shown = console if console is not None and console.is_interactive else None
+    with ProgressBar(shown, "writing", count, "frames") as bar:
+        for step in range(count):
+            yield page.frame(step)
+            bar.advance()
+
+
+def _returns(episodes: list[Episode]) -> tuple[float, ...]:
+    return tuple(episode.returns[-1] for episode in episodes)

@@ -1,0 +1,166 @@
+"""Stills of the bodies, like Figure 3 of the paper: one labelled picture for every family."""
+
+# The engine's binary modules have no type stubs.
+# pyright: reportAttributeAccessIssue=false
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tesp.errors import ConfigurationError, TespError
+from tesp.films.panels import PAPER, write_centred
+from tesp.films.playing import View
+from tesp.films.writing import check_suffix, written_beside
+from tesp.tasks.base import Family
+from tesp.tasks.drawing import draw_plane
+from tesp.tasks.goal_family import GoalFamily
+from tesp.tasks.mujoco_family import MujocoFamily
+from tesp.tasks.rendering import SceneRenderer
+
+#: Most stills in a row, and the size of one in pixels.
+MOST_COLUMNS = 4
+TILE = (480, 360)
+
+_MARGIN, _LABEL = 12, 40
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a family's body is shown.
+
+    Attributes:
+        joints: Generalised positions that differ from the start, by joint; radians, or metres for slides.
+        goal: The goal (x, y) in metres.
+        middle: What the camera looks at, (x, y, z) in metres.
+        distance: From the camera to it, in metres.
+        azimuth: Direction in which the camera looks, in degrees from the x-axis.
+        elevation: How steeply it looks up, in degrees; negative for down.
+    """
+
+    joints: tuple[tuple[str, float], ...]
+    goal: tuple[float, float]
+    middle: tuple[float, float, float]
+    distance: float
+    azimuth: float = 90.0
+    elevation: float = -35.0
+
+
+_POSES = {
+    "wheeled": Pose((("heading", 0.7),), (0.45, 0.42), (0.16, 0.12, 0.18), 1.35),
+    "ant": Pose((("hip1", 0.25), ("hip2", -0.2), ("hip3", 0.25), ("hip4", -0.2)), (0.5, 0.45), (0.15, 0.12, 0.2), 1.55),
+    "reacher2": Pose((("joint1", 0.35), ("joint2", 0.95)), (0.35, 1.0), (0.45, 0.42, 0.1), 2.9, elevation=-42.0),
+    "reacher4": Pose(
+        (("joint1", 0.1), ("joint2", 0.55), ("joint3", 0.75), ("joint4", 0.6)),
+        (0.2, 1.0),
+        (0.48, 0.42, 0.1),
+        2.9,
+        elevation=-42.0,
+    ),
+}
+
+
+def draw_stills(
+    families: Sequence[Family], path: str | os.PathLike[str], view: View = "body", goal: Sequence[float] | None = None
+) -> str | None:
+    """Draw one still for every family, with its name below, into one figure.
+
+    The bodies of the paper are shown in a pose of their own, any other family as its environment renders its start.
+    Where there is no OpenGL, the plane is drawn for families of goals.
+
+    Args:
+        families: The families, in the order of their stills.
+        path: Where to; ``.png``.
+        view: ``plane`` draws the plane for all families of goals.
+        goal: The goal that is marked, (x, y) in metres; by default one that suits the pose.
+
+    Returns:
+        None, or one sentence: why a body could not be rendered and what to install.
+
+    Raises:
+        ConfigurationError: The suffix is another than ``.png``, or there is no family.
+        TespError: A family's body cannot be rendered, and its tasks are no goals in the plane.
+    """
+    path = check_suffix(path, (".png",))
+    if not families:
+        raise ConfigurationError("There is nothing to draw; give one family or more.")
+    stills = [_still(family, view, None if goal is None else np.array(goal, float)) for family in families]
+    labels = [family.name for family in families]
+    if len(labels) > 1:
+        labels = [f"({chr(ord('a') + number)}) {label}" for number, label in enumerate(labels)]
+    figure = _arrange([image for image, _ in stills], labels)
+    with written_beside(path) as beside:
+        figure.save(beside, "PNG", optimize=True)
+    return next((hint for _, hint in stills if hint), None)
+
+
+def _arrange(images: list[np.ndarray], labels: list[str]) -> Image.Image:
+    columns = min(len(images), MOST_COLUMNS)
+    width, height = TILE
+    rows = -(-len(images) // columns)
+    size = (columns * (width + _MARGIN) + _MARGIN, rows * (height + _LABEL) + _MARGIN)
+    figure = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(figure)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        row, column = divmod(number, columns)
+        x, y = _MARGIN + column * (width + _MARGIN), _MARGIN + row * (height + _LABEL)
+        scale = min(width / image.shape[1], height / image.shape[0])
+        fitted = Image.fromarray(image).resize(
+            (round(scale * image.shape[1]), round(scale * image.shape[0])), Image.Resampling.LANCZOS
+        )
+        figure.paste(fitted, (x + (width - fitted.width) // 2, y + (height - fitted.height) // 2))
+        write_centred(draw, label, (x + width / 2, y + height + _LABEL / 2 - _MARGIN / 2), width, size=20)
+    return figure
+
+
+def _still(family: Family, view: View, goal: np.ndarray | None) -> tuple[np.ndarray, str | None]:
+    if view == "plane" and isinstance(family, GoalFamily):
+        return _plane(family, goal), None
+    pose = _POSES.get(family.name)
+    try:
+        if isinstance(family, MujocoFamily) and pose is not None:
+            return _posed(family, pose, goal), None
+        return _start(family, goal), None
+    except TespError as error:
+        if not isinstance(family, GoalFamily):
+            raise
+        return _plane(family, goal), f"The plane is drawn instead of the body. {error}"
+
+
+def _posed(family: MujocoFamily, pose: Pose, goal: np.ndarray | None) -> np.ndarray:
+    model = family.model
+    data = mujoco.MjData(model)
+    mujoco.mj_resetDataKeyframe(model, data, 0)
+    for joint, value in pose.joints:
+        data.joint(joint).qpos[0] = value
+    mujoco.mj_forward(model, data)
+    camera = mujoco.MjvCamera()
+    camera.lookat[:], camera.distance = pose.middle, pose.distance
+    camera.azimuth, camera.elevation = pose.azimuth, pose.elevation
+    renderer = SceneRenderer(model)
+    try:
+        if goal is None:
+            return renderer.image(data, np.array(pose.goal), family.boundary_radius, camera)
+        # A goal anywhere is in the picture only if all of the plane is.
+        return renderer.image(data, goal, family.boundary_radius)
+    finally:
+        renderer.close()
+
+
+def _start(family: Family, goal: np.ndarray | None) -> np.ndarray:
+    environment = family.environment(goal, "rgb_array")
+    try:
+        environment.reset(seed=0)
+        return np.asarray(environment.render())
+    finally:
+        environment.close()
+
+
+def _plane(family: GoalFamily, goal: np.ndarray | None) -> np.ndarray:
+    simulation = family.simulate(1, threads=1)
+    marked = np.array([0.6, 0.5]) if goal is None else goal
+    simulation.reset(marked[None])
+    return draw_plane(simulation.positions[0], marked, family.boundary_radius)

@@ -1,0 +1,366 @@
+"""Films of stages, their files, and what is shown where nothing can be rendered."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import gymnasium
+import imageio_ffmpeg
+import mujoco
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from tesp.errors import ConfigurationError, TespError
+from tesp.films import Stage, film, stages_of
+from tesp.films.panels import Page
+from tesp.films.playing import Episode, Player, extent
+from tesp.films.stills import draw_stills
+from tesp.tasks.drawing import GOAL_COLOUR, draw_plane
+from tesp.tasks.point import PointFamily
+from tesp.tasks.registry import make_family
+from tesp.tasks.wheeled import WheeledFamily
+
+GOAL = (0.6, 0.3)
+FAMILY = PointFamily(horizon=8)
+STAND, SEEK = (
+    Stage("before adaptation", lambda _: np.zeros(2)),
+    Stage("after 1 fast-update", lambda o: 10 * (GOAL - o)),
+)
+
+
+def environment(mode, family=FAMILY):
+    return family.environment(GOAL, mode)
+
+
+def pages(path):
+    with Image.open(path) as gif:
+        return [np.array(page.convert("RGB")) for page in ImageSequence.Iterator(gif)]
+
+
+def decode(path):
+    """What ffmpeg says about a film, and its frames. imageio-ffmpeg's reader would fork beside JAX's threads."""
+    source = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)]
+    target = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    done = subprocess.run([*source, *target], capture_output=True, check=True)
+    said = done.stderr.decode()
+    size = re.search(r"Video: .*?, (\d+)x(\d+)", said)
+    assert size is not None, said
+    return said, np.frombuffer(done.stdout, np.uint8).reshape(-1, int(size[2]), int(size[1]), 3)
+
+
+def shades_of_red(image):
+    red, green, blue = np.moveaxis(np.asarray(image).astype(int), -1, 0)
+    return (red > 110) & (red > 2 * green) & (red > 2 * blue)
+
+
+@dataclass
+class Notebook(gymnasium.Env):
+    """An environment of three steps that says where it is only if told to, and notes how it is reset and closed."""
+
+    positions: bool = True
+    failing_from: int | None = None
+    seeds: list = field(default_factory=list)
+    looks: int = 0
+    closed: int = 0
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        self.seeds.append(seed)
+        self.steps = 0
+        return np.zeros(1), self.info()
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(1), float(action), self.steps == 3, False, self.info()
+
+    def info(self):
+        return {"position": np.array([self.steps / 10, 0.0])} if self.positions else {}
+
+    def render(self):
+        self.looks += 1
+        if self.failing_from is not None and self.looks > self.failing_from:
+            raise RuntimeError("no display")
+        return np.full((30, 41, 3), 60 * self.steps, np.uint8)
+
+    def close(self):
+        self.closed += 1
+
+
+ADD = [Stage("one", lambda _: 1.0), Stage("two", lambda _: -2.0)]
+
+
+class TestWhatIsShown:
+    def test_a_frame_for_every_step_and_a_second_at_the_end(self, tmp_path):
+        made = film(environment, [STAND, SEEK], tmp_path / "film.gif")
+        shown = pages(made.path)
+        assert made.frames == 1 + 8 + 20
+        # Pillow joins equal pictures into one that is shown for longer.
+        with Image.open(made.path) as gif:
+            durations = [page.info["duration"] for page in ImageSequence.Iterator(gif)]
+        assert sum(durations) == 50 * made.frames
+        assert shown[0].shape == shown[-1].shape
+
+    def test_episodes_that_are_over_show_how_they_ended(self):
+        player = Player(environment("rgb_array"), "body", 0, 320, 1000)
+        episodes = [player.play(STAND), player.play(SEEK)]
+        assert [episode.length for episode in episodes] == [8, 6]
+        page = Page(episodes)
+        last, later = page.frame(8), page.frame(11)
+        np.testing.assert_array_equal(last, later)
+        assert episodes[1].success
+        right = slice(page.size[0] // 2, None)
+        np.testing.assert_array_equal(page.frame(6)[:, right], last[:, right])
+        assert (page.frame(5)[:, right] != last[:, right]).any()
+
+    def test_each_panel_shows_its_own_stage(self):
+        player = Player(environment(None), "plane", 0, 400, 1000)
+        episodes = [player.play(STAND), player.play(SEEK)]
+        page = Page(episodes, boundary_radius=1.1)
+        first, last = page.frame(0), page.frame(8)
+        changed = (first != last).any(axis=-1).any(axis=0)
+        panels = first.shape[1] // 2
+        # On the left only the caption changes, on the right the agent moves.
+        assert changed[panels:].sum() > changed[:panels].sum() > 0
+        assert shades_of_red(first)[:, :panels].sum() > 50
+        assert shades_of_red(first)[:, panels:].sum() > 50
+
+    def test_all_stages_start_from_the_same_seed_in_one_environment_that_is_closed(self, tmp_path):
+        notebook = Notebook()
+        made = film(lambda _: notebook, ADD, tmp_path / "film.gif", seed=7)
+        assert notebook.seeds == [7, 7]
+        assert notebook.closed == 1
+        assert made.returns == (3.0, -6.0)
+        assert made.frames == 4 + 10
+
+    def test_returns_are_of_the_distance_reward_where_there_is_one(self, tmp_path):
+        made = film(environment, [STAND, Stage("away", lambda _: -np.ones(2))], tmp_path / "film.gif", view="plane")
+        assert made.returns[0] == pytest.approx(-8 * np.hypot(*GOAL))
+        away = [np.hypot(0.6 + 0.1 * t, 0.3 + 0.1 * t) for t in range(1, 9)]
+        assert made.returns[1] == pytest.approx(-sum(away))
+
+    def test_an_endless_episode_is_cut_off(self, tmp_path):
+        made = film(lambda _: Notebook(), ADD, tmp_path / "film.gif", most_steps=2)
+        assert made.returns == (2.0, -4.0)
+
+    def test_six_panels_need_two_rows(self):
+        player = Player(environment(None), "plane", 0, 320, 1000)
+        one, six = (Page([player.play(STAND) for _ in range(count)]) for count in (5, 6))
+        assert six.size[0] == one.size[0]
+        assert six.size[1] > 1.9 * one.size[1]
+
+    def test_the_picture_of_the_plane_holds_paths_up_to_a_bound(self):
+        def episode(end):
+            return Episode("", positions=[np.zeros(2), np.array([0.0, end])], goal=np.array([1.0, 0.0]))
+
+        assert extent([episode(1.0)], 2.0, 3.0) == 2.0
+        assert 2.5 < extent([episode(-2.5)], 2.0, 3.0) < 3.0
+        assert extent([episode(40.0)], 2.0, 3.0) == 3.0
+
+    def test_stages_of_an_agent(self):
+        def agent(value):
+            def predict(observation, deterministic=False):
+                assert deterministic
+                return observation + value, None
+
+            return SimpleNamespace(predict=predict)
+
+        history = [SimpleNamespace(fast_update=k) for k in (-1, 0, 1, 2)]
+        stages = stages_of(SimpleNamespace(stages=[agent(v) for v in range(4)], history=history))
+        assert [stage.title for stage in stages] == [
+            "before adaptation",
+            "after the warm-up round",
+            "after 1 fast-update",
+            "after 2 fast-updates",
+        ]
+        assert [stage.act(np.array([10])) for stage in stages] == [10, 11, 12, 13]
+        more = stages_of(SimpleNamespace(stages=[agent(5)], history=history))
+        assert [stage.title for stage in more] == ["after 2 fast-updates"]
+        assert stages_of(SimpleNamespace(stages=[], history=history)) == []
+        cold = stages_of(SimpleNamespace(stages=[agent(0), agent(1)], history=history[1:3]))
+        assert [stage.title for stage in cold] == ["before adaptation", "after 1 fast-update"]
+
+
+class TestFiles:
+    def test_mp4_is_what_browsers_play(self, tmp_path):
+        made = film(environment, [STAND, SEEK, SEEK], tmp_path / "new" / "film.mp4", heading="point")
+        said, shown = decode(made.path)
+        assert len(shown) == made.frames
+        assert re.search(r"Video: h264.* yuv420p\(.* 20 fps", said)
+        assert all(side % 2 == 0 for side in shown.shape[1:3])
+        content = made.path.read_bytes()
+        assert content.index(b"moov") < content.index(b"mdat")
+        assert os.listdir(made.path.parent) == ["film.mp4"]
+
+    def test_frames_arrive_as_they_were_drawn(self, tmp_path):
+        made = film(lambda _: Notebook(), ADD, tmp_path / "film.mp4")
+        _, shown = decode(made.path)
+        middle = shown[:4, shown.shape[1] // 2, shown.shape[2] // 4].mean(axis=-1)
+        np.testing.assert_allclose(middle, [0, 60, 120, 180], atol=6)
+
+    @pytest.mark.parametrize("name", ["film.avi", "film", "film.mp4.zip"])
+    def test_other_suffixes_are_refused_before_anything_is_made(self, tmp_path, name):
+        with pytest.raises(ConfigurationError, match=r"\.mp4 or \.gif"):
+            film(lambda _: pytest.fail("made"), ADD, tmp_path / name)
+
+    def test_nothing_to_film_and_unknown_views_are_refused(self, tmp_path):
+        with pytest.raises(ConfigurationError, match="one stage or more"):
+            film(lambda _: pytest.fail("made"), [], tmp_path / "film.gif")
+        with pytest.raises(ConfigurationError, match="'top'"):
+            film(lambda _: pytest.fail("made"), ADD, tmp_path / "film.gif", view="top")
+
+    @pytest.mark.parametrize("suffix", ["gif", "mp4"])
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+    def test_an_interrupted_film_leaves_the_old_one(self, tmp_path, monkeypatch, suffix, error):
+        path = tmp_path / f"film.{suffix}"
+        path.write_bytes(b"old")
+        drawn = Page.frame
+
+        def frame(self, step):
+            if step == 3:
+                raise error
+            return drawn(self, step)
+
+        monkeypatch.setattr(Page, "frame", frame)
+        with pytest.raises(error):
+            film(environment, [STAND], path)
+        assert os.listdir(tmp_path) == [path.name]
+        assert path.read_bytes() == b"old"
+
+    def test_the_environment_is_closed_after_an_error(self, tmp_path):
+        notebook = Notebook()
+        with pytest.raises(ZeroDivisionError):
+            film(lambda _: notebook, [Stage("wrong", lambda _: 1 / 0)], tmp_path / "film.gif")
+        assert notebook.closed == 1
+        assert os.listdir(tmp_path) == []
+
+    def test_a_failure_of_ffmpeg_is_told(self, tmp_path, monkeypatch):
+        program = tmp_path / "ffmpeg"
+        program.write_text("#!/bin/sh\necho 'No space left on device' >&2\nexit 3\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
+        with pytest.raises(TespError, match="No space left on device"):
+            film(environment, [STAND], tmp_path / "films" / "film.mp4")
+        assert os.listdir(tmp_path / "films") == []
+
+    def test_without_ffmpeg_gif_is_proposed(self, tmp_path, monkeypatch):
+        def missing():
+            raise RuntimeError("no ffmpeg exe could be found")
+
+        monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+        with pytest.raises(TespError, match="GIF"):
+            film(environment, [STAND], tmp_path / "film.mp4")
+
+
+class TestWithoutOpenGL:
+    def test_the_plane_is_drawn_and_the_hint_says_what_to_install(self, tmp_path, monkeypatch):
+        def fail(*_):
+            raise mujoco.FatalError("no OpenGL context")
+
+        monkeypatch.setattr(mujoco, "Renderer", fail)
+        family = WheeledFamily(horizon=2)
+        made = film(lambda mode: environment(mode, family), [STAND], tmp_path / "film.gif", boundary_radius=1.1)
+        assert made.view == "plane"
+        assert made.hint is not None
+        assert "libegl1" in made.hint
+        assert "\n" not in made.hint
+        drawn = pages(made.path)[0]
+        assert np.any(np.all(np.abs(drawn.astype(int) - GOAL_COLOUR) < 12, axis=-1))
+
+    def test_any_renderer_may_fail(self, tmp_path):
+        made = film(lambda _: Notebook(failing_from=0), ADD, tmp_path / "film.gif")
+        assert made.view == "plane"
+        assert made.hint is not None
+        assert re.search(r"RuntimeError: no display.*libegl1", made.hint)
+
+    def test_a_renderer_that_worked_before_is_broken(self, tmp_path):
+        with pytest.raises(TespError, match="no display"):
+            film(lambda _: Notebook(failing_from=2), ADD, tmp_path / "film.gif")
+
+    def test_without_positions_there_is_nothing_to_draw(self, tmp_path):
+        with pytest.raises(TespError, match=r"could not be rendered.*no display"):
+            film(lambda _: Notebook(positions=False, failing_from=0), ADD, tmp_path / "film.gif")
+        with pytest.raises(ConfigurationError, match="no position"):
+            film(lambda _: Notebook(positions=False), ADD, tmp_path / "film.gif", view="plane")
+        assert os.listdir(tmp_path) == []
+
+    def test_for_real(self, tmp_path):
+        program = f"""
+import numpy as np
+from tesp.films import Stage, film
+from tesp.films.stills import draw_stills
+from tesp.tasks.registry import make_family
+family = make_family("reacher2", horizon=2)
+stage = Stage("still", lambda _: np.zeros(2))
+made = film(lambda mode: family.environment((0.5, 0.5), mode), [stage], {str(tmp_path / "film.mp4")!r})
+print(made.view, made.hint)
+print(draw_stills([family], {str(tmp_path / "still.png")!r}))
+"""
+        variables = {**os.environ, "MUJOCO_GL": "off", "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("plane The plane is drawn")
+        assert done.stdout.count("libegl1") == 2
+        assert sorted(os.listdir(tmp_path)) == ["film.mp4", "still.png"]
+
+
+class TestDrawing:
+    def test_the_path_is_drawn_where_it_was(self):
+        position, goal = np.array([1.0, 0.0]), np.array([0.0, -1.5])
+        path = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+        plain = draw_plane(position, goal, None)
+        drawn = draw_plane(position, goal, None, path=path)
+        changed = np.argwhere((plain != drawn).any(axis=-1))
+        x, y = changed[:, 1] / 120 - 2, 2 - changed[:, 0] / 120
+        near = (np.abs(x) < 0.03) | (np.abs(x - 1) < 0.03) | (np.abs(y - 1) < 0.03)
+        assert near.all()
+        assert {(240, 180), (300, 120)} <= {(column, row) for row, column in changed.tolist()}
+        assert len(changed) > 3 * 120
+
+    def test_who_leaves_the_picture_does_no_harm(self):
+        far = np.array([[0.0, 0.0], [5.0, 5.0], [-9.0, 7.0]])
+        image = draw_plane(far[-1], np.zeros(2), 1.1, path=far, size=120)
+        assert image.shape == (120, 120, 3)
+        assert tuple(image[30, 90]) != tuple(draw_plane(far[-1], np.zeros(2), 1.1, size=120)[30, 90])
+
+    def test_a_wider_view_shows_more(self):
+        place = np.array([2.5, 0.0])
+        for half_width, seen in ((2.0, False), (3.0, True)):
+            image = draw_plane(np.zeros(2), place, None, half_width=half_width, size=240)
+            assert shades_of_red(image).any() == seen
+
+
+class TestStills:
+    @pytest.mark.parametrize("name", ["wheeled", "ant", "reacher2", "reacher4"])
+    def test_the_goal_is_whole_and_the_body_too(self, tmp_path, name):
+        path = tmp_path / "still.png"
+        assert draw_stills([make_family(name)], path) is None
+        with Image.open(path) as still:
+            tile = np.array(still.convert("RGB")).astype(int)[12:372, 12:492]
+        goal = np.argwhere(shades_of_red(tile))
+        assert len(goal) > 150
+        assert goal.min() > 5
+        assert (goal.max(axis=0) < (354, 474)).all()
+        body = np.argwhere((tile[..., 2] > 90) & (tile[..., 2] > 1.45 * tile[..., 0]))
+        assert len(body) > 1500
+        assert body.min() > 5
+        assert (body.max(axis=0) < (354, 474)).all()
+
+    def test_a_row_of_families_and_a_goal_of_its_own(self, tmp_path):
+        families = [make_family("point"), make_family("point", horizon=5)]
+        draw_stills(families, tmp_path / "two.png", goal=(-1.0, 0.5))
+        with Image.open(tmp_path / "two.png") as still:
+            image = np.array(still.convert("RGB"))
+        assert image.shape[:2] == (12 + 400, 12 + 2 * 492)
+        rows, columns = np.nonzero(shades_of_red(image[:, :504]))
+        # The square picture of the plane lies in the middle of its tile.
+        assert columns.mean() == pytest.approx(12 + 240 - 90, abs=2)
+        assert rows.mean() == pytest.approx(12 + 180 - 45, abs=2)
+
+    def test_only_png(self, tmp_path):
+        with pytest.raises(ConfigurationError, match=r"\.png"):
+            draw_stills([FAMILY], tmp_path / "still.jpg")
