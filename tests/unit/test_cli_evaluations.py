@@ -158,11 +158,11 @@ class TestPlot:
     def test_noise_is_drawn_where_it_was_evaluated(self, run):
         figures = {path.name for path in (run / "figures").iterdir()}
         assert tesp("evaluate", run).code == 0
-        out = tesp("plot", run).out
+        out = tesp("plot", run, "--no-details").out
         assert "dynamics_noise.png" not in out
         assert {path.name for path in (run / "figures").iterdir()} == figures
         assert tesp("evaluate", run, "--dynamics-noise", "0.1").code == 0
-        drawn = tesp("plot", run)
+        drawn = tesp("plot", run, "--no-details")
         assert (drawn.code, drawn.err) == (0, "")
         assert f"drawn: {run / 'figures' / 'dynamics_noise.png'}" in drawn.out
         assert (run / "figures" / "dynamics_noise.png").read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -13,13 +14,17 @@ from tesp.plotting.evaluations import evaluation_at
 from tesp.plotting.records import Record, Run
 from tesp.plotting.references import draw_references
 
+#: More bars than this are too narrow for a number each.
+MOST_NUMBERS = 6
+
 
 def plot_fast_updates(
     run: Run, output: str | Path, meta_update: int | None = None, oracle: Run | None = None
 ) -> Figure:
     """Draw the average return after k = 0 … K fast-updates, one panel per task set.
 
-    The bars span one standard deviation over tasks to either side. Dashed lines mark standing still and the oracle.
+    The bars reach from 0, so with returns that are negative distances the shorter one is the better one; the whiskers
+    span one standard deviation over tasks to either side. Dashed lines mark standing still and the oracle.
 
     Args:
         run: The run.
@@ -47,7 +52,7 @@ def plot_fast_updates(
     first = next(iter(evaluation[task_sets[0]].values()))
     algorithm = style.ALGORITHMS.get(first["algorithm"], first["algorithm"])
     text = f"{algorithm} on {first['family']}, seed {first['seed']}, after {meta_update} meta-updates; "
-    text += "bars: one standard deviation over tasks"
+    text += "whiskers: one standard deviation over tasks"
     dashed = [
         name for name, found in (("standing still (grey)", run.stand_still()), ("oracle (black)", oracle)) if found
     ]
@@ -57,14 +62,33 @@ def plot_fast_updates(
 
 
 def _draw_returns(axes: Axes, records: Mapping[int, Record], index: int) -> None:
-    axes.errorbar(
+    returns = np.array([record["average_return"] for record in records.values()], float)
+    # The more fast-updates, the fuller the colour.
+    strength = np.linspace(0.35, 1.0, len(records))[:, None] if len(records) > 1 else np.ones((1, 1))
+    own = np.array(to_rgb(style.colour(index)))
+    axes.bar(
         list(records),
-        np.array([record["average_return"] for record in records.values()], float),
-        np.array([record["average_return_std"] for record in records.values()], float),
-        color=style.colour(index),
-        linewidth=1.8,
-        elinewidth=1.2,
+        returns,
+        yerr=np.array([record["average_return_std"] for record in records.values()], float),
+        color=strength * own + (1.0 - strength),
+        edgecolor=style.colour(index),
+        width=0.72,
         capsize=4,
-        marker=style.marker(index),
-        markersize=6,
+        error_kw={"ecolor": "black", "elinewidth": 1.2},
     )
+    axes.axhline(0.0, color=style.GREY, linewidth=1.0)
+    axes.margins(y=0.1)
+    if len(records) > MOST_NUMBERS:
+        return
+    for k, value in zip(records, returns, strict=True):
+        # Beyond the base of the bar, where neither the bar nor the whisker is in the way.
+        below = value > 0
+        axes.annotate(
+            style.number(value, 1),
+            (k, 0.0),
+            (0, -3 if below else 3),
+            textcoords="offset points",
+            ha="center",
+            va="top" if below else "bottom",
+            fontsize=style.TICK_SIZE,
+        )

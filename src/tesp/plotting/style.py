@@ -1,6 +1,7 @@
 """How every figure looks, and how it is written."""
 
 import math
+import os
 import textwrap
 from pathlib import Path
 
@@ -94,9 +95,15 @@ def check_output(output: str | Path) -> Path:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, making its folder if need be."""
+    """Write a figure whole or not at all, making its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=RESOLUTION, facecolor="white")
+    # The ending stays the last one, for it chooses the format; no two processes write beside at the same place.
+    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(beside, dpi=RESOLUTION, facecolor="white")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def number(value: float | None, digits: int) -> str:

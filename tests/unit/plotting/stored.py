@@ -68,6 +68,46 @@ def adaptation(fast_update, *, goal=(0.5, 0.5), adaptation_id="first", episodes=
     } | other
 
 
+def task(index=0, task_set="train", goal=(0.5, 0.5), average_return=(-30.0, -10.0), **other):
+    return {
+        "kind": "task",
+        "family": "wheeled",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": 25,
+        "task_set": task_set,
+        "boundary_radius": 1.1,
+        "is_goal": True,
+        "index": index,
+        "task": list(goal),
+        "average_return": list(average_return),
+        "success_rate": [0.0] * len(average_return),
+        "warm_up_return": -33.0,
+        "start": [0.0, 0.0],
+        "path": [[0.1, 0.2], [0.3, 0.4]],
+        "path_return": -9.0,
+        "embedding": {"before": [0.1 * index, 0.0, 0.0], "after": [float(index), 2.0 * index, 0.0]},
+    } | other
+
+
+def rates(layer="GRU bias", **other):
+    return {
+        "kind": "rates",
+        "family": "wheeled",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": 25,
+        "layer": layer,
+        "learned": True,
+        "entries": 1200,
+        "quantiles": {"0": -0.2, "5": -0.05, "25": -0.01, "50": 0.002, "75": 0.01, "95": 0.06, "100": 0.3},
+        "negative": 0.25,
+        "at_bound": 0.04,
+        "bound": 0.1,
+        "initial_rate": 0.001,
+    } | other
+
+
 def read(records, name="run", **config) -> Run:
     """Return the run that the records would be read as."""
     by_kind = {}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tesp.errors import ConfigurationError, RunFolderError
@@ -118,13 +119,36 @@ def test_fast_updates_show_the_last_evaluation(tmp_path):
     assert [axes.get_xlabel() for axes in figure.axes] == ["fast-updates k"] * 3
     assert figure.axes[0].get_ylabel() == "average return (m·steps)"
     for axes in figure.axes:
-        np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1, 2, 3])
-        np.testing.assert_array_equal(axes.lines[0].get_ydata(), [-75.0, -65.0, -55.0, -45.0])
-        (bars,) = axes.collections
-        np.testing.assert_array_equal(bars.get_segments()[0], [[0, -79.0], [0, -71.0]])
-    assert any("TESP on wheeled, seed 0, after 25 meta-updates" in text for text in texts(figure))
+        assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([0, 1, 2, 3])
+        assert [bar.get_height() for bar in axes.patches] == [-75.0, -65.0, -55.0, -45.0]
+        assert len({bar.get_facecolor() for bar in axes.patches}) == 4
+        (whiskers,) = [found for found in axes.collections if isinstance(found, LineCollection)]
+        np.testing.assert_array_equal(whiskers.get_segments()[0], [[0, -79.0], [0, -71.0]])
+        assert [text.get_text() for text in axes.texts] == ["−75.0", "−65.0", "−55.0", "−45.0"]
+    assert any("TESP on wheeled, seed 0, after 25 meta-updates; whiskers" in text for text in texts(figure))
     earlier = plot_fast_updates(read(evaluations(0, 25)), tmp_path / "a.png", meta_update=0)
-    np.testing.assert_array_equal(earlier.axes[0].lines[0].get_ydata(), [-100.0, -90.0])
+    assert [bar.get_height() for bar in earlier.axes[0].patches] == [-100.0, -90.0]
+
+
+def test_many_bars_have_no_room_for_numbers(tmp_path):
+    figure = plot_fast_updates(read(evaluations(0, last=8)), tmp_path / "a.png")
+    assert [(len(axes.patches), len(axes.texts)) for axes in figure.axes] == [(9, 0)] * 3
+
+
+def test_a_figure_is_whole_or_not_there(tmp_path, monkeypatch):
+    output = tmp_path / "a.png"
+    plot_fast_updates(read(evaluations(0)), output)
+    before = output.read_bytes()
+
+    def torn(_figure, path, **_):
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Figure, "savefig", torn)
+    with pytest.raises(OSError, match="no space left"):
+        plot_fast_updates(read(evaluations(0)), output)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert output.read_bytes() == before
 
 
 def test_trajectories_have_one_panel_per_round(tmp_path):
