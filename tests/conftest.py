@@ -14,7 +14,7 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-pytest_plugins = ["helpers.run_fixtures"]
+pytest_plugins = ["helpers.run_fixtures", "helpers.documents"]
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # The tests compile much and compute little.

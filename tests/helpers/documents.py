@@ -1,0 +1,66 @@
+"""The README and the documentation, and what their examples need to run in seconds; a plugin of pytest."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+import tesp
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+#: Replaces the numbers of every example that trains, so that it takes seconds. D is as large as one
+#: meta-update, so that training and evaluation share what is compiled.
+TINY = {
+    "meta_updates": 1,
+    "tasks_per_set": 2,
+    "tasks_per_update": 2,
+    "episodes_per_round": 2,
+    "buffer_size": 2,
+    "horizon": 5,
+    "policy_units": (8,),
+    "encoder_units": 8,
+    "epochs": 1,
+    "evaluation_tasks": 0,
+}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks_of(page: Path, language: str) -> list[tuple[int, str]]:
+    """The code blocks of a page in one language, each with the number of the line before it."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
+
+
+def pages_with(language: str) -> list[Path]:
+    return [page for page in PAGES if blocks_of(page, language)]
+
+
+@pytest.fixture(scope="session")
+def compiled_examples(tmp_path_factory):
+    """Keep what is compiled, because the examples compile the same programs again and again."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, compiled_examples):  # noqa: ARG001
+    """A folder like the one that `make demo` leaves, from a tiny run."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    tesp.train(tesp.preset_config("point", "quick", **TINY), folder)
+    return folder

@@ -1,0 +1,131 @@
+"""What the README and the documentation show for the shell works.
+
+A shell runs the blocks as they stand, with loops, quotes and patterns. Every ``tesp`` in them is called in this process with
+the arguments that the shell makes of them, and trains at a tiny size. Other programs are not run but looked at: targets
+of ``make`` must exist, and so must scripts with the options that they are given.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from helpers import running
+from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
+from tesp import compare, config, runs
+from tesp.config import override
+from tesp.tasks.registry import families
+
+pytestmark = [
+    pytest.mark.usefixtures("compiled_examples"),
+    pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning"),
+]
+
+#: Programs of a block, made functions of the shell that ask this process to act and wait for the exit code.
+ASK = """
+set -eu
+shopt -u failglob nullglob
+ask() { printf '%s\\0' "$@" > request; read -r code < reply; return "$code"; }
+for program in tesp make pip python; do eval "$program() { ask $program \\"\\$@\\"; }"; done
+"""
+
+
+def tiny(given):
+    """A configuration that was parsed in full, at a size that takes seconds."""
+    sizes = {**TINY, "buffer_size": 2}
+    return override(given, **{name: value for name, value in sizes.items()})
+
+
+@pytest.fixture
+def tiny_runs(monkeypatch):
+    """Whatever is trained is tiny, and a comparison trains its first method alone, on one seed."""
+    train, compare_all = runs.train, compare.compare
+    monkeypatch.setattr(runs, "train", lambda given, output, console=None: train(tiny(given), output, console))
+
+    def compare_one(configs, output, console=None):
+        for given in configs:
+            config.build_learner(given, config.build_family(given))
+        return compare_all([tiny(configs[0])], output, console)
+
+    monkeypatch.setattr(compare, "compare", compare_one)
+
+
+@contextmanager
+def requests(folder: Path, script: str):
+    """Run a script of the shell; yield its requests, and answer each with the code that is sent back."""
+    for name in ("request", "reply"):
+        os.mkfifo(folder / name)
+    process = subprocess.Popen(["bash", "-c", ASK + script], cwd=folder, stdout=sys.stderr, stderr=sys.stderr)
+    # When the shell ends, whoever waits for its next request must be woken.
+    threading.Thread(target=lambda: (process.wait(), (folder / "request").write_bytes(b"")), daemon=True).start()
+
+    def each():
+        while words := (folder / "request").read_bytes().decode().split("\0")[:-1]:
+            yield words
+            (folder / "reply").write_text("0\n")
+
+    yield each()
+    assert process.wait() == 0
+    for name in ("request", "reply"):
+        (folder / name).unlink()
+
+
+def look_at(words: list[str]) -> None:
+    program, *rest = words
+    if program == "make":
+        done = subprocess.run(["make", "-n", *rest], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    elif program == "pip":
+        assert rest[0] == "install", words
+        extras = re.findall(r"\[(\w+)\]", rest[-1])
+        text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{extra} = \[", text, re.MULTILINE) for extra in extras), words
+    else:
+        script = ROOT / rest[0]
+        shown = subprocess.run([sys.executable, script, *rest[1:], "--help"], capture_output=True, text=True)
+        assert shown.returncode == 0, shown.stderr
+        for word in rest[1:]:
+            assert not word.startswith("--") or word in shown.stdout, f"{script} has no option {word}"
+
+
+def made_beforehand(words: list[str], demo: Path) -> None:
+    """Make the runs that a command reads and that no command of the page has made."""
+    for word in words[1:] if words[0] not in ("train", "compare") else []:
+        path = Path(word)
+        if path.parts[:1] != ("runs",) or path.exists() or "*" in word:
+            continue
+        family = path.name.split("-")[0]
+        if family in families() and family != "point":
+            runs.train(config.preset_config(family, "quick"), path)
+        else:
+            shutil.copytree(demo, path)
+
+
+@pytest.mark.parametrize("page", pages_with("sh"), ids=name_of)
+def test_commands_run(page, demo, tiny_runs, tmp_path, monkeypatch):  # noqa: ARG001
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for line, block in blocks_of(page, "sh"):
+        with requests(tmp_path, block) as asked:
+            for program, *words in asked:
+                if program != "tesp":
+                    look_at([program, *words])
+                    continue
+                made_beforehand(words, demo)
+                finished = running.tesp(*words, fresh=True)
+                assert finished.code == 0, f"line {line} and following: tesp {' '.join(words)}: {finished}"
+
+
+def test_a_wrong_command_is_found(tmp_path):
+    with requests(tmp_path, "for n in 1 2; do tesp train 'two words' $n; done") as asked:
+        assert list(asked) == [["tesp", "train", "two words", "1"], ["tesp", "train", "two words", "2"]]
+    with pytest.raises(AssertionError, match="No rule to make target"):
+        look_at(["make", "nonsense"])
+    with pytest.raises(AssertionError, match="has no option --nonsense"):
+        look_at(["python", "benchmarks/floor.py", "wheeled", "--nonsense"])
