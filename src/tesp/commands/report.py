@@ -1,0 +1,124 @@
+"""``tesp report``."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from tesp.commands.parsing import parse
+from tesp.commands.reproducing import reproducing_command
+from tesp.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class ReportArguments:
+    """Write one HTML file with all there is to know about one or several runs of a family."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """The run folders."""
+    output: Path | None = None
+    """The file to write; by default `report.html` in the run folder, or here for several runs."""
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """Write a report."""
+    parsed = parse(ReportArguments, arguments, "tesp report")
+    if not parsed.runs:
+        raise ConfigurationError("`tesp report` needs one run folder or more; `tesp list` shows the runs there are.")
+    alone = parsed.runs[0] / "report.html" if len(parsed.runs) == 1 else Path("report.html")
+    output = write_report(parsed.runs, parsed.output or alone)
+    console.print(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)", markup=False)
+
+
+def write_report(folders: Sequence[Path], output: Path) -> Path:
+    """Write the report of runs of one family to a file, whole or not at all, and return its path.
+
+    What can be drawn from records and does not lie in a run's folder yet is drawn for the report. The folders
+    themselves are left as they are.
+
+    Args:
+        folders: The run folders.
+        output: The file, which may exist.
+
+    Raises:
+        RunFolderError: A folder is not a run's, is damaged or has no evaluation.
+        ConfigurationError: The runs are of several families or cannot be compared, or the file cannot be written.
+    """
+    from tesp.reporting.page import render
+    from tesp.training.run_folder import write_whole
+
+    _check_output(output)
+    _check_runs(folders)
+    with tempfile.TemporaryDirectory() as drawn:
+        sources = [_source(folder, Path(drawn) / str(number)) for number, folder in enumerate(folders)]
+        combined = _combined(folders, Path(drawn)) if len(folders) > 1 else None
+        text = render(sources, combined)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(output, text)
+    except OSError as error:
+        output.with_suffix(".tmp").unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"The report cannot be written to {output}: {error.strerror}. Free some space or give another file with "
+            "--output."
+        ) from error
+    return output
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise ConfigurationError(f"The report {output} must be an HTML file; give a name that ends in .html.")
+    if output.is_dir():
+        raise ConfigurationError(f"The report {output} is a folder; give the name of a file with --output.")
+    above = next(parent for parent in output.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigurationError(
+            f"The report {output} cannot be written, since {above} is not a folder that you may write to; give another "
+            "file with --output."
+        )
+
+
+def _check_runs(folders: Sequence[Path]) -> None:
+    from tesp.runs import stored_config
+    from tesp.training.run_folder import RunFolder
+
+    families = {stored_config(RunFolder.open(folder)).family: folder for folder in folders}
+    if len(families) > 1:
+        found = ", ".join(f"{family!r} ({folder})" for family, folder in families.items())
+        raise ConfigurationError(f"The runs are of several families: {found}; write one report for each family.")
+
+
+def _source(folder: Path, drawn: Path):
+    """Return a run with the command that reproduces it, and with what can be drawn in case its folder lacks it."""
+    from tesp.commands.showing import draw
+    from tesp.config import preset_config, to_json
+    from tesp.plotting.records import read_run
+    from tesp.reporting.page import Source
+    from tesp.runs import stored_config
+    from tesp.training.run_folder import RunFolder
+
+    run, config = read_run(folder), stored_config(RunFolder.open(folder))
+    draw([folder], "meta_updates", drawn, Console(quiet=True))
+    command, reason, preset = None, "", None
+    try:
+        preset = json.loads(to_json(preset_config(config.family, config.preset, config.algorithm, seed=config.seed)))
+        command = reproducing_command(config)
+    except ConfigurationError as error:
+        reason = str(error)
+    return Source(folder, run, command, reason, preset, sorted(drawn.glob("*.png")))
+
+
+def _combined(folders: Sequence[Path], drawn: Path) -> Path:
+    """Draw the learning curves of all runs in one figure, with a bootstrap interval over seeds like the table's."""
+    from tesp.plotting.curves import plot_learning_curves
+    from tesp.plotting.records import read_run
+    from tesp.plotting.references import oracles_of
+
+    path, runs = drawn / "learning_curves.png", [read_run(folder) for folder in folders]
+    plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs))
+    return path

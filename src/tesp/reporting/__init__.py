@@ -1,0 +1,1 @@
+"""A run as one page: reads records and files only, no JAX and no MuJoCo."""
