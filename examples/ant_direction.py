@@ -9,7 +9,7 @@ quarters of the circle, 0 ≤ φ < 3π/2, and those of D″ the last one.
 import gymnasium
 import numpy as np
 
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp import GymnasiumFamily
 
 
 class Direction(gymnasium.Wrapper):

@@ -9,7 +9,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp import GymnasiumFamily
 
 
 class TargetVelocity(gymnasium.Wrapper):
@@ -61,9 +61,10 @@ half_cheetah_velocity = GymnasiumFamily(
             "buffer_size": 4,
             "learning_rate": 2e-3,
             "learning_rate_decay": "linear",
+            "kl_bound": 0.03,
             "initial_rate": 0.05,
-            "meta_updates": 50,
-            "evaluate_every": 10,
+            "meta_updates": 150,
+            "evaluate_every": 15,
             "evaluation_tasks": 10,
         }
     },

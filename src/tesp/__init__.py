@@ -8,6 +8,8 @@ from tesp.config import Config, preset_config
 from tesp.devices import use_all_cores
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
 from tesp.runs import Run, load, load_run, resume, train
+from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp.tasks.mjcf_family import MJCFFamily
 from tesp.tasks.registry import families, make_family, register_environments, register_family
 
 __version__ = version("tesp")
@@ -16,6 +18,8 @@ __all__ = [
     "AdaptedAgent",
     "Config",
     "ConfigurationError",
+    "GymnasiumFamily",
+    "MJCFFamily",
     "MetaLearner",
     "NonFiniteError",
     "Run",

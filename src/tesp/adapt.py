@@ -13,9 +13,8 @@ from scipy import stats
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError
 from tesp.evaluation.protocol import outcome_columns
-from tesp.interaction import Adaptation, Learner, RoundResult
+from tesp.interaction import RoundResult
 from tesp.tasks.base import Family
-from tesp.types import Parameters
 
 #: Separates the randomness of adapting to a single task from that of training and evaluation.
 _ADAPTATION = 0x7E5A
@@ -110,30 +109,15 @@ def significantly_different(before: Float[np.ndarray, " one"], after: Float[np.n
     return float(np.asarray(chance)) < 0.05
 
 
-def adapt_to_task(
-    learner: Learner,
-    parameters: Parameters,
-    family: Family,
-    task: Sequence[float] | np.ndarray,
-    seed: int = 0,
-    threads: int = 0,
-) -> Adaptation:
-    """Do the warm-up round, K fast-updates and the final round on one task.
-
-    Args:
-        learner: The algorithm.
-        parameters: The trained meta-learner.
-        family: The family that the task belongs to.
-        task: The task's parameters; for goals (x, y) in metres.
-        seed: Seed of the sampling.
-        threads: Threads that step the physics (0: all cores).
+def checked_seed(seed: int) -> int:
+    """Return a seed of an adaptation.
 
     Raises:
-        ConfigurationError: The task has another number of parameters than the family's, or is not finite.
+        ConfigurationError: It is no integer from 0 to 2³² − 1: of larger ones the random numbers would not differ.
     """
-    row = checked_task(family, task)
-    simulation = family.simulate(learner.sampling.episodes_per_round, threads)
-    return learner.adapt(parameters, simulation, row[None], family.horizon, adaptation_key(seed))
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ConfigurationError(f"seed = {seed!r} is not possible; give an integer from 0 to {2**32 - 1}.")
+    return int(seed)
 
 
 def checked_task(family: Family, task: Sequence[float] | np.ndarray) -> Float[np.ndarray, " parameter"]:
@@ -159,6 +143,9 @@ def adaptation_records(
         rounds: Fast-updates before the round (−1 for the warm-up round) and what became of its episodes.
         family: The family that the task belongs to.
         task: The task's parameters.
+
+    Returns:
+        The records. ``start`` and ``position`` are None where the family tells no positions.
     """
     identifier = uuid.uuid4().hex
     return [
@@ -170,7 +157,7 @@ def adaptation_records(
             "fast_update": fast_update,
             **outcome_columns(outcomes),
             "environment_steps": int(outcomes.length.sum()),
-            "start": outcomes.start[0, 0].tolist(),
+            "start": _finite(outcomes.start[0, 0]),
             "boundary_radius": family.options.get("boundary_radius"),
             "episodes": _paths(outcomes),
         }
@@ -183,7 +170,12 @@ def _paths(outcomes) -> list[dict[str, Any]]:
         {
             "average_return": float(outcomes.average_return[0, episode]),
             "success": bool(outcomes.success[0, episode]),
-            "position": outcomes.position[0, episode, : outcomes.length[0, episode]].round(4).tolist(),
+            "position": _finite(outcomes.position[0, episode, : outcomes.length[0, episode]].round(4)),
         }
         for episode in range(outcomes.length.shape[1])
     ]
+
+
+def _finite(positions: np.ndarray) -> list | None:
+    """Return positions as lists, or None where the environment tells none: JSON has no NaN."""
+    return positions.tolist() if np.isfinite(positions).all() else None

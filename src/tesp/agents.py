@@ -14,7 +14,7 @@ from jaxtyping import Float
 from rich.console import Console
 
 from tesp import tensor_files
-from tesp.adapt import AdaptationRound, adaptation_key, after_text, round_of, warn_if_alike
+from tesp.adapt import AdaptationRound, adaptation_key, after_text, checked_seed, round_of, warn_if_alike
 from tesp.adaptation.objective import Batch
 from tesp.config import Config, build_algorithm, build_learner, from_json, to_json
 from tesp.episodes.collect import Outcomes
@@ -80,6 +80,7 @@ class MetaLearner:
             AdaptationWarning: The return of the last round does not differ significantly from that of the first.
         """
         k, n = self._checked(fast_updates, episodes)
+        seed = checked_seed(seed)
         horizon = checked_count("horizon", self.interface.horizon if horizon is None else horizon)
         with EnvironmentOf(env, self.interface, n) as pool:
             return self._adapt(pool, None, k, n, horizon, seed, _shown(progress))
@@ -105,6 +106,7 @@ class MetaLearner:
             console: Where progress is shown.
         """
         k, n = self._checked(fast_updates, episodes)
+        seed = checked_seed(seed)
         return self._adapt(simulation, None, k, n, self.interface.horizon, seed, console, task)
 
     def _checked(self, fast_updates: int | None, episodes: int | None) -> tuple[int, int]:
@@ -362,16 +364,20 @@ class AdaptedAgent:
         """
         arrays, description = tensor_files.read(path, AGENT)
         learner = MetaLearner._from(arrays, description, path)
+        try:
+            return cls._from(learner, arrays, description, path)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise RunFolderError(f"{path} is damaged: {error!r}. Save the agent again.") from error
+
+    @classmethod
+    def _from(cls, learner: MetaLearner, arrays, description: dict[str, Any], path) -> "AdaptedAgent":
         algorithm, parameters = learner.learner.algorithm, learner.parameters
 
         def stored(prefix: str, template: PyTree) -> PyTree:
             return tensor_files.filled(prefix, template, arrays, str(path))
 
         def as_stored(prefix: str, kind: Callable[..., Any], leaves: Sequence[str]) -> PyTree:
-            names = [f"{prefix}.{leaf}" for leaf in leaves]
-            if missing := [name for name in names if name not in arrays]:
-                raise RunFolderError(f"{path} is damaged: it has no {missing[0]}. Save the agent again.")
-            return kind(*(arrays[name] for name in names))
+            return kind(*(arrays[f"{prefix}.{leaf}"] for leaf in leaves))
 
         one = jax.tree.map(lambda x: x[None], parameters.adapted)
         episodes = list(Episodes.__dataclass_fields__)

@@ -34,7 +34,7 @@ _USAGE = """usage: tesp COMMAND …
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
   tesp render RUN [--task X Y] …            film the agent before and after each fast-update; stills of the bodies
   tesp report RUN… [--output report.html]   write one HTML file with all there is to know about runs
-  tesp export RUN [--output DIR]            write the records as CSV tables
+  tesp export RUN [--output DIR]            write the learner as one small file, and the records as CSV tables
   tesp list [DIR]                           families, presets and runs
 """
 

@@ -13,6 +13,7 @@ from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.interaction import RoundResult
+from tesp.progress import ProgressBar
 from tesp.runs import Run
 from tesp.tasks.base import EnvironmentPool, Simulation
 from tesp.training.run_folder import write_whole
@@ -34,7 +35,7 @@ def details(run: Run, tasks: int = 0, console: Console | None = None) -> list[di
     Args:
         run: The run with one of its checkpoints.
         tasks: How many tasks of each set, from the first (0: all).
-        console: Where each task set is announced; by default nowhere.
+        console: Where is shown how many of the task sets are done; by default nowhere.
 
     Returns:
         The stored records: kind ``task`` for every task, then kind ``rates`` for every array of learned rates.
@@ -46,14 +47,14 @@ def details(run: Run, tasks: int = 0, console: Console | None = None) -> list[di
     if tasks < 0:
         raise ConfigurationError(f"tasks = {tasks} is not possible; give 1 or more, or 0 for all tasks.")
     records, simulations = [], {}
-    for name in TASK_SETS:
-        chosen = run.task_sets[name].tasks[: tasks or None]
-        if console is not None:
-            console.print(f"adapting to tasks of the set {name}: {len(chosen)} …", markup=False)
-        count = len(chosen) * run.learner.sampling.episodes_per_round
-        if count not in simulations:
-            simulations[count] = run.family.simulate(count, run.config.schedule.threads)
-        records += _task_records(run, simulations[count], name, chosen)
+    with ProgressBar(console, "adapting", len(TASK_SETS), "task sets") as bar:
+        for name in TASK_SETS:
+            chosen = run.task_sets[name].tasks[: tasks or None]
+            count = len(chosen) * run.learner.sampling.episodes_per_round
+            if count not in simulations:
+                simulations[count] = run.family.simulate(count, run.config.schedule.threads)
+            records += _task_records(run, simulations[count], name, chosen)
+            bar.advance(status=name)
     records += list(_rate_records(run))
     write_whole(run.folder.details, "".join(json.dumps(record) + "\n" for record in records))
     return records

@@ -14,18 +14,11 @@ from rich.console import Console
 from tesp.adapt import checked_task
 from tesp.agents import AdaptedAgent, MetaLearner
 from tesp.algorithms.base import Algorithm
-from tesp.config import (
-    Config,
-    build_algorithm,
-    build_family,
-    build_learner,
-    check_storable,
-    from_json,
-    to_json,
-)
+from tesp.config import Config, build_algorithm, build_family, build_learner, check_storable, from_json, to_json
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.interaction import Learner
+from tesp.tasks import family_files
 from tesp.tasks.base import Family
 from tesp.tasks.goal_family import checked_count
 from tesp.training.callbacks import Callback, ShowProgress, WriteRecords, WriteTensorBoard
@@ -160,7 +153,8 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
     check_storable(config)
     learner = build_learner(config, family)
     require_wandb(config.log)
-    folder = RunFolder.create(output or default_output(config), to_json(config), task_sets, family.interface)
+    place = output or default_output(config)
+    folder = RunFolder.create(place, to_json(config), task_sets, family.interface, config.family_reference)
     try:
         return _continue(folder, config, family, learner, task_sets, console)
     except WandbError:
@@ -191,7 +185,7 @@ def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
     """
     folder = RunFolder.open(path)
     config = stored_config(folder)
-    family = build_family(config)
+    family = _stored_family(folder, config)
     if console is not None and folder.read_versions() != versions():
         console.print("other versions of some packages than the run began with: results may differ in the last bits")
     return _continue(folder, config, family, build_learner(config, family), folder.read_task_sets(), console)
@@ -236,7 +230,7 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
     """
     folder = RunFolder.open(path)
     config = stored_config(folder)
-    family = build_family(config)
+    family = _stored_family(folder, config)
     state = _load_state(folder, config, build_algorithm(config, family), checkpoint)
     return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
 
@@ -296,6 +290,12 @@ def stored_config(folder: RunFolder) -> Config:
         return from_json(folder.read_config())
     except ConfigurationError as error:
         raise RunFolderError(f"{folder.path / 'config.json'} is damaged. {error}") from error
+
+
+def _stored_family(folder: RunFolder, config: Config) -> Family:
+    """Make the family of a run, and warn if its file is another than the run began with."""
+    family_files.check_copy(config.family_reference, folder.path)
+    return build_family(config)
 
 
 def _checkpoint_number(checkpoints: Checkpoints, which: str | int, folder: RunFolder) -> int:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tesp.errors import RunFolderError
+from tesp.files import written_beside
 from tesp.types import PyTree
 
 #: Version of the layout; a file of a later one is refused.
@@ -35,21 +35,14 @@ def write(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, np.ndarr
     if target.suffix != ".safetensors":
         raise RunFolderError(f"{target} is not possible as a file of {_spoken(kind)}; its name ends in .safetensors.")
     metadata = {"format": str(FORMAT), "kind": kind, "description": json.dumps(description)}
-    beside = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        os.close(handle)
-        beside = Path(name)
-        save_file({name: np.array(x, order="C") for name, x in arrays.items()}, beside, metadata)
-        beside.chmod(0o644)
-        os.replace(beside, target)
+        with written_beside(target) as beside:
+            save_file({name: np.array(x, order="C") for name, x in arrays.items()}, beside, metadata)
+            # The library lets the owner alone read what it writes.
+            beside.chmod(0o644)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise RunFolderError(f"{target} cannot be written: {reason}. Give another file.") from error
-    finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
     return target
 
 
@@ -74,18 +67,13 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
             f"{source} holds {_spoken(found) if found else 'something that this library did not write'}; "
             f"give the file of {_spoken(kind)}."
         )
-    if int(metadata["format"]) > FORMAT:
-        raise RunFolderError(f"{source} was written by a later version of tesp; update the library to read it.")
-    return arrays, json.loads(metadata["description"])
-
-
-def kind_of(path: str | os.PathLike[str]) -> str | None:
-    """Return what a file holds, or None if this library did not write it."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("kind")
-    except (SafetensorError, OSError):
-        return None
+        later, description = int(metadata["format"]) > FORMAT, json.loads(metadata["description"])
+    except (KeyError, ValueError) as error:
+        raise RunFolderError(f"{source} is damaged: its description cannot be read ({error!r}).") from error
+    if later:
+        raise RunFolderError(f"{source} was written by a later version of tesp; update the library to read it.")
+    return arrays, description
 
 
 def _spoken(kind: str) -> str:

@@ -74,8 +74,9 @@ class TaskSet:
     tasks: Float[np.ndarray, "task parameter"]
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(x) for x in value) if isinstance(value, list) else value
+def nested_tuple(value: Any) -> Any:
+    """Return nested lists as nested tuples."""
+    return tuple(nested_tuple(x) for x in value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Interface:
     """
 
     observation_shape: tuple[int, ...]
-    action_low: tuple
-    action_high: tuple
+    action_low: Any
+    action_high: Any
     task_size: int
     horizon: int
 
@@ -104,7 +105,7 @@ class Interface:
             ValueError: It is no JSON.
             TypeError: It has other fields.
         """
-        return cls(**{name: _tuples(value) for name, value in json.loads(text).items()})
+        return cls(**{name: nested_tuple(value) for name, value in json.loads(text).items()})
 
     @property
     def observation_size(self) -> int:

@@ -3,12 +3,12 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.running import tiny_config
 from tesp.config import build_family, to_json
+from tesp.films.writing import write_film
 from tesp.training.run_folder import RunFolder, append_records
 from tesp.types import TASK_SETS
 
@@ -81,6 +81,43 @@ def adaptation(k, identifier="first", goal=(0.9, 1.0), **other):
     } | other
 
 
+def task_details(index, **other):
+    return {
+        "kind": "task",
+        "family": "point",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": 4,
+        "task_set": "train",
+        "boundary_radius": 1.1,
+        "is_goal": True,
+        "index": index,
+        "task": [0.5, 0.1 * index],
+        "average_return": [-30.0, -10.0 - index],
+        "start": [0.0, 0.0],
+        "path": [[0.1, 0.2], [0.3, 0.4]],
+        "embedding": {"before": [0.0, 0.0], "after": [float(index), 1.0]},
+    } | other
+
+
+def rate_details():
+    return {
+        "kind": "rates",
+        "family": "point",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": 4,
+        "layer": "GRU bias",
+        "learned": True,
+        "entries": 12,
+        "quantiles": {"0": -0.2, "5": -0.05, "25": -0.01, "50": 0.002, "75": 0.01, "95": 0.06, "100": 0.3},
+        "negative": 0.25,
+        "at_bound": 0.0,
+        "bound": 0.4,
+        "initial_rate": 0.001,
+    }
+
+
 def draw(path: Path, size=(6.0, 2.0)) -> Path:
     """Write a small picture in the format of its ending."""
     path.parent.mkdir(exist_ok=True)
@@ -93,15 +130,10 @@ def draw(path: Path, size=(6.0, 2.0)) -> Path:
 def film(path: Path) -> Path:
     """Write ten frames of a square that moves, as H.264 in the colours that every browser plays."""
     path.parent.mkdir(exist_ok=True)
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (128, 64), fps=10, codec="libx264", pix_fmt_out="yuv420p", ffmpeg_log_level="error"
-    )
-    writer.send(None)
-    for step in range(10):
-        frame = np.full((64, 128, 3), 240, np.uint8)
+    frames = np.full((10, 64, 128, 3), 240, np.uint8)
+    for step, frame in enumerate(frames):
         frame[20:40, 10 * step : 10 * step + 20] = (0, 114, 178)
-        writer.send(frame.tobytes())
-    writer.close()
+    write_film(path, iter(frames), 10.0)
     return path
 
 
@@ -136,6 +168,10 @@ class Page(HTMLParser):
         self.text += data
         if {"th", "td"} & set(self._open):
             self.tables[-1][-1][-1] += data
+
+    def captions(self) -> list[str]:
+        """Return what the pictures show."""
+        return [attributes["alt"] for name, attributes in self.elements if name == "img"]
 
     def sources(self, tag: str) -> list[str]:
         return [attributes["src"] for name, attributes in self.elements if name == tag]

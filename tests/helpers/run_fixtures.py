@@ -1,6 +1,7 @@
 """Fixtures of tests that need a run; a plugin of pytest, named in the top conftest."""
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache as persistent
 
 from helpers import running
+from tesp.tasks import family_files
 from tesp.training.callbacks import WriteRecords
 
 
@@ -69,3 +71,14 @@ def noting(on_records, events):
 def run(reference, tmp_path) -> Path:
     """A copy of the reference run, to be changed at will."""
     return Path(shutil.copytree(reference.path, tmp_path / "run"))
+
+
+@pytest.fixture
+def own_families(tmp_path, monkeypatch):
+    """A file with two families, in a folder with a space in its name."""
+    monkeypatch.setattr(family_files, "_MODULES", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / "my code" / "own_families.py"
+    path.parent.mkdir()
+    path.write_text("from tesp.tasks.point import PointFamily\nown = PointFamily(horizon=9)\nwheeled = own\n")
+    return path

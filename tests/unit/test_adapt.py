@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from helpers.running import TINY, shared_learner
-from tesp.adapt import adapt_to_task, adaptation_records
+from tesp.adapt import adaptation_records
 from tesp.errors import ConfigurationError
 from tesp.runs import load_run
 
 GOAL = (0.5, -0.25)
+
+pytestmark = pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")
 
 
 @pytest.fixture
@@ -18,8 +20,8 @@ def loaded(reference, monkeypatch):
 
 
 def adapt(run, goal=GOAL, seed=0):
-    adaptation = adapt_to_task(run.learner, run.parameters, run.family, goal, seed)
-    return adaptation_records([(r.fast_update, r.outcomes) for r in adaptation.rounds], run.family, goal)
+    agent = run.adapt(goal, seed=seed)
+    return adaptation_records([(r.fast_update, r.outcomes) for r in agent.history], run.family, goal)
 
 
 def without_identifier(records):

@@ -191,11 +191,18 @@ class TestRefusals:
             ({"fast_updates": -1}, "fast_updates = -1"),
             ({"episodes": 0}, "episodes is 0"),
             ({"horizon": 0}, "horizon is 0"),
+            ({"seed": -1}, "seed = -1"),
+            ({"seed": 2**32}, "seed = 4294967296"),
         ],
     )
     def test_numbers(self, learner, values, words):
         with pytest.raises(tesp.ConfigurationError, match=words):
             learner.adapt(environment(), **values)
+
+    def test_a_function_that_makes_nothing_new(self, learner):
+        env = environment()
+        with pytest.raises(tesp.ConfigurationError, match="returned the same environment twice"):
+            learner.adapt(lambda: env)
 
     def test_going_on_by_nothing(self, agent):
         with pytest.raises(tesp.ConfigurationError, match="fast_updates is 0"):
@@ -319,6 +326,15 @@ class TestFiles:
         tensor_files.write(stored, "trained-learner", arrays, description)
         with pytest.raises(tesp.RunFolderError, match="is missing"):
             tesp.load(stored)
+
+    @pytest.mark.parametrize("missing", ["embedding", "history[1].returns", "batch.episodes.valid", "seed", "rounds"])
+    def test_incomplete_agents_are_refused(self, agent, tmp_path, missing):
+        stored = agent.save(tmp_path / "agent.safetensors")
+        arrays, description = tensor_files.read(stored, "adapted-agent")
+        del (arrays if missing in arrays else description)[missing]
+        tensor_files.write(stored, "adapted-agent", arrays, description)
+        with pytest.raises(tesp.RunFolderError, match="is damaged"):
+            AdaptedAgent.load(stored)
 
     def test_a_failed_write_leaves_the_old_file(self, learner, tmp_path, monkeypatch):
         stored = learner.save(tmp_path / "learner.safetensors")

@@ -215,7 +215,7 @@ class TestAdapt:
     def test_records_and_draws_every_round(self, run):
         adapted = tesp("adapt", run, "--goal", "-0.5", "0.25", "--checkpoint", "3")
         assert (adapted.code, adapted.err) == (0, "")
-        for line in ("goal (-0.5, 0.25)", "warm-up round", "1 fast-update ", "3 fast-updates"):
+        for line in ("task (-0.5, 0.25)", "warm-up ", "1 fast-update ", "3 fast-updates", "filmed: "):
             assert line in adapted.out
         assert (run / "figures" / "trajectories.png").stat().st_size > 0
         stored = _parsed((run / "adaptations.jsonl").read_text().splitlines())
@@ -278,7 +278,8 @@ class TestList:
 
 def test_unknown_command():
     assert (
-        "no command 'trian'; known are: train, resume, evaluate, adapt, compare, plot, list" in tesp("trian").sentence()
+        "no command 'trian'; known are: train, resume, evaluate, adapt, compare, plot, render, report, export, list"
+        in tesp("trian").sentence()
     )
 
 

@@ -1,17 +1,24 @@
 """`tesp render`: which tasks are filmed, where films lie, and what is refused."""
 
+import io
 import os
 import warnings
 from types import SimpleNamespace
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from helpers.running import tesp
 from tesp import runs
 from tesp.adapt import AdaptationWarning
+from tesp.commands.render import film_task
+from tesp.errors import NonFiniteError
+from tesp.tasks.drawing import GOAL_COLOUR
+from tesp.tasks.gymnasium_family import GymnasiumFamily
 from tesp.tasks.point import PointFamily
 from tesp.tasks.wheeled import WheeledFamily
 from tesp.training.run_folder import RunFolder
@@ -28,6 +35,39 @@ class Agent:
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         assert deterministic
         return self._action, None
+
+
+class Drift(gymnasium.Env):
+    """Is pushed over the plane; it has no pictures, and before the first step it tells nothing."""
+
+    observation_space = gymnasium.spaces.Box(-10.0, 10.0, (2,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)
+
+    def __init__(self, positions):
+        self.positions, self.place, self.task = positions, np.zeros(2), np.zeros(2)
+
+    def set_task(self, task):
+        self.task = task
+
+    def reset(self, *, seed=None, options=None):
+        self.place = np.zeros(2)
+        return self.place, {}
+
+    def step(self, action):
+        self.place = self.place + 0.1 * action
+        distance = float(np.hypot(*(self.place - self.task)))
+        told = {"position": self.place, "distance": distance} if self.positions else {}
+        return self.place, -distance, False, False, told
+
+
+def drifting(positions):
+    return GymnasiumFamily(
+        lambda: Drift(positions),
+        sample_tasks=lambda generator, count, _: generator.uniform(-1, 1, (count, 2)),
+        name="drift",
+        horizon=3,
+        tasks_per_set=4,
+    )
 
 
 class StandIn:
@@ -139,6 +179,72 @@ class TestRuns:
         done = tesp("render", stand_in.folder.path, "--format", "gif", "--view", "plane")
         assert (done.code, done.err) == (0, "")
         assert "OpenGL" not in done.out
+
+
+class TestFamiliesOfOthers:
+    """Environments that say where they are, and no more, or that render and say nothing."""
+
+    def test_the_view_of_the_plane_needs_no_render_mode(self, make):
+        stand_in = make(drifting(positions=True))
+        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1", "--view", "plane")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.count("There is no still.") == 1
+        assert "drawn:" not in done.out
+        films = [f"film-out_of_distribution-{place}.gif" for place in (0, 1)]
+        assert written(stand_in.folder.figures) == films
+
+    def test_what_cannot_be_rendered_is_drawn_in_the_plane(self, make):
+        stand_in = make(drifting(positions=True))
+        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.count("make_env takes no render_mode") == 1
+        assert done.out.count("The films show the plane instead.") == 1
+        assert len(written(stand_in.folder.figures)) == 2
+
+    def test_not_a_single_film(self, make):
+        stand_in = make(drifting(positions=False))
+        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1")
+        assert "make_env takes no render_mode" in done.out
+        assert "hold no position" in done.sentence()
+        assert len(stand_in.adapted) == 2
+        assert not stand_in.folder.figures.exists()
+
+    def test_some_films(self, make, monkeypatch):
+        stand_in = make(drifting(positions=True))
+        adapt = stand_in.adapt
+
+        def adapted(task, **options):
+            agent = adapt(task, **options)
+            if len(stand_in.adapted) == 1:
+                agent.predict = broken
+            return agent
+
+        def broken(*_, **__):
+            raise NonFiniteError("observation")
+
+        monkeypatch.setattr(stand_in, "adapt", adapted)
+        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1", "--view", "plane")
+        assert (done.code, done.err) == (0, "")
+        assert "There is no film-out_of_distribution-0.gif. observation became NaN" in done.out
+        assert written(stand_in.folder.figures) == ["film-out_of_distribution-1.gif"]
+
+    def test_film_task_says_why_there_is_no_film(self, tmp_path):
+        family, lines = drifting(positions=False), io.StringIO()
+        made = film_task(family, (0.5, 0.5), Agent(2), tmp_path / "film.gif", Console(file=lines, width=1000))
+        assert made is None
+        told = [line for line in lines.getvalue().splitlines() if "There is no film." in line]
+        assert len(told) == 1
+        assert "make_env takes no render_mode" in told[0]
+        assert "no position" in told[0]
+        assert written(tmp_path) == []
+
+    def test_film_task_marks_a_task_that_is_a_goal(self, tmp_path):
+        path = tmp_path / "film.gif"
+        made = film_task(drifting(positions=True), (-0.5, 0.5), Agent(2), path, Console(file=io.StringIO()))
+        assert made is not None
+        with Image.open(path) as film:
+            shown = np.array(film.convert("RGB")).astype(int)
+        assert np.any(np.all(np.abs(shown - GOAL_COLOUR) < 12, axis=-1))
 
 
 def test_a_trained_run(run):

@@ -1,11 +1,13 @@
 """Every task by itself, and the learned rates: `tesp.details`, and what `tesp plot` makes of them."""
 
+import io
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rich.console import Console
 
 from helpers.running import TINY, files, shared_learner, tesp, tiny_config
 from tesp import runs
@@ -113,6 +115,13 @@ class TestRecords:
         assert len(of_kind(records, "task")) == len(TASK_SETS)
         assert {record["meta_update"] for record in records} == {TINY["meta_updates"]}
         assert not list(loaded.folder.path.glob("*.tmp"))
+
+    def test_how_far_it_is_is_shown(self, loaded):
+        console = Console(file=io.StringIO(), width=200)
+        details(loaded, 1, console)
+        assert console.file.getvalue().splitlines() == [
+            f"adapting: {done} of 3 task sets  {name}" for done, name in enumerate(TASK_SETS, 1)
+        ]
 
     def test_a_number_of_tasks_that_is_not_possible(self, loaded):
         with pytest.raises(ConfigurationError, match="tasks = -1 is not possible; give 1 or more, or 0"):

@@ -1,8 +1,8 @@
 """What the README and the documentation show for the shell works.
 
-A shell runs the blocks as they stand, with loops, quotes and patterns. Every ``tesp`` in them is called in this process with
-the arguments that the shell makes of them, and trains at a tiny size. Other programs are not run but looked at: targets
-of ``make`` must exist, and so must scripts with the options that they are given.
+A shell runs the blocks as they stand, with loops, quotes and patterns. Every ``tesp`` in them is called in this process
+with the arguments that the shell makes of them, and trains at a tiny size. Other programs are not run but looked at:
+targets of ``make`` must exist, and so must scripts with the options that they are given.
 """
 
 import os
@@ -38,21 +38,24 @@ for program in tesp make pip python; do eval "$program() { ask $program \\"\\$@\
 
 def tiny(given):
     """A configuration that was parsed in full, at a size that takes seconds."""
-    sizes = {**TINY, "buffer_size": 2}
-    return override(given, **{name: value for name, value in sizes.items()})
+    return override(given, **TINY)
 
 
 @pytest.fixture
 def tiny_runs(monkeypatch):
     """Whatever is trained is tiny, and a comparison trains its first method alone, on one seed."""
     train, compare_all = runs.train, compare.compare
-    monkeypatch.setattr(runs, "train", lambda given, output, console=None: train(tiny(given), output, console))
+    monkeypatch.setattr(runs, "build_learner", running.shared_learner)
+
+    def train_tiny(given, output, console=None, **other):
+        return train(override(tiny(given), **other), output, console)
 
     def compare_one(configs, output, console=None):
         for given in configs:
             config.build_learner(given, config.build_family(given))
         return compare_all([tiny(configs[0])], output, console)
 
+    monkeypatch.setattr(runs, "train", train_tiny)
     monkeypatch.setattr(compare, "compare", compare_one)
 
 
@@ -94,17 +97,23 @@ def look_at(words: list[str]) -> None:
             assert not word.startswith("--") or word in shown.stdout, f"{script} has no option {word}"
 
 
-def made_beforehand(words: list[str], demo: Path) -> None:
-    """Make the runs that a command reads and that no command of the page has made."""
-    for word in words[1:] if words[0] not in ("train", "compare") else []:
-        path = Path(word)
-        if path.parts[:1] != ("runs",) or path.exists() or "*" in word:
+def with_runs(words: list[str], demo: Path) -> list[str]:
+    """Make the runs that a command reads and no command of the page has made; return the words with their names."""
+    named = []
+    for word in words:
+        path = Path(word.replace("*", "0"))
+        reads = words[0] not in ("train", "compare") and path.parts[:1] == ("runs",) and len(path.parts) == 2
+        if not reads or list(Path().glob(word)):
+            named += sorted(map(str, Path().glob(word))) if reads else [word]
             continue
+        named.append(str(path))
         family = path.name.split("-")[0]
         if family in families() and family != "point":
-            runs.train(config.preset_config(family, "quick"), path)
+            # The paper's curves are compared with runs of the paper's length of episodes only.
+            runs.train(config.preset_config(family), path, **({"horizon": 200} if "-paper-" in path.name else {}))
         else:
             shutil.copytree(demo, path)
+    return named
 
 
 @pytest.mark.parametrize("page", pages_with("sh"), ids=name_of)
@@ -117,8 +126,7 @@ def test_commands_run(page, demo, tiny_runs, tmp_path, monkeypatch):  # noqa: AR
                 if program != "tesp":
                     look_at([program, *words])
                     continue
-                made_beforehand(words, demo)
-                finished = running.tesp(*words, fresh=True)
+                finished = running.tesp(*with_runs(words, demo))
                 assert finished.code == 0, f"line {line} and following: tesp {' '.join(words)}: {finished}"
 
 

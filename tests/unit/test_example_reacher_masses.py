@@ -111,11 +111,11 @@ def test_reward_and_the_end_of_an_episode_are_what_the_functions_say(family):
 
 def test_arrival_needs_both_nearness_and_rest(example, family):
     sites = np.zeros((3, 2, 3))
-    sites[:, family.compiled_model.site("fingertip").id] = [0.5, 0.0, 0.1]
+    sites[:, family._body.model.site("fingertip").id] = [0.5, 0.0, 0.1]
     state = SimpleNamespace(
         task=np.array([[0.5, 0.03, 1, 1], [0.5, 0.03, 1, 1], [0.5, 0.01, 1, 1]]),
         qvel=np.array([[1.9, -1.9], [0.0, -2.1], [0.0, 0.0]]),
         derived={"site_xpos": sites},
-        model=family.compiled_model,
+        model=family._body.model,
     )
     np.testing.assert_array_equal(example.arrived(state), [True, False, False])

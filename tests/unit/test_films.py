@@ -1,5 +1,6 @@
 """Films of stages, their files, and what is shown where nothing can be rendered."""
 
+import math
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from tesp.films import Stage, film, stages_of
 from tesp.films.panels import Page
 from tesp.films.playing import Episode, Player, extent
 from tesp.films.stills import draw_stills
+from tesp.tasks.base import Family
 from tesp.tasks.drawing import GOAL_COLOUR, draw_plane
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import make_family
@@ -62,6 +64,7 @@ class Notebook(gymnasium.Env):
     """An environment of three steps that says where it is only if told to, and notes how it is reset and closed."""
 
     positions: bool = True
+    first_position: int = 0
     failing_from: int | None = None
     seeds: list = field(default_factory=list)
     looks: int = 0
@@ -78,7 +81,8 @@ class Notebook(gymnasium.Env):
         return np.zeros(1), float(action), self.steps == 3, False, self.info()
 
     def info(self):
-        return {"position": np.array([self.steps / 10, 0.0])} if self.positions else {}
+        told = self.positions and self.steps >= self.first_position
+        return {"position": np.array([self.steps / 10, 0.0])} if told else {}
 
     def render(self):
         self.looks += 1
@@ -287,6 +291,27 @@ class TestWithoutOpenGL:
             film(lambda _: Notebook(positions=False), ADD, tmp_path / "film.gif", view="plane")
         assert os.listdir(tmp_path) == []
 
+    def test_an_environment_that_cannot_be_made_to_be_rendered(self, tmp_path):
+        notebook, modes = Notebook(first_position=1), []
+
+        def make(mode):
+            modes.append(mode)
+            if mode is not None:
+                raise ConfigurationError("make_env takes no render_mode.")
+            return notebook
+
+        made = film(make, ADD, tmp_path / "film.gif")
+        assert modes == ["rgb_array", None]
+        assert (made.view, notebook.looks, notebook.closed) == ("plane", 0, 1)
+        assert made.hint == "The plane is drawn instead of the body. make_env takes no render_mode."
+        notebook.positions = False
+        with pytest.raises(TespError, match=r"make_env takes no render_mode.*no position"):
+            film(make, ADD, tmp_path / "none.gif")
+
+    def test_what_fails_without_rendering_too_passes_through(self, tmp_path):
+        with pytest.raises(ZeroDivisionError):
+            film(lambda _: 1 // 0, ADD, tmp_path / "film.gif")
+
     def test_for_real(self, tmp_path):
         program = f"""
 import numpy as np
@@ -306,6 +331,60 @@ print(draw_stills([family], {str(tmp_path / "still.png")!r}))
         assert done.stdout.startswith("plane The plane is drawn")
         assert done.stdout.count("libegl1") == 2
         assert sorted(os.listdir(tmp_path)) == ["film.mp4", "still.png"]
+
+
+@dataclass(frozen=True)
+class Walker(Family):
+    """A family of no library's: the point, whose infos hold a task and no goal."""
+
+    name: str = "walker"
+    observation_size: int = 2
+    action_size: int = 2
+    task_size: int = 2
+    horizon: int = 4
+    presets = property(lambda _: {})
+    options = property(lambda _: {})
+
+    def sample_task_sets(self, seed):
+        return FAMILY.sample_task_sets(seed)
+
+    def draw_task(self, generator):
+        return FAMILY.draw_task(generator)
+
+    def simulate(self, count, threads=0):
+        return FAMILY.simulate(count, threads)
+
+
+class TestGoalsOfOtherFamilies:
+    def test_the_task_is_marked_if_it_is_a_goal(self, tmp_path):
+        def marked(**options):
+            path = tmp_path / "film.gif"
+            film(lambda mode: environment(mode, Walker()), [SEEK], path, view="plane", **options)
+            return sum(shades_of_red(page)[40:].sum() for page in pages(path))
+
+        assert marked(task=GOAL) > 50
+        assert marked() == 0
+        # A task that the distances do not belong to is none.
+        assert marked(task=(0.6, 0.305)) == 0
+        assert marked(task=(0.6, 0.3, 1.0)) == 0
+
+    def test_neither_without_distances_nor_over_a_goal_that_was_told(self):
+        silent = Episode("")
+        silent.note({"position": np.array(GOAL)})
+        silent.mark(np.array(GOAL))
+        assert silent.goal is None
+        told = Episode("")
+        told.note({"position": np.array(GOAL), "distance": 0.0, "goal": np.zeros(2)})
+        told.mark(np.array(GOAL))
+        np.testing.assert_array_equal(told.goal, np.zeros(2))
+
+    def test_moments_that_tell_no_position_have_the_next_one(self):
+        episode = Episode("")
+        for step, told in enumerate([None, (1.0, 2.0), None, (3.0, 4.0), (math.nan, 0.0)]):
+            if step:
+                episode.returns.append(0.0)
+            episode.note({} if told is None else {"position": np.array(told)})
+        assert [tuple(place) for place in episode.positions] == [(1, 2), (1, 2), (3, 4), (3, 4)]
 
 
 class TestDrawing:
@@ -360,6 +439,38 @@ class TestStills:
         # The square picture of the plane lies in the middle of its tile.
         assert columns.mean() == pytest.approx(12 + 240 - 90, abs=2)
         assert rows.mean() == pytest.approx(12 + 180 - 45, abs=2)
+
+    def test_rendering_is_tried_once_only(self, tmp_path, monkeypatch):
+        tried = []
+
+        def fail(*_):
+            tried.append(1)
+            raise mujoco.FatalError("no OpenGL context")
+
+        monkeypatch.setattr(mujoco, "Renderer", fail)
+        hint = draw_stills([make_family("wheeled"), make_family("ant")], tmp_path / "two.png")
+        assert hint is not None
+        assert "libegl1" in hint
+        assert len(tried) == 1
+
+    def test_what_is_no_goal_family_is_rendered_or_refused(self, tmp_path, monkeypatch):
+        path = tmp_path / "still.png"
+        assert draw_stills([Walker()], path) is None
+        path.unlink()
+        with pytest.raises(ConfigurationError, match="'walker': it is no GoalFamily"):
+            draw_stills([Walker()], path, "plane")
+
+        def fail(*_):
+            raise mujoco.FatalError("gladLoadGL error")
+
+        simulation = type(FAMILY.simulate(1))
+        monkeypatch.setattr(simulation, "render", fail)
+        with pytest.raises(TespError, match=r"'walker' could not be rendered. FatalError: gladLoadGL error\..*libegl1"):
+            draw_stills([Walker()], path)
+        assert draw_stills([FAMILY], path) is not None
+        monkeypatch.setattr(simulation, "render", lambda *_: np.zeros((9, 9)))
+        with pytest.raises(TespError, match="render_mode='rgb_array'"):
+            draw_stills([Walker()], path)
 
     def test_only_png(self, tmp_path):
         with pytest.raises(ConfigurationError, match=r"\.png"):

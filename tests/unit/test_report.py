@@ -7,22 +7,24 @@ import json
 import math
 import os
 import re
-import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.reported import Page, adaptation, draw, evaluation, film, make_run
-from helpers.running import files, tesp, tiny_config
-from tesp.commands.reproducing import reproducing_command
+from helpers.reported import Page, adaptation, draw, evaluation, film, make_run, rate_details, task_details
+from helpers.running import files, tesp
 from tesp.config import preset_config
 from tesp.plotting.records import read_run
+from tesp.reporting.media import CAPTIONS
 from tesp.reporting.results import interval_over_tasks, results_of_run
 from tesp.reporting.tables import ADAPTATIONS, results_table
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.training.run_folder import append_records
+
+#: What is drawn of the records that every run has.
+DRAWN = ("learning_curves", "fast_updates")
 
 
 @pytest.fixture(autouse=True)
@@ -171,33 +173,12 @@ class TestSeveralRuns:
 
 
 class TestReproducing:
-    CONFIGS = (
-        preset_config("point", "quick"),
-        preset_config("ant", "paper", seed=7, when_unhealthy="continue"),
-        preset_config("point", "quick", "tesp-v2", fast_updates=1),
-        preset_config("reacher2", "quick", "maml", engine="closed-form", extra_episodes=True),
-        tiny_config(learning_rate=3e-7, second_order=True, fast_update=False, learning_rate_decay="linear"),
-        tiny_config(policy_units=(3, 4, 5), spacing=0.05, wandb_project="-a b'c$"),
-    )
-
-    @pytest.mark.parametrize("config", CONFIGS)
-    def test_parsing_the_command_gives_the_same_configuration(self, config, monkeypatch):
-        class ParsedError(Exception):
-            pass
-
-        def train(parsed, _folder, _console):
-            raise ParsedError(parsed)
-
-        monkeypatch.setattr("tesp.runs.train", train)
-        program, *words = shlex.split(reproducing_command(config))
-        assert program == "tesp"
-        with pytest.raises(ParsedError) as parsed:
-            tesp(*words)
-        assert parsed.value.args == (config,)
-
-    def test_only_what_differs_is_said(self):
-        assert reproducing_command(self.CONFIGS[0]) == "tesp train point --preset quick --seed 0"
-        assert "--when-unhealthy continue" in reproducing_command(self.CONFIGS[1])
+    def test_a_report_knows_a_family_from_a_file(self, own_families, tmp_path):
+        page = report(make_run(tmp_path / "run", family=f"{own_families}:wheeled"), output=tmp_path / "r.html")
+        assert f"tesp train '{own_families}:wheeled' --preset quick" in page.text
+        differences = [row[0] for row in page.tables[1]]
+        assert "buffer_size" in differences
+        assert not {"family", "family_file"} & set(differences)
 
     def test_a_family_that_is_not_known_here_has_no_command(self, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
@@ -247,7 +228,7 @@ class TestPage:
         stored = [
             film(figures / "film-goal.mp4"),
             draw(figures / "turning.gif"),
-            draw(figures / "fast_updates.png"),
+            draw(figures / "fast_updates.png", (5.0, 2.0)),
             draw(figures / "mine.png"),
             draw(figures / "embeddings.png", (2.0, 2.0)),
         ]
@@ -255,9 +236,9 @@ class TestPage:
         draw(figures / "print.pdf")
         page = report(tmp_path / "run", output=tmp_path / "r.html")
         held = [base64.b64decode(source.partition(",")[2]) for source in page.sources("img") + page.sources("video")]
-        # learning_curves.png was drawn for the report.
+        # learning_curves.png and fast_updates.png were drawn for the report.
         assert len(held) == len(stored) + 1
-        assert all(path.read_bytes() in held for path in stored)
+        assert [path.stem for path in stored if path.read_bytes() not in held] == ["fast_updates"]
         pictures = [found for tag, found in page.elements if tag == "img"]
         assert [found["alt"].split()[0] for found in pictures] == ["Learning", "What", "Task", "Mine.", "Turning."]
         assert ["class" in found for found in pictures] == [True, True, False, True, True]
@@ -275,6 +256,34 @@ class TestPage:
         append_records(folder / "adaptations.jsonl", [adaptation(0)])
         page = report(folder, output=tmp_path / "r.html")
         assert not any(command in page.text for command in commands)
+
+    def test_figures_of_stored_details_are_drawn_anew(self, tmp_path):
+        folder = make_run(tmp_path / "run")
+        append_records(folder / "details.jsonl", [task_details(0), task_details(1), rate_details()])
+        stale = draw(folder / "figures" / "rates.png").read_bytes()
+        page = report(folder, output=tmp_path / "r.html")
+        assert page.captions() == [CAPTIONS[name] for name in (*DRAWN, "task_paths", "embeddings", "rates")]
+        assert base64.b64encode(stale).decode() not in "".join(page.sources("img"))
+        assert "tesp plot" not in page.text
+
+    @pytest.mark.parametrize(
+        ("stored", "hinted"),
+        [([{"path": None}], False), ([{"embedding": {"before": None, "after": None}}], False), ([], True)],
+    )
+    def test_what_a_run_cannot_have_is_not_missed(self, tmp_path, stored, hinted):
+        folder = make_run(tmp_path / "run")
+        # A method without learned rates leaves no record of them.
+        append_records(folder / "details.jsonl", [task_details(0, **other) for other in stored])
+        page = report(folder, output=tmp_path / "r.html")
+        assert len(page.captions()) == len(DRAWN) + len(stored)
+        assert ("tesp plot" in page.text) == hinted
+
+    def test_damaged_details_are_as_good_as_none(self, tmp_path):
+        folder = make_run(tmp_path / "run")
+        (folder / "details.jsonl").write_text("damaged\n")
+        page = report(folder, output=tmp_path / "r.html")
+        assert page.captions() == [CAPTIONS[name] for name in DRAWN]
+        assert f"tesp plot {folder}" in page.text
 
 
 class TestAdaptationsAndEvaluations:
@@ -369,14 +378,14 @@ class TestCommand:
     def test_what_cannot_be_written_leaves_the_earlier_report(self, tmp_path, monkeypatch, number, said):
         folder = make_run(tmp_path / "run")
         (folder / "report.html").write_text("earlier")
+        before = files(folder)
 
         def replace(*_):
             raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr(os, "replace", replace)
         assert said in tesp("report", folder).sentence()
-        assert (folder / "report.html").read_text() == "earlier"
-        assert not list(folder.glob("*.tmp"))
+        assert files(folder) == before
 
 
 def test_standing_still_without_a_number_of_tasks_has_no_interval(tmp_path):

@@ -72,6 +72,7 @@ class TestWhatARunLeaves:
         assert {path.name for path in reference.path.iterdir()} - {".lock"} == {
             "config.json",
             "tasks.json",
+            "interface.json",
             "versions.json",
             "records.jsonl",
             "tensorboard",

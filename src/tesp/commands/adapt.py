@@ -55,11 +55,11 @@ def run(arguments: list[str], console: Console) -> None:
     console.print(_table(parsed.goal, records))
     for warning in caught:
         console.print(str(warning.message), markup=False)
+    if parsed.save is not None:
+        console.print(f"saved: {agent.save(parsed.save)}", markup=False)
     _draw(records, run.folder.figures / "trajectories.png", console)
     if parsed.film != "none":
         film_task(run.family, parsed.goal, agent, run.folder.figures / f"adaptation.{parsed.film}", console)
-    if parsed.save is not None:
-        console.print(f"saved: {agent.save(parsed.save)}", markup=False)
 
 
 def _table(goal: tuple[float, ...], records) -> Table:
@@ -79,7 +79,7 @@ def _table(goal: tuple[float, ...], records) -> Table:
 def _draw(records, path: Path, console: Console) -> None:
     from tesp.plotting.trajectories import plot_trajectories
 
-    if any(math.isnan(x) for record in records for episode in record["episodes"] for x in episode["position"][-1]):
+    if any(episode["position"] is None for record in records for episode in record["episodes"]):
         console.print("the family says nothing of positions, so no paths are drawn")
         return
     path.parent.mkdir(exist_ok=True)

@@ -11,8 +11,10 @@ import tyro
 from rich.console import Console
 
 from tesp.commands.parsing import parse
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, TespError
 from tesp.types import TASK_SETS
+
+View = Literal["body", "plane"]
 
 _SET_NAMES = {"train": "D", "in_distribution": "D′", "out_of_distribution": "D″"}
 
@@ -41,7 +43,7 @@ class RenderArguments:
     """`best` (highest return on D′), `latest` or a number of meta-updates."""
     seed: int = 0
     """Seed of the sampling, and of the episodes that are filmed."""
-    view: Literal["body", "plane"] = "body"
+    view: View = "body"
     """What is shown: the rendered body, or its path in the plane, which needs no OpenGL."""
 
 
@@ -76,22 +78,46 @@ def _draw_families(parsed: RenderArguments, console: Console) -> None:
 
 def _film_run(parsed: RenderArguments, console: Console) -> None:
     from tesp import runs
-    from tesp.films.stills import draw_stills
 
     run = runs.load_run(parsed.sources[0], parsed.checkpoint)
     folder = parsed.output or run.folder.figures
     chosen = _chosen_tasks(parsed, run, console)
-    still = folder / "still.png"
-    hint = draw_stills([run.family], still, parsed.view)
-    _tell(hint, console)
-    console.print(f"drawn: {still}", markup=False)
+    view = _draw_still(run.family, folder / "still.png", parsed.view, console)
+    failures: dict[Path, TespError] = {}
     for name, task in chosen.items():
         told = "(" + ", ".join(f"{value:g}" for value in task.round(3)) + ")"
         console.print(f"adapting to {told} …", markup=False)
         path = folder / f"film-{name}.{parsed.format}"
         agent = _adapt(run, task, parsed.seed, console)
-        # What could not be rendered for the still cannot be for the films.
-        film_task(run.family, task, agent, path, console, view="plane" if hint else parsed.view, seed=parsed.seed)
+        try:
+            made = _film(run.family, task, agent, path, console, view, parsed.seed)
+        except TespError as error:
+            failures[path] = error
+            continue
+        # What could not be rendered once cannot be for the other tasks.
+        view = "plane" if made.hint else view
+    if len(failures) == len(chosen):
+        raise next(iter(failures.values()))
+    for path, failure in failures.items():
+        console.print(f"There is no {path.name}. {failure}", markup=False)
+
+
+def _draw_still(family, path: Path, view: View, console: Console) -> View:
+    """Draw the still, or say why there is none; return the view of the films.
+
+    Where the body could not be rendered it is not tried again: MuJoCo may abort the process at the second attempt.
+    """
+    from tesp.films.stills import draw_stills
+
+    try:
+        hint = draw_stills([family], path, view)
+    except TespError as error:
+        instead = " The films show the plane instead." if view == "body" else ""
+        console.print(f"There is no still. {error}{instead}", markup=False)
+        return "plane"
+    _tell(hint, console)
+    console.print(f"drawn: {path}", markup=False)
+    return "plane" if hint else view
 
 
 def _adapt(run, task: np.ndarray, seed: int, console: Console):
@@ -106,8 +132,8 @@ def _adapt(run, task: np.ndarray, seed: int, console: Console):
     return agent
 
 
-def film_task(family, task, agent, path: Path, console: Console, view: Literal["body", "plane"] = "body", seed=0):
-    """Film how an agent was adapted to a task, say so and return the film.
+def film_task(family, task, agent, path: Path, console: Console, view: View = "body", seed: int = 0):
+    """Film how an agent was adapted to a task, say so and return the film; None if there is none, and say why.
 
     Args:
         family: The family of tasks.
@@ -118,6 +144,15 @@ def film_task(family, task, agent, path: Path, console: Console, view: Literal["
         view: ``body`` or ``plane``.
         seed: Seed of the filmed episodes.
     """
+    try:
+        return _film(family, task, agent, path, console, view, seed)
+    except TespError as error:
+        console.print(f"There is no film. {error}", markup=False)
+        return None
+
+
+def _film(family, task, agent, path: Path, console: Console, view: View, seed: int):
+    """Film as `film_task` does, or raise a TespError."""
     from tesp.films import film, stages_of
     from tesp.tasks.point import PointFamily
 
@@ -135,6 +170,7 @@ def film_task(family, task, agent, path: Path, console: Console, view: Literal["
         seed=seed,
         heading=f"{family.name}, {kind} ({values}){' m' if kind == 'goal' else ''}",
         boundary_radius=family.options.get("boundary_radius"),
+        task=row,
         console=console,
     )
     _tell(made.hint, console)

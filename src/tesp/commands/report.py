@@ -38,7 +38,7 @@ def run(arguments: list[str], console: Console) -> None:
 def write_report(folders: Sequence[Path], output: Path) -> Path:
     """Write the report of runs of one family to a file, whole or not at all, and return its path.
 
-    What can be drawn from records and does not lie in a run's folder yet is drawn for the report. The folders
+    What can be drawn from records, the details of single tasks among them, is drawn for the report. The folders
     themselves are left as they are.
 
     Args:
@@ -59,10 +59,8 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
         combined = _combined(folders, Path(drawn)) if len(folders) > 1 else None
         text = render(sources, combined)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(output, text)
     except OSError as error:
-        output.with_suffix(".tmp").unlink(missing_ok=True)
         raise ConfigurationError(
             f"The report cannot be written to {output}: {error.strerror}. Free some space or give another file with "
             "--output."
@@ -94,8 +92,8 @@ def _check_runs(folders: Sequence[Path]) -> None:
 
 
 def _source(folder: Path, drawn: Path):
-    """Return a run with the command that reproduces it, and with what can be drawn in case its folder lacks it."""
-    from tesp.commands.showing import draw
+    """Return a run with the command that reproduces it, and with what can be drawn from its records."""
+    from tesp.commands.showing import draw, draw_details, stored_details
     from tesp.config import preset_config, to_json
     from tesp.plotting.records import read_run
     from tesp.reporting.page import Source
@@ -104,13 +102,17 @@ def _source(folder: Path, drawn: Path):
 
     run, config = read_run(folder), stored_config(RunFolder.open(folder))
     draw([folder], "meta_updates", drawn, Console(quiet=True))
+    details = stored_details(folder / "details.jsonl")
+    if details:
+        draw_details(details, drawn, Console(quiet=True))
     command, reason, preset = None, "", None
     try:
-        preset = json.loads(to_json(preset_config(config.family, config.preset, config.algorithm, seed=config.seed)))
+        own = preset_config(config.family_reference, config.preset, config.algorithm, seed=config.seed)
+        preset = json.loads(to_json(own))
         command = reproducing_command(config)
     except ConfigurationError as error:
         reason = str(error)
-    return Source(folder, run, command, reason, preset, sorted(drawn.glob("*.png")))
+    return Source(folder, run, command, reason, preset, sorted(drawn.glob("*.png")), details)
 
 
 def _combined(folders: Sequence[Path], drawn: Path) -> Path:

@@ -13,19 +13,19 @@ def reproducing_command(config: Config) -> str:
     Raises:
         ConfigurationError: The family or its preset is not known in this process.
     """
-    preset = preset_config(config.family, config.preset, config.algorithm)
-    words = ["tesp", "train", config.family, "--preset", config.preset]
+    preset = preset_config(config.family_reference, config.preset, config.algorithm)
+    words = ["tesp", "train", config.family_reference, "--preset", config.preset]
     if config.algorithm != Config.algorithm:
         words += ["--algorithm", config.algorithm]
     words += ["--seed", str(config.seed)]
     before = _fields(preset)
     for name, value in _fields(config).items():
         if value != before[name] and name != "seed":
-            words += _option(name, value)
+            words += option(name, value)
     return shlex.join(words)
 
 
-def _option(name: str, value: Any) -> list[str]:
+def option(name: str, value: Any) -> list[str]:
     """Return the words that set a field on the command line."""
     dashed = name.replace("_", "-")
     if isinstance(value, bool):
@@ -37,8 +37,8 @@ def _option(name: str, value: Any) -> list[str]:
 
 
 def _fields(config: Config) -> dict[str, Any]:
-    """Return the fields of all groups, flat."""
+    """Return the fields of all groups, flat, but for the family's, which is no option."""
     flat: dict[str, Any] = {}
     for name, value in dataclasses.asdict(config).items():
         flat |= value if isinstance(value, dict) else {name: value}
-    return flat
+    return {name: value for name, value in flat.items() if name not in ("family", "family_file")}

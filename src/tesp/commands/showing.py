@@ -30,19 +30,18 @@ def print_table(run, folder: Path, console: Console, title: str | None = None, o
 
 def _oracle_command(folder: Path, config) -> str:
     """Return the command that trains the oracle on the tasks of a run, beside it."""
-    from tesp.config import preset_config, value_of
+    from tesp.commands.reproducing import option
+    from tesp.config import Config, preset_config, value_of
     from tesp.runs import default_output
 
-    file = config.get("family_file")
-    family = f"{file}:{config['family']}" if file else config["family"]
+    family = Config(family=config["family"], family_file=config.get("family_file")).family_reference
     oracle = preset_config(family, config["preset"], "oracle", seed=config["seed"])
     words = ["tesp", "train", family, "--preset", config["preset"], "--algorithm", "oracle"]
     words += ["--seed", config["seed"]]
     given = {**config["task"], "meta_updates": config["schedule"]["meta_updates"], **config["network"]}
     for name in (*config["task"], "meta_updates", "policy_units"):
         if given[name] != (list(own) if isinstance(own := value_of(oracle, name), tuple) else own):
-            value = given[name]
-            words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, list) else [value])]
+            words += option(name, given[name])
     if folder.parent != default_output(oracle).parent:
         words += ["--output", folder.resolve().parent / default_output(oracle).name]
     return shlex.join(map(str, words))
@@ -103,7 +102,7 @@ def find_details(run, tasks: int | None, console: Console):
     from tesp.details import details
 
     there = len(run.task_sets["train"].tasks)
-    stored = _stored_details(run.folder.details, run.state.meta_update)
+    stored = stored_details(run.folder.details, run.state.meta_update)
     measured = sum(record["kind"] == "task" and record["task_set"] == "train" for record in stored)
     if stored and (tasks is None or measured == min(tasks or there, there)):
         return stored
@@ -118,15 +117,19 @@ def find_details(run, tasks: int | None, console: Console):
     return details(run, wanted, console)
 
 
-def _stored_details(path: Path, meta_update: int):
-    """Return the stored details of a checkpoint; none where the file is not whole, for it can be made again."""
+def stored_details(path: Path, meta_update: int | None = None):
+    """Return the stored details, if they are of a checkpoint that is named; none where the file is missing or damaged.
+
+    It can be made again, so damage is no error.
+    """
     from tesp.plotting.records import read_records
 
     try:
         stored = read_records(path)
     except RunFolderError:
         return []
-    return stored if {record.get("meta_update") for record in stored} == {meta_update} else []
+    found = {record.get("meta_update") for record in stored}
+    return stored if meta_update is None or found == {meta_update} else []
 
 
 def _expected_time(run, count: int) -> str:

@@ -132,9 +132,11 @@ def _collect_queued(pool, act, tasks, noise, stopwatch, seeds) -> tuple[Episodes
         at = at[np.argsort(row_of[at])]
         chosen = np.zeros((pool.size, actions), np.float32)
         if not at.size:
-            # Environments that begin anew at their own time are not ready yet.
-            pool.step(chosen)
+            # Nothing that is wanted runs, so environments that begin at their own time need not be waited for.
+            pool.start_waiting()
             continue
+        first = at[time_of[at] == 0]
+        record.start[row_of[first]] = pool.first_position[first]
         observation = pool.observation[at].astype(np.float32)
         action, mean, log_std = act(row_of[at], observation, noise[row_of[at], time_of[at]])
         _require_finite("action", action, row_of[at], per_task, int(time_of[at].max()))

@@ -94,6 +94,7 @@ def film(
     heading: str = "",
     boundary_radius: float | None = None,
     most_steps: int = 1000,
+    task: Sequence[float] | np.ndarray | None = None,
     console: Console | None = None,
 ) -> Film:
     """Film one episode of every stage, side by side and at the same time.
@@ -103,12 +104,15 @@ def film(
     film ends a second after the last one. It runs at the environment's ``render_fps``, for the families of this library
     in real time.
 
-    Where nothing can be rendered (no OpenGL, for instance), the path in the plane is drawn from the infos' ``position``
-    and ``goal``, and the film's ``hint`` says what to install.
+    Where nothing can be rendered (no OpenGL, or an environment that takes no ``render_mode``), the path in the plane is
+    drawn from the infos' ``position``, and the film's ``hint`` says why. The goal in it is the infos' ``goal``. Without
+    one it is ``task``, if that has two parameters and every ``distance`` of the infos is ‖position − task‖₂, within a
+    millimetre.
 
     Args:
         make_environment: Makes the environment with the given ``render_mode``, for instance
-            ``lambda mode: family.environment(task, mode)``. It is made once and closed afterwards.
+            ``lambda mode: family.environment(task, mode)``. It is closed afterwards. If it cannot be made for
+            ``rgb_array``, it is made with None.
         stages: The agents, in the order of their panels.
         path: Where to write; ``.mp4`` or ``.gif``.
         view: ``body``: what the environment renders. ``plane``: the path in the plane, which needs no renderer.
@@ -116,21 +120,26 @@ def film(
         heading: A line above all panels.
         boundary_radius: Radius of the circle in drawings of the plane, in metres.
         most_steps: Steps after which an episode is cut off if the environment does not end it.
+        task: The task's parameters (p,), to mark it where it is a goal; (x, y) in metres then.
         console: Where progress is shown; by default nowhere.
 
     Raises:
         ConfigurationError: The suffix or the view is not possible, or there is no stage.
-        TespError: Nothing can be rendered and there are no positions either, or the film cannot be written.
+        TespError: Nothing can be rendered and there are no positions either, or the film cannot be written. What the
+            environment raises when it is made or stepped without being rendered passes through.
     """
     path = check_suffix(path)
     if view not in ("body", "plane"):
         raise ConfigurationError(f"view is {view!r}; it must be 'body' or 'plane'.")
     if not stages:
         raise ConfigurationError("There is nothing to film; give one stage or more.")
-    environment = make_environment("rgb_array" if view == "body" else None)
+    environment, failure = _made(make_environment, view)
     try:
         speed = float(environment.metadata.get("render_fps") or FRAMES_PER_SECOND)
-        player = Player(environment, view, seed, panel_width(len(stages)), most_steps)
+        marked = None if task is None else np.array(task, float)
+        player = Player(environment, view, seed, panel_width(len(stages)), most_steps, marked)
+        if failure is not None:
+            player.draw_plane_after(failure)
         with ProgressBar(console, "filming", len(stages), "episodes") as bar:
             episodes = []
             for stage in stages:
@@ -142,6 +151,20 @@ def film(
     count = page.length + 1 + round(HOLD * speed)
     write_film(path, _frames(page, count, console), speed)
     return Film(path, player.view, player.hint, _returns(episodes), count)
+
+
+def _made(
+    make_environment: Callable[[str | None], gymnasium.Env], view: View
+) -> tuple[gymnasium.Env, Exception | None]:
+    """Make the environment, and say why it could not be made to be rendered."""
+    if view == "plane":
+        return make_environment(None), None
+    try:
+        return make_environment("rgb_array"), None
+    except Exception as error:  # some make their renderer at once, others take no render mode
+        failure = error
+    # If rendering was not to blame, this fails for the same reason again.
+    return make_environment(None), failure
 
 
 def _frames(page: Page, count: int, console: Console | None) -> Iterator[np.ndarray]:

@@ -18,6 +18,9 @@ View = Literal["body", "plane"]
 
 _ADVICE = "On a machine without a screen, install libegl1 and set MUJOCO_GL=egl before Python starts."
 
+#: Metres within which the told distances must be those from the task, if it is to be marked as a goal.
+_SAME_PLACE = 1e-3
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -40,7 +43,9 @@ class Episode:
         title: The stage's title.
         size: Width and height of the pictures, in pixels.
         pictures: The compressed pictures of the view ``body``; empty for the view ``plane``.
-        positions: The agent's positions (x, y) in metres, where the environment tells them.
+        positions: The agent's positions (x, y) in metres, from the reset to the last step that told one; a moment that
+            told none has the next one that was told. Empty if the environment tells none.
+        distances: What the environment told along with positions: pairs of a position and a distance, in metres.
         returns: Sum of the distance rewards so far, or of the rewards where the environment has no others.
         goal: The goal (x, y) in metres, if there is one.
         success: Whether the environment said that the agent arrived.
@@ -50,6 +55,7 @@ class Episode:
     size: tuple[int, int] = (0, 0)
     pictures: list[bytes] = field(default_factory=list)
     positions: list[np.ndarray] = field(default_factory=list)
+    distances: list[tuple[np.ndarray, float]] = field(default_factory=list)
     returns: list[float] = field(default_factory=lambda: [0.0])
     goal: np.ndarray | None = None
     success: bool = False
@@ -70,12 +76,7 @@ class Episode:
         Raises:
             TespError: The environment renders no RGB image.
         """
-        seen = np.asarray(environment.render())
-        if seen.ndim != 3 or seen.shape[2] != 3 or seen.dtype != np.uint8:
-            raise TespError(
-                f"The environment rendered an array of shape {seen.shape} and type {seen.dtype}; a film needs RGB "
-                "images (height, width, 3) of type uint8. Give an environment with render_mode='rgb_array'."
-            )
+        seen = rendered(environment)
         # H.264 stores colours for blocks of 2 × 2 pixels, so sizes are even.
         self.size = (width, 2 * round(width * seen.shape[0] / seen.shape[1] / 2))
         scaled = Image.fromarray(seen).resize(self.size, Image.Resampling.LANCZOS)
@@ -84,12 +85,27 @@ class Episode:
 
     def note(self, info: dict[str, Any]) -> None:
         """Take down where the agent is, where the goal is and whether it arrived."""
-        position, goal = info.get("position"), info.get("goal")
-        if position is not None and np.isfinite(position).all():
-            self.positions.append(np.array(position, float))
+        position, distance, goal = info.get("position"), info.get("distance"), info.get("goal")
+        if position is not None and np.shape(position) == (2,) and np.isfinite(position).all():
+            place = np.array(position, float)
+            # Environments of others often tell nothing at the reset.
+            self.positions += [place] * (len(self.returns) - len(self.positions))
+            if distance is not None and np.shape(distance) == () and np.isfinite(distance):
+                self.distances.append((place, float(distance)))
         if goal is not None and np.shape(goal) == (2,):
             self.goal = np.array(goal, float)
         self.success = bool(info.get("success", False))
+
+    def mark(self, task: np.ndarray) -> None:
+        """Mark the task as the goal if no goal was told and the task is a place in the plane.
+
+        It is one if it has two parameters and all distances that were told are ‖position − task‖₂, within a millimetre.
+        """
+        if self.goal is not None or task.shape != (2,) or not self.distances:
+            return
+        apart = (abs(math.dist(place, task) - distance) for place, distance in self.distances)
+        if max(apart) <= _SAME_PLACE:
+            self.goal = task
 
 
 class Player:
@@ -105,13 +121,29 @@ class Player:
         seed: Seed of every reset.
         width: Width of the pictures in pixels, even.
         most_steps: Steps after which an episode is cut off, for environments that never end it.
+        task: The task, (p,), which is marked where it is a goal in the plane (`Episode.mark`); None for none.
     """
 
-    def __init__(self, environment: gymnasium.Env, view: View, seed: int, width: int, most_steps: int):
+    def __init__(
+        self,
+        environment: gymnasium.Env,
+        view: View,
+        seed: int,
+        width: int,
+        most_steps: int,
+        task: np.ndarray | None = None,
+    ):
         self._environment, self._seed, self._width, self._most_steps = environment, seed, width, most_steps
+        self._task = task
         self.view: View = view
         self.hint: str | None = None
         self._rendered = False
+        self._failure: Exception | None = None
+
+    def draw_plane_after(self, failure: Exception) -> None:
+        """Record the plane from now on, because the body could not be rendered."""
+        self.view, self._failure = "plane", failure
+        self.hint = f"The plane is drawn instead of the body. {reason(failure)}"
 
     def play(self, stage: Stage) -> Episode:
         """Play one episode.
@@ -123,8 +155,6 @@ class Player:
         episode = Episode(stage.title)
         observation, info = self._environment.reset(seed=self._seed)
         episode.note(info)
-        if self.view == "plane":
-            self._require_position(episode)
         self._look(episode)
         ended = False
         while not ended and episode.length < self._most_steps:
@@ -133,27 +163,55 @@ class Player:
             episode.note(info)
             self._look(episode)
             ended = terminated or truncated
+        if self._task is not None:
+            episode.mark(self._task)
         return episode
 
     def _look(self, episode: Episode) -> None:
-        if self.view == "plane":
-            return
-        try:
-            episode.look(self._environment, self._width)
-            self._rendered = True
-        except Exception as error:  # every simulator's renderer fails in a way of its own
-            why = str(error) if isinstance(error, TespError) else f"{type(error).__name__}: {error}. {_ADVICE}"
-            # What has worked before fails for another reason than a missing library.
-            if self._rendered or not episode.positions:
-                raise TespError(f"The environment could not be rendered. {why}") from error
-            self.view, self.hint = "plane", f"The plane is drawn instead of the body. {why}"
+        if self.view == "body":
+            try:
+                episode.look(self._environment, self._width)
+                self._rendered = True
+                return
+            except Exception as error:  # every simulator's renderer fails in a way of its own
+                # What has worked before fails for another reason than a missing library.
+                if self._rendered:
+                    raise TespError(f"The environment could not be rendered. {reason(error)}") from error
+                self.draw_plane_after(error)
+        if episode.length and not episode.positions:
+            raise self._nothing_to_draw() from self._failure
 
-    def _require_position(self, episode: Episode) -> None:
-        if not episode.positions:
-            raise ConfigurationError(
-                f"The view 'plane' is not possible: the infos of {self._environment} hold no position (x, y). "
-                "Choose the view 'body'."
+    def _nothing_to_draw(self) -> TespError:
+        untold = f"the infos of {self._environment} hold no position (x, y)"
+        if self._failure is None:
+            return ConfigurationError(
+                f"The view 'plane' is not possible: {untold}. Let them hold one, or choose the view 'body' on a "
+                "machine that can render it."
             )
+        why = reason(self._failure)
+        return TespError(f"The environment could not be rendered. {why} The plane cannot be drawn instead: {untold}.")
+
+
+def rendered(environment: gymnasium.Env) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the picture that the environment shows now.
+
+    Raises:
+        TespError: It is no RGB image. Whatever else the renderer raises passes through.
+    """
+    seen = np.asarray(environment.render())
+    if seen.ndim != 3 or seen.shape[2] != 3 or seen.dtype != np.uint8:
+        raise TespError(
+            f"The environment rendered an array of shape {seen.shape} and type {seen.dtype}; a film needs RGB "
+            "images (height, width, 3) of type uint8. Give an environment with render_mode='rgb_array'."
+        )
+    return seen
+
+
+def reason(failure: Exception) -> str:
+    """Return why nothing could be rendered and, where the library has not said it itself, what to install."""
+    if isinstance(failure, TespError):
+        return str(failure)
+    return f"{type(failure).__name__}: {' '.join(str(failure).split()).rstrip('.')}. {_ADVICE}"
 
 
 def extent(episodes: list[Episode], least: float, most: float) -> float:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from tesp.errors import ConfigurationError, TespError
 from tesp.films.panels import PAPER, write_centred
-from tesp.films.playing import View
+from tesp.films.playing import View, reason, rendered
 from tesp.films.writing import check_suffix, written_beside
 from tesp.tasks.base import Family
 from tesp.tasks.drawing import draw_plane
@@ -74,27 +74,34 @@ def draw_stills(
     Args:
         families: The families, in the order of their stills.
         path: Where to; ``.png``.
-        view: ``plane`` draws the plane for all families of goals.
+        view: ``body``, or ``plane``, which needs no renderer and is for families of goals only.
         goal: The goal that is marked, (x, y) in metres; by default one that suits the pose.
 
     Returns:
         None, or one sentence: why a body could not be rendered and what to install.
 
     Raises:
-        ConfigurationError: The suffix is another than ``.png``, or there is no family.
+        ConfigurationError: The suffix is another than ``.png``, there is no family, or the view is ``plane`` and a
+            family's tasks are no goals in the plane.
         TespError: A family's body cannot be rendered, and its tasks are no goals in the plane.
     """
     path = check_suffix(path, (".png",))
     if not families:
         raise ConfigurationError("There is nothing to draw; give one family or more.")
-    stills = [_still(family, view, None if goal is None else np.array(goal, float)) for family in families]
+    marked = None if goal is None else np.array(goal, float)
+    images, first_hint = [], None
+    for family in families:
+        # MuJoCo may abort the process at the second attempt to render.
+        image, hint = _still(family, "plane" if first_hint else view, marked)
+        images.append(image)
+        first_hint = first_hint or hint
     labels = [family.name for family in families]
     if len(labels) > 1:
         labels = [f"({chr(ord('a') + number)}) {label}" for number, label in enumerate(labels)]
-    figure = _arrange([image for image, _ in stills], labels)
+    figure = _arrange(images, labels)
     with written_beside(path) as beside:
         figure.save(beside, "PNG", optimize=True)
-    return next((hint for _, hint in stills if hint), None)
+    return first_hint
 
 
 def _arrange(images: list[np.ndarray], labels: list[str]) -> Image.Image:
@@ -117,17 +124,22 @@ def _arrange(images: list[np.ndarray], labels: list[str]) -> Image.Image:
 
 
 def _still(family: Family, view: View, goal: np.ndarray | None) -> tuple[np.ndarray, str | None]:
-    if view == "plane" and isinstance(family, GoalFamily):
-        return _plane(family, goal), None
+    if view == "plane":
+        if isinstance(family, GoalFamily):
+            return _plane(family, goal), None
+        raise ConfigurationError(
+            f"The view 'plane' is not possible for a still of {family.name!r}: it is no GoalFamily. "
+            "Choose the view 'body' on a machine that can render it."
+        )
     pose = _POSES.get(family.name)
     try:
         if isinstance(family, MujocoFamily) and pose is not None:
             return _posed(family, pose, goal), None
         return _start(family, goal), None
-    except TespError as error:
+    except Exception as error:  # every simulator's renderer fails in a way of its own
         if not isinstance(family, GoalFamily):
-            raise
-        return _plane(family, goal), f"The plane is drawn instead of the body. {error}"
+            raise TespError(f"The body of {family.name!r} could not be rendered. {reason(error)}") from error
+        return _plane(family, goal), f"The plane is drawn instead of the body. {reason(error)}"
 
 
 def _posed(family: MujocoFamily, pose: Pose, goal: np.ndarray | None) -> np.ndarray:
@@ -154,7 +166,7 @@ def _start(family: Family, goal: np.ndarray | None) -> np.ndarray:
     environment = family.environment(goal, "rgb_array")
     try:
         environment.reset(seed=0)
-        return np.asarray(environment.render())
+        return rendered(environment)
     finally:
         environment.close()
 

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from tesp.errors import ConfigurationError, TespError
+from tesp.files import written_beside
 
 #: What the suffix of a film may be.
 SUFFIXES = (".mp4", ".gif")
@@ -34,18 +34,6 @@ def check_suffix(path: str | os.PathLike[str], allowed: tuple[str, ...] = SUFFIX
             "the format."
         )
     return path
-
-
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; move it into place afterwards, or remove it after an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_film(path: Path, frames: Frames, frames_per_second: float) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tesp.errors import RunFolderError
+from tesp.files import written_beside
 from tesp.plotting.records import Record, read_records
 
 #: A record of an adaptation holds the paths of its episodes here, which are no columns of a table.
@@ -41,9 +42,9 @@ def export_records(run: str | os.PathLike[str], output: str | os.PathLike[str]) 
     if not texts:
         raise RunFolderError(f"{run} has measured nothing to export yet; wait for its first evaluation.")
     try:
-        output.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            _write(output / name, text)
+            with written_beside(output / name) as beside:
+                beside.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise RunFolderError(
             f"{output} cannot be written: {error.strerror}. Give a folder that you may write to with --output."
@@ -71,10 +72,3 @@ def records_csv(records: Sequence[Record]) -> str:
 
 def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value
-
-
-def _write(path: Path, text: str) -> None:
-    # Beside its place, so that no table is ever half-written.
-    beside = path.with_suffix(".tmp")
-    beside.write_text(text, encoding="utf-8", newline="")
-    os.replace(beside, path)

@@ -1,7 +1,6 @@
 """How every figure looks, and how it is written."""
 
 import math
-import os
 import textwrap
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from tesp.errors import ConfigurationError
+from tesp.files import written_beside
 
 #: Okabe and Ito's colours, told apart by every common kind of colour vision; yellow is too faint for lines.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -96,14 +96,8 @@ def check_output(output: str | Path) -> Path:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all, making its folder if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays the last one, for it chooses the format; no two processes write beside at the same place.
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with written_beside(path) as beside:
         figure.savefig(beside, dpi=RESOLUTION, facecolor="white")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def number(value: float | None, digits: int) -> str:

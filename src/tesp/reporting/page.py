@@ -16,15 +16,13 @@ from markupsafe import Markup
 
 from tesp.errors import ConfigurationError
 from tesp.plotting.comparison import comparison_rows
+from tesp.plotting.details import has_embeddings, has_paths, learned_rates
 from tesp.plotting.records import Record, Run, read_records
 from tesp.plotting.references import oracle_beside, oracles_of
 from tesp.reporting import tables, words
 from tesp.reporting.media import Medium, read_figures, read_films, read_medium
 from tesp.reporting.results import Result, results_of_run, results_over_seeds
 from tesp.reporting.tables import Table
-
-#: Figures that `tesp plot` draws of details, where the family and the method have them.
-DETAILED = ("task_paths", "embeddings", "rates")
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,9 @@ class Source:
         command: The command that reproduces the run, or None where there is none.
         why_no_command: Why there is none.
         preset: The configuration that the run's preset alone would give, as JSON would hold it; None if not known.
-        drawn: Figures that were drawn for the report; those of the same name in the folder go before them.
+        drawn: Figures that were drawn from the run's records for the report; they go before those of the same name
+            in the folder, which may be of earlier records.
+        details: Records of every task by itself and of the learned rates; empty if there are none.
     """
 
     folder: Path
@@ -46,6 +46,7 @@ class Source:
     why_no_command: str = ""
     preset: Mapping[str, Any] | None = None
     drawn: Sequence[Path] = ()
+    details: Sequence[Record] = ()
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,8 @@ def _facts(sources: Sequence[Source]) -> list[tuple[str, str]]:
 
 def _section(source: Source) -> Section:
     run, folder = source.run, source.folder
-    stored = sorted((folder / "figures").glob("*"))
-    names = {path.name for path in stored}
-    paths = [*stored, *(path for path in source.drawn if path.name not in names)]
+    names = {path.name for path in source.drawn}
+    paths = [*source.drawn, *(path for path in sorted((folder / "figures").glob("*")) if path.name not in names)]
     adaptations = _optional_records(folder / "adaptations.jsonl")
     evaluations = _optional_records(folder / "evaluations.jsonl")
     return Section(
@@ -146,7 +146,7 @@ def _section(source: Source) -> Section:
         results=tables.results_table(results_of_run(run, oracle_beside(folder, run))),
         figures=read_figures(paths),
         films=read_films(paths),
-        missing=_missing(folder, paths),
+        missing=_missing(source, paths),
         adaptations=tables.adaptations_table(adaptations) if adaptations else None,
         adaptations_left_out=max(0, len({r.get("adaptation_id") for r in adaptations}) - tables.ADAPTATIONS),
         evaluations=tables.evaluations_table(evaluations) if evaluations else None,
@@ -158,18 +158,29 @@ def _section(source: Source) -> Section:
     )
 
 
-def _missing(folder: Path, paths: Sequence[Path]) -> list[str]:
+def _missing(source: Source, paths: Sequence[Path]) -> list[str]:
     """Return the commands that make what the report does not show yet."""
     stems = {path.stem for path in paths}
+    folder = source.folder
     place = shlex.quote(str(folder))
     commands = []
-    if not (stems.issuperset(DETAILED) or (folder / "details.jsonl").is_file()):
+    if not stems.issuperset(_possible(source.details)):
         commands.append(f"tesp plot {place}")
     if not read_films(paths):
         commands.append(f"tesp render {place}")
     if not (folder / "adaptations.jsonl").is_file():
         commands.append(f"tesp adapt {place} --goal X Y")
     return commands
+
+
+def _possible(details: Sequence[Record]) -> set[str]:
+    """Return the figures that `tesp plot` draws of a run's details; all there are as long as nothing is measured."""
+    told = {
+        "task_paths": has_paths(details),
+        "embeddings": has_embeddings(details),
+        "rates": bool(learned_rates(details)),
+    }
+    return {name for name, there in told.items() if there or not details}
 
 
 def _optional_records(path: Path) -> list[Record]:

@@ -19,7 +19,8 @@ class Transition:
     """What one control step did to the simulations that were stepped, row by row.
 
     What is said of distances and positions is for families whose tasks are goals in the plane. Any other family gives
-    the part of the reward that agents are judged by as the distance reward, and NaN where it has no distance or position.
+    the part of the reward that agents are judged by as the distance reward, and NaN where it has no distance or
+    position.
 
     Attributes:
         observation: The observation after the step.
@@ -42,7 +43,7 @@ class Transition:
     healthy: Bool[np.ndarray, " simulation"]
 
 
-class Simulator(abc.ABC):
+class Simulator:
     """Whatever episodes are sampled from: a `Simulation` or an `EnvironmentPool`."""
 
     @property
@@ -59,8 +60,11 @@ class Simulator(abc.ABC):
         """
         raise ConfigurationError(f"{type(self).__name__} has no dynamics noise; leave dynamics_noise at 0.")
 
+    def close(self) -> None:
+        """Free what is held besides memory, for rendering for instance. Closing twice is allowed."""
 
-class Simulation(Simulator):
+
+class Simulation(Simulator, abc.ABC):
     """n simulations of one family, each with a task of its own, stepped together."""
 
     @abc.abstractmethod
@@ -85,9 +89,6 @@ class Simulation(Simulator):
         """Return an RGB image (height, width, 3) of one simulation with its goal marked."""
         raise NotImplementedError
 
-    def close(self) -> None:  # noqa: B027 (most simulations hold nothing)
-        """Free what rendering holds; the simulation goes on working. Closing twice is allowed."""
-
 
 @dataclass(frozen=True)
 class PoolTransition(Transition):
@@ -102,7 +103,7 @@ class PoolTransition(Transition):
     valid: Bool[np.ndarray, " simulation"]
 
 
-class EnvironmentPool(Simulator):
+class EnvironmentPool(Simulator, abc.ABC):
     """A few environments, in which any number of episodes run one after the other.
 
     For environments that cannot be stepped one by one, or are too heavy to make one for every episode of a round.
@@ -112,11 +113,13 @@ class EnvironmentPool(Simulator):
         size: Number of places.
         observation: The newest observation of every place, (size, observation).
         ready: Which places are ready, (size,).
+        first_position: Where the newest episode of each place began, in metres in the plane, (size, 2); NaN if unknown.
     """
 
     size: int
     observation: Float[np.ndarray, "place observation"]
     ready: Bool[np.ndarray, " place"]
+    first_position: Float[np.ndarray, "place 2"]
 
     @abc.abstractmethod
     def start(
@@ -134,6 +137,10 @@ class EnvironmentPool(Simulator):
             tasks: The task of each.
             seeds: What each environment is seeded with, if it can be.
         """
+
+    @abc.abstractmethod
+    def start_waiting(self) -> None:
+        """Begin all episodes that were asked for at once, whatever happens elsewhere: no place is of use otherwise."""
 
     @abc.abstractmethod
     def step(self, actions: Float[np.ndarray, "place action"]) -> PoolTransition:

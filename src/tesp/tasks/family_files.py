@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,15 @@ import cloudpickle
 from tesp.errors import ConfigurationError
 from tesp.tasks.base import Family
 
-#: What was imported, by the file's resolved path: a file is run once in a process.
-_MODULES: dict[Path, ModuleType] = {}
+#: What was imported and the file's contents then, by its resolved path: a file is run once in a process.
+_MODULES: dict[Path, tuple[ModuleType, bytes]] = {}
+
+#: A run's copy of the file that defines its family, and the copy's SHA-256 in the format of ``sha256sum``.
+_COPY, _DIGEST = "family.py", "family.sha256"
+
+
+class FamilyFileWarning(UserWarning):
+    """A family's file is not where it was, or not what it was, when the run that names it began."""
 
 
 def is_reference(name: str) -> bool:
@@ -47,15 +55,74 @@ def load(reference: str) -> Any:
 
     Raises:
         ConfigurationError: There is no such file, importing it fails, or it does not define the name.
+
+    Warns:
+        FamilyFileWarning: The file in the working directory was taken.
     """
     file, attribute = _split(reference)
-    module = _import(_find(file, reference))
+    path = _find(file, reference)
+    if Path(file).expanduser().is_absolute() and not Path(file).expanduser().is_file():
+        # Said of one line of the caller, so that Python shows it once in a process.
+        warnings.warn(
+            f"The family {attribute!r} is taken from {path}, since there is no file {file}. If that is another file, "
+            "put the right one back.",
+            FamilyFileWarning,
+            stacklevel=2,
+        )
+    module, _ = _import(path)
     if not attribute or not hasattr(module, attribute):
         raise ConfigurationError(
             f"{module.__file__} defines no family {attribute!r}; give FILE.py:NAME with a name that it defines: "
             f"{', '.join(_offered(module)) or 'there is none yet'}."
         )
     return getattr(module, attribute)
+
+
+def store_copy(reference: str, folder: Path) -> None:
+    """Write a family's file as this process imported it, and its SHA-256, into a folder; nothing for other families.
+
+    Raises:
+        ConfigurationError: There is no such file, or importing it fails.
+        OSError: The folder cannot be written.
+    """
+    if not is_reference(reference):
+        return
+    _, contents = _import(_find(_split(reference)[0], reference))
+    (folder / _COPY).write_bytes(contents)
+    (folder / _DIGEST).write_text(f"{_sha256(contents)}  {_COPY}\n", encoding="utf-8")
+
+
+def check_copy(reference: str, folder: Path) -> None:
+    """Compare a family's file with the copy that `store_copy` wrote; folders without one are not checked.
+
+    Compared is what this process imported, which the file may no longer be.
+
+    Raises:
+        ConfigurationError: There is no such file, or importing it fails; says where the copy is.
+
+    Warns:
+        FamilyFileWarning: The file is another than the one that was copied.
+    """
+    copy, digest = folder / _COPY, folder / _DIGEST
+    if not is_reference(reference) or not digest.is_file():
+        return
+    try:
+        path = _find(_split(reference)[0], reference)
+        _, contents = _import(path)
+    except ConfigurationError as error:
+        hint = f" A copy of the file as it was when the run began lies in {copy}." if copy.is_file() else ""
+        raise ConfigurationError(f"{error}{hint}") from None
+    if _sha256(contents) not in digest.read_text(encoding="utf-8", errors="replace").split():
+        warnings.warn(
+            f"{path} is not what it was when the run {folder} began, so the run's tasks and environments may not be "
+            f"what they were. The file as it was lies in {copy}.",
+            FamilyFileWarning,
+            stacklevel=2,
+        )
+
+
+def _sha256(contents: bytes) -> str:
+    return hashlib.sha256(contents).hexdigest()
 
 
 def describe_error(error: BaseException) -> str:
@@ -84,7 +151,7 @@ def _find(file: str, reference: str) -> Path:
     )
 
 
-def _import(path: Path) -> ModuleType:
+def _import(path: Path) -> tuple[ModuleType, bytes]:
     if path in _MODULES:
         return _MODULES[path]
     name = f"tesp_family_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
@@ -97,6 +164,7 @@ def _import(path: Path) -> ModuleType:
         sys.path.append(str(path.parent))
     sys.modules[name] = module
     try:
+        contents = path.read_bytes()
         spec.loader.exec_module(module)
     except ConfigurationError:
         del sys.modules[name]
@@ -108,8 +176,8 @@ def _import(path: Path) -> ModuleType:
         ) from error
     # Processes that environments run in cannot import the module by its made-up name.
     cloudpickle.register_pickle_by_value(module)
-    _MODULES[path] = module
-    return module
+    _MODULES[path] = module, contents
+    return _MODULES[path]
 
 
 def _offered(module: ModuleType) -> list[str]:

@@ -20,25 +20,17 @@ from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
 from tesp.tasks.base import Family
+from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.family_files import describe_error
 from tesp.tasks.goal_family import check_simulate, checked_count
 from tesp.tasks.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
 from tesp.tasks.vector_pool import VectorPool, check_spaces
-from tesp.types import TASK_SETS, TaskSet
+from tesp.types import TASK_SETS, Interface, TaskSet, nested_tuple
 
 #: Environments that are stepped one after the other, at most. More give the policy larger batches, and take memory.
 MOST_SYNC = 64
 #: Control steps after which two tasks should have made some difference.
 TRIAL_STEPS = 10
-
-QUICK = {
-    "policy_units": (64, 64),
-    "encoder_units": 64,
-    "episodes_per_round": 10,
-    "buffer_size": 6,
-    "learning_rate": 1e-3,
-    "meta_updates": 50,
-}
 
 
 @dataclass(frozen=True)
@@ -64,8 +56,8 @@ class GymnasiumFamily(Family):
         vectorization: ``sync`` steps environments one after the other, ``async`` each in a process of its own.
         environments: How many there are at most; 0: 64 if ``sync``, one for every thread or core if ``async``. No
             result depends on it.
-        preset_values: Configuration values by preset. Those of ``quick`` go before this family's own, those of
-            ``paper`` before the library's defaults; other names are presets of their own.
+        preset_values: Configuration values by preset. Those of ``quick`` go before the small sizes that it has anyway,
+            those of ``paper`` before the library's defaults; other names are presets of their own.
 
     Raises:
         ConfigurationError: A value is not possible, the environment cannot be made or given a task, its spaces are of
@@ -85,6 +77,7 @@ class GymnasiumFamily(Family):
     observation_size: int = field(init=False)
     action_size: int = field(init=False)
     task_size: int = field(init=False)
+    _spaces: tuple[tuple[int, ...], Any, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -123,21 +116,26 @@ class GymnasiumFamily(Family):
                 "own; give the horizon, the number of steps after which an episode is cut off."
             )
         self._set("horizon", own if self.horizon is None else self.horizon)
+        assert isinstance(action, gymnasium.spaces.Box)
+        self._set("_spaces", (observation.shape, nested_tuple(action.low.tolist()), nested_tuple(action.high.tolist())))
         self._set("observation_size", math.prod(observation.shape or (1,)))
         self._set("action_size", math.prod(action.shape or (1,)))
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
         """Configuration values by preset name: ``paper`` is the library's defaults, ``quick`` small networks."""
-        own = {"paper": {}, "quick": QUICK}
-        return {
-            name: {**own.get(name, {}), **self.preset_values.get(name, {})} for name in {**own, **self.preset_values}
-        }
+        return merged_presets(self.preset_values)
 
     @property
     def options(self) -> dict[str, Any]:
         """What ``dataclasses.replace`` may change of this family, JSON-able."""
         return {name: getattr(self, name) for name in ("horizon", "tasks_per_set", "vectorization", "environments")}
+
+    @property
+    def interface(self) -> Interface:
+        """What an agent sees and does, in the environment's own shapes and units."""
+        observation_shape, low, high = self._spaces
+        return Interface(observation_shape, low, high, self.task_size, int(self.horizon or 0))
 
     def sample_task_sets(self, seed: int) -> dict[str, TaskSet]:
         """Draw D, D′ and D″, each from a stream of its own; the same family and seed always give the same tasks.
@@ -149,13 +147,7 @@ class GymnasiumFamily(Family):
             ConfigurationError: The seed is negative, ``sample_tasks`` fails or returns something else than
                 ``tasks_per_set`` tasks of finite numbers, or the environment fails.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ConfigurationError(f"seed is {seed!r}; it must be an integer that is not negative.")
-        streams = np.random.SeedSequence([int(seed), *self.name.encode()]).spawn(len(TASK_SETS))
-        drawn = {
-            name: TaskSet(name, self._sampled(np.random.default_rng(stream), self.tasks_per_set, name))
-            for name, stream in zip(TASK_SETS, streams, strict=True)
-        }
+        drawn = draw_task_sets(self.name, seed, self.tasks_per_set, self._sampled)
         self._try_tasks(drawn["train"].tasks)
         return drawn
 

@@ -1,34 +1,19 @@
 """A family of tasks from an MJCF file and a few functions of the state."""
 
-# The engine's binary modules have no type stubs.
-# pyright: reportAttributeAccessIssue=false
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import mujoco
 import numpy as np
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
 from tesp.tasks.base import Family, Transition
+from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.goal_family import check_simulate, checked_count
 from tesp.tasks.mjcf_model import Dynamics, FieldFunction, ModelSource, load_model, suggestion
 from tesp.tasks.mjcf_simulation import DERIVED_STAGES, Body, Functions, MJCFSimulation, State
 from tesp.types import TASK_SETS, TaskSet
-
-#: Small sizes with which a family trains in minutes, for those who give no preset of their own.
-QUICK = {
-    "policy_units": (64, 64),
-    "encoder_units": 64,
-    "episodes_per_round": 10,
-    "buffer_size": 6,
-    "learning_rate": 2e-3,
-    "meta_updates": 100,
-    "evaluate_every": 20,
-    "evaluation_tasks": 40,
-}
 
 #: (generator, count, name of the task set) → tasks (count, p).
 TaskSampler = Callable[[np.random.Generator, int, str], np.ndarray]
@@ -65,7 +50,8 @@ class MJCFFamily(Family):
         tasks_per_set: Number of tasks in each of D, D′ and D″.
         keyframe: Name or index of the keyframe that is the start; by default the first, or the model's defaults.
         camera: Name or index of the camera that pictures are taken from; by default the first, or a free one.
-        preset_values: Presets by name; ``paper`` and ``quick`` exist anyway, and what is given here replaces them.
+        preset_values: Configuration values by preset. Those of ``quick`` go before the small sizes that it has anyway,
+            those of ``paper`` before the library's defaults; other names are presets of their own.
         factory_options: Values of further options, JSON-able, if the function that makes the family takes some.
     """
 
@@ -130,14 +116,9 @@ class MJCFFamily(Family):
         )
 
     @property
-    def compiled_model(self) -> mujoco.MjModel:
-        """The compiled model, without the dynamics of any task; do not change it."""
-        return self._body.model
-
-    @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values by preset name: ``paper`` (the library's defaults), ``quick``, and those given."""
-        return {"paper": {}, "quick": QUICK, **self.preset_values}
+        """Configuration values by preset name: ``paper`` is the library's defaults, ``quick`` small networks."""
+        return merged_presets(self.preset_values)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -150,13 +131,7 @@ class MJCFFamily(Family):
         Raises:
             ConfigurationError: The seed is negative, or a task or its dynamics are not possible.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise ConfigurationError(f"seed is {seed!r}; it must be an integer that is not negative.")
-        streams = np.random.SeedSequence([int(seed), *self.name.encode()]).spawn(len(TASK_SETS))
-        sets = {
-            name: TaskSet(name, self._draw(np.random.default_rng(stream), self.tasks_per_set, name))
-            for name, stream in zip(TASK_SETS, streams, strict=True)
-        }
+        sets = draw_task_sets(self.name, seed, self.tasks_per_set, self._draw)
         for name, drawn in sets.items():
             first = self.simulate(len(drawn.tasks), threads=1).reset(drawn.tasks)
             if not np.isfinite(first).all():

@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from mujoco.batch import Batch
 
-from tesp.errors import ConfigurationError, TespError
+from tesp.errors import ConfigurationError
 from tesp.tasks.base import Simulation, Transition
 from tesp.tasks.goal_family import clip_actions
 from tesp.tasks.mjcf_model import Dynamics
 from tesp.tasks.mujoco_family import add_noise, engine_failures, quaternion_starts
+from tesp.tasks.rendering import make_renderer
 from tesp.tasks.state_noise import StateNoise
 
 _NONE, _POSITION, _VELOCITY, _ACCELERATION = (
@@ -291,13 +292,7 @@ class _Renderer:
     def __init__(self, model: mujoco.MjModel):
         self._model = copy.copy(model)
         visual = model.vis.global_
-        try:
-            self._renderer = mujoco.Renderer(self._model, min(HEIGHT, visual.offheight), min(WIDTH, visual.offwidth))
-        except Exception as error:  # each OpenGL back end fails in a way of its own
-            raise TespError(
-                f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a machine "
-                "without a screen set MUJOCO_GL=egl or MUJOCO_GL=osmesa before Python starts."
-            ) from error
+        self._renderer = make_renderer(self._model, min(HEIGHT, visual.offheight), min(WIDTH, visual.offwidth))
 
     def image(self, batch: Batch, index: int, camera: int) -> np.ndarray:
         """Draw one simulation from a camera, −1 for a free one."""

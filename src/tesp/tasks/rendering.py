@@ -24,18 +24,27 @@ SEGMENTS = 64
 LINE = 0.008
 
 
+def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
+    """Return a renderer of pictures of a model; sizes in pixels.
+
+    Raises:
+        TespError: There is no OpenGL to render with; it says what to install.
+    """
+    try:
+        return mujoco.Renderer(model, height, width)
+    except Exception as error:  # each OpenGL back end fails in a way of its own
+        raise TespError(
+            f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a "
+            "machine without a screen set MUJOCO_GL=egl (install libegl1) or MUJOCO_GL=osmesa "
+            "(install libosmesa6) before Python starts."
+        ) from error
+
+
 class SceneRenderer:
     """Draws states of one model, by default from its fixed camera. What it adds to the scene is not in the model."""
 
     def __init__(self, model: mujoco.MjModel):
-        try:
-            self._renderer = mujoco.Renderer(model, HEIGHT, WIDTH)
-        except Exception as error:  # each OpenGL back end fails in a way of its own
-            raise TespError(
-                f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a "
-                "machine without a screen set MUJOCO_GL=egl (install libegl1) or MUJOCO_GL=osmesa "
-                "(install libosmesa6) before Python starts."
-            ) from error
+        self._renderer = make_renderer(model, HEIGHT, WIDTH)
 
     def image(
         self,

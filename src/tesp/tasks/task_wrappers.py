@@ -56,15 +56,19 @@ class PlaceEnvironment(gymnasium.Wrapper):
         """Start an episode of the task ``options["tasks"][index]``."""
         others = dict(options or {})
         tasks = others.pop("tasks")
-        observation, _ = reset_to_task(self.env, tasks[self._index], self._task_option, seed, others)
-        return observation, {}
+        observation, info = reset_to_task(self.env, tasks[self._index], self._task_option, seed, others)
+        return observation, _read(info)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one step; return of ``info`` what a pool reads."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        read = {key: info[key] for key in INFO_KEYS if key in info}
         # Environments often return NumPy's numbers instead of Python's.
-        return observation, float(reward), bool(terminated), bool(truncated), read
+        return observation, float(reward), bool(terminated), bool(truncated), _read(info)
+
+
+def _read(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a pool reads of an ``info``."""
+    return {key: info[key] for key in INFO_KEYS if key in info}
 
 
 class TaskEnvironment(gymnasium.Wrapper):

@@ -1,5 +1,6 @@
 """Gymnasium's vector environments as a pool in which episodes run one after the other."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from tesp.types import Interface
 #: At most so many environments are made of a function that makes one.
 MOST_COPIES = 8
 
-#: Keys of ``info`` that say whether an episode has succeeded, in the order in which they are looked for.
+#: Keys of ``info`` either of which says that an episode has succeeded.
 SUCCESS_KEYS = ("success", "is_success")
 
 
@@ -57,6 +58,8 @@ class VectorPool(EnvironmentPool):
         self.size = environment.num_envs
         self.observation = np.zeros((self.size, int(np.prod(observation.shape or (1,)))))
         self.ready = np.zeros(self.size, bool)
+        self.first_position = np.full((self.size, 2), np.nan)
+        self._seeds = np.zeros(self.size, np.int64)
         self._tasks: np.ndarray | None = None
         self._ended = np.ones(self.size, bool)
         # Where episodes begin at the environment's own time: which places wait for a new one.
@@ -74,11 +77,11 @@ class VectorPool(EnvironmentPool):
         """Begin a new episode at the given places, or note that one is wanted where the environment decides when."""
         if self._tasks is None:
             self._tasks = np.zeros((self.size, tasks.shape[1]))
-        self._tasks[places] = tasks
+        self._tasks[places], self._seeds[places] = tasks, seeds
         if self.on_start is not None:
             self.on_start(len(places))
         if self._on_demand or not self._begun:
-            self._reset(places, seeds)
+            self._reset(places)
             return
         # An episode that was cut off from outside runs on there, unwatched, until the environment ends it.
         self.ready[places] = False
@@ -88,22 +91,30 @@ class VectorPool(EnvironmentPool):
         self.ready[here], self._ended[here] = True, False
         self._waiting[np.setdiff1d(places, here)] = True
 
-    def _reset(self, places: np.ndarray, seeds: np.ndarray) -> None:
+    def start_waiting(self) -> None:
+        """Reset the whole vector environment, where it would otherwise begin at its own time."""
+        waiting = np.flatnonzero(self._waiting)
+        self._begun = False
+        self._reset(waiting)
+        self._waiting[:] = False
+
+    def _reset(self, places: np.ndarray) -> None:
         # A list of seeds is what all vector environments of Gymnasium take, though the annotation does not say so.
         seed: Any = [None] * self.size
-        for place, value in zip(places.tolist(), seeds.tolist(), strict=True):
-            seed[place] = int(value)
+        for place in places.tolist():
+            seed[place] = int(self._seeds[place])
         options: dict[str, Any] = {"tasks": self._tasks} if self._pass_tasks else {}
         mask = np.zeros(self.size, bool)
         mask[places] = True
         if self._begun:
             options["reset_mask"] = mask
-        observation, _ = self._environment.reset(seed=seed, options=options or None)
+        observation, info = self._environment.reset(seed=seed, options=options or None)
         # The first reset is of all, whether an episode is wanted there or not.
         fresh = mask if self._begun else np.ones(self.size, bool)
         self.observation[fresh] = _rows(observation, self.size)[fresh]
+        self.first_position[fresh] = _positions(info, self.size)[fresh]
         self._ended[fresh], self._begun = False, True
-        self.ready[mask] = True
+        self.ready = self.ready & ~fresh | mask
 
     def step(self, actions: Float[np.ndarray, "place action"]) -> PoolTransition:
         """Advance all sub-environments by one step, with actions in [−1, 1] scaled to the bounds of theirs.
@@ -117,7 +128,7 @@ class VectorPool(EnvironmentPool):
         if self._on_demand and self._ended.any():
             # All sub-environments are stepped, and one whose episode is over must not be.
             idle = np.flatnonzero(self._ended)
-            self._reset(idle, np.zeros(len(idle), int))
+            self._reset(idle)
             self.ready[idle] = False
         clipped = np.clip(np.where(valid[:, None], actions, 0.0), -1.0, 1.0)
         shaped = (
@@ -126,54 +137,53 @@ class VectorPool(EnvironmentPool):
             .astype(self._space.dtype)
         )
         observation, reward, terminated, truncated, info = self._environment.step(shaped)
-        rows = _rows(observation, self.size)
+        rows, first = _rows(observation, self.size), _positions(info, self.size)
         over = np.asarray(terminated, bool) | np.asarray(truncated, bool)
-        if self._mode is AutoresetMode.SAME_STEP:
-            rows, info, self.observation = *self._before_reset(rows, info, over), rows
-        else:
-            self.observation = rows
+        self.observation = rows
+        if self._mode is AutoresetMode.SAME_STEP and "final_obs" in info:
+            rows = rows.copy()
+            for place in np.flatnonzero(over):
+                rows[place] = np.ravel(info["final_obs"][place])
         result = self._transition(rows, np.asarray(reward, float), terminated, truncated, info, valid)
-        self._follow(valid, over)
+        began = self._follow(valid, over)
+        self.first_position[began] = first[began]
         return result
 
-    def _follow(self, valid: np.ndarray, over: np.ndarray) -> None:
-        """Note which episodes ended, and which began by themselves."""
-        began = np.zeros_like(over)
+    def _follow(self, valid: np.ndarray, over: np.ndarray) -> np.ndarray:
+        """Note which episodes ended; return at which places one began by itself, or will once it is wanted."""
+        reset_here = np.zeros_like(over)
         if not self._on_demand:
             reset_here = over if self._mode is AutoresetMode.SAME_STEP else self._ended & ~over
-            began = self._waiting & reset_here
+        began = self._waiting & reset_here
         self.ready = (valid & ~over) | began
         self._waiting &= ~began
         self._ended = over & ~began
-
-    def _before_reset(self, rows: np.ndarray, info: Mapping[str, Any], over: np.ndarray) -> tuple[np.ndarray, dict]:
-        """Return the last observations and infos of episodes that a step has ended and begun anew."""
-        rows, info = rows.copy(), dict(info)
-        if not over.any() or "final_obs" not in info:
-            return rows, info
-        for place in np.flatnonzero(over):
-            rows[place] = np.ravel(info["final_obs"][place])
-        for key, values in info.get("final_info", {}).items():
-            if isinstance(values, np.ndarray):
-                merged = np.array(info.get(key, np.zeros_like(values)))
-                merged[over] = values[over]
-                info[key] = merged
-        return rows, info
+        return reset_here
 
     def _transition(self, rows, reward, terminated, truncated, info, valid) -> PoolTransition:
-        success = next((_told(info, key, False, self.size) for key in SUCCESS_KEYS if key in info), None)
-        nothing = np.full(self.size, np.nan)
-        position = _told(info, "position", np.nan, self.size)
+        over = np.asarray(terminated, bool) | np.asarray(truncated, bool)
+        # Where a step ended an episode and began the next, what it tells of the end stands apart.
+        last = info.get("final_info") if self._mode is AutoresetMode.SAME_STEP else None
+
+        def of_the_step(read: Callable[[Mapping[str, Any]], np.ndarray]) -> np.ndarray:
+            if not last:
+                return read(info)
+            ended = over.reshape(-1, *(1,) * (read(info).ndim - 1))
+            return np.where(ended, read(last), read(info))
+
+        def told(key: str, otherwise: Any, kind: type) -> np.ndarray:
+            return of_the_step(lambda infos: _told(infos, key, otherwise, self.size)).astype(kind)
+
         return PoolTransition(
             observation=rows,
             reward=reward,
-            distance_reward=_told(info, "distance_reward", reward, self.size).astype(float),
-            distance=_told(info, "distance", nothing, self.size).astype(float),
-            position=position.astype(float) if position.ndim == 2 else np.full((self.size, 2), np.nan),
+            distance_reward=told("distance_reward", reward, float),
+            distance=told("distance", np.nan, float),
+            position=of_the_step(lambda infos: _positions(infos, self.size)),
             terminated=np.asarray(terminated, bool),
             truncated=np.asarray(truncated, bool) & ~np.asarray(terminated, bool),
-            success=np.zeros(self.size, bool) if success is None else success.astype(bool),
-            healthy=_told(info, "healthy", True, self.size).astype(bool),
+            success=np.logical_or.reduce([told(key, False, bool) for key in SUCCESS_KEYS]),
+            healthy=told("healthy", True, bool),
             valid=valid,
         )
 
@@ -224,6 +234,13 @@ class _Plain(gymnasium.Wrapper):
         self.metadata = dict(env.metadata)
 
 
+class _Borrowed(_Plain):
+    """An environment that is not ours to close: some vector environments close theirs when they are forgotten."""
+
+    def close(self) -> None:
+        """Leave the environment open."""
+
+
 def vectorised(env: Any, episodes: int) -> tuple[VectorEnv, bool]:
     """Return a vector environment of what a user gives, and whether it was made here.
 
@@ -237,11 +254,24 @@ def vectorised(env: Any, episodes: int) -> tuple[VectorEnv, bool]:
     if isinstance(env, VectorEnv):
         return env, False
     if isinstance(env, gymnasium.Env):
-        return SyncVectorEnv([lambda: _Plain(env)], autoreset_mode=AutoresetMode.DISABLED), False
+        return SyncVectorEnv([lambda: _Borrowed(env)], autoreset_mode=AutoresetMode.DISABLED), False
     made = _made(env)
     if isinstance(made, VectorEnv):
         return made, True
-    copies: list[gymnasium.Env] = [made, *(_made(env) for _ in range(min(episodes, MOST_COPIES) - 1))]
+    # As many as are needed for the same number of turns, so that few are idle in the last one.
+    copies, count = [made], math.ceil(episodes / math.ceil(episodes / MOST_COPIES))
+    try:
+        while len(copies) < count:
+            copies.append(_made(env))
+        if len({id(copy.unwrapped) for copy in copies}) < count:
+            raise ConfigurationError(
+                "env() returned the same environment twice; it must make a new one every time it is called. Give the "
+                "environment itself if there is only one."
+            )
+    except BaseException:
+        for copy in copies:
+            copy.close()
+        raise
     makers = [partial(_Plain, copy) for copy in copies]
     return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED), True
 
@@ -314,28 +344,38 @@ def _rows(observation: Any, size: int) -> Float[np.ndarray, "place observation"]
 
 
 def _told(info: Mapping[str, Any], key: str, otherwise: Any, size: int) -> np.ndarray:
-    """Return one row a place of what ``info`` tells; ``otherwise`` where a place tells nothing."""
-    default = np.broadcast_to(np.asarray(otherwise), (size,))
-    if key not in info:
-        return np.array(default)
-    values = np.asarray(info[key])
-    if values.shape[:1] != (size,):
-        return np.array(default)
-    told = np.asarray(info.get(f"_{key}", np.ones(size, bool)), bool)
-    if values.dtype == object:
-        # Gymnasium leaves what is no Python number or array, for instance NumPy's booleans, as it is.
-        values, told = _numbers(values, told)
-    if values.ndim == 1:
-        return np.where(told, values, default)
-    return np.where(told[:, None], values.reshape(size, -1), np.nan)
+    """Return one number a place of what ``info`` tells; ``otherwise`` where a place tells nothing, or no number."""
+    default = np.array(np.broadcast_to(np.asarray(otherwise), (size,)))
+    values, told = _numbers(info, key, size)
+    return np.where(told, values, default) if values.ndim == 1 else default
 
 
-def _numbers(values: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return objects as an array of numbers, and where there are any."""
-    there = np.array([bool(is_told) and value is not None for value, is_told in zip(values, told, strict=True)])
-    if not there.any():
-        return np.zeros(len(values)), there
-    known = [np.asarray(value, float) for value in values[there]]
-    numbers = np.zeros((len(values), *known[0].shape))
-    numbers[there] = known
-    return numbers, there
+def _positions(info: Mapping[str, Any], size: int) -> Float[np.ndarray, "place 2"]:
+    """Return the first two entries of the positions that ``info`` tells; NaN where a place tells none."""
+    values, told = _numbers(info, "position", size)
+    if values.ndim != 2 or values.shape[1] < 2:
+        return np.full((size, 2), np.nan)
+    return np.where(told[:, None], values[:, :2], np.nan)
+
+
+def _numbers(info: Mapping[str, Any], key: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what ``info`` tells under a key as an array of numbers with a row a place, and which places told any.
+
+    An environment may put anything into its infos; what is no number, or not the same at all places, is not told.
+    """
+    nothing = np.zeros(size), np.zeros(size, bool)
+    try:
+        values = np.asarray(info.get(key))
+        told = np.asarray(info.get(f"_{key}", np.ones(size, bool)), bool)
+        if values.shape[:1] != (size,) or told.shape != (size,):
+            return nothing
+        if values.dtype == object:
+            # Gymnasium leaves what is no Python number or array, for instance NumPy's booleans, as it is.
+            told = told & np.array([value is not None for value in values])
+            known = np.array([np.asarray(value, float) for value in values[told]])
+            numbers = np.zeros((size, *known.shape[1:]))
+            numbers[told] = known
+            return numbers, told
+        return values.astype(float), told
+    except (TypeError, ValueError):
+        return nothing

@@ -16,6 +16,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
+from tesp.files import written_beside
+from tesp.tasks import family_files
 from tesp.types import TASK_SETS, Interface, TaskSet
 
 _PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
@@ -80,10 +82,12 @@ class RunFolder:
         config: str,
         task_sets: dict[str, TaskSet],
         interface: Interface | None = None,
+        family: str = "",
     ) -> "RunFolder":
         """Make the folder of a new run with its configuration, task sets, versions and what its agents see and do.
 
-        It is prepared beside its place and moved there when it is whole.
+        It is prepared beside its place and moved there when it is whole. Where ``family`` is ``FILE.py:NAME``, a copy
+        of that file is kept too.
 
         Raises:
             RunFolderError: The folder exists, its parent cannot be written, or the disk is full.
@@ -104,14 +108,8 @@ class RunFolder:
                 "to with --output."
             ) from error
         try:
-            tasks = {name: task_set.tasks.tolist() for name, task_set in task_sets.items()}
-            (prepared / "config.json").write_text(config, encoding="utf-8")
-            (prepared / "tasks.json").write_text(json.dumps(tasks) + "\n", encoding="utf-8")
-            (prepared / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
-            if interface is not None:
-                text = json.dumps(asdict(interface), indent=2) + "\n"
-                (prepared / "interface.json").write_text(text, encoding="utf-8")
-            (prepared / "records.jsonl").touch()
+            _fill(prepared, config, task_sets, interface)
+            family_files.store_copy(family, prepared)
             prepared.chmod(0o755)
             prepared.rename(folder.path)
         except BaseException as error:
@@ -210,11 +208,21 @@ class RunFolder:
         write_whole(self.records, "".join(lines))
 
 
+def _fill(folder: Path, config: str, task_sets: dict[str, TaskSet], interface: Interface | None) -> None:
+    """Write what every run begins with."""
+    tasks = {name: task_set.tasks.tolist() for name, task_set in task_sets.items()}
+    texts = {"config": config, "tasks": json.dumps(tasks) + "\n", "versions": json.dumps(versions(), indent=2) + "\n"}
+    if interface is not None:
+        texts["interface"] = json.dumps(asdict(interface), indent=2) + "\n"
+    for name, text in texts.items():
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / "records.jsonl").touch()
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a file beside its place and move it there, so that it is never half-written."""
-    beside = path.with_suffix(".tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    """Write a text file whole or not at all, making its folder if need be."""
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def append_records(path: Path, records: Iterable[dict[str, Any]]) -> None:

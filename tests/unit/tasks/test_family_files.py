@@ -1,15 +1,17 @@
+import hashlib
 import json
 import shutil
 import sys
 
 import pytest
 
-from helpers.running import options, records, tesp
+from helpers.running import options, records, tesp, tiny_config
 from tesp.compare import default_output
 from tesp.config import Config, build_family, from_json, preset_config, to_json
 from tesp.errors import ConfigurationError
-from tesp.runs import load_run
+from tesp.runs import load_run, resume, train
 from tesp.tasks import family_files
+from tesp.tasks.family_files import FamilyFileWarning
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import make_family
 
@@ -161,5 +163,62 @@ def test_a_run(file, monkeypatch, tmp_path):
     assert f"there is no file {file} and {tmp_path / 'other' / 'my_family.py'}" in refused
     assert "correct `family_file` in its config.json" in refused
     assert tesp("plot", folder).code == 0
+    assert f"as it was when the run began lies in {folder / 'family.py'}" in refused
     monkeypatch.chdir(tmp_path)
-    assert load_run(folder).family.horizon == 6
+    with pytest.warns(FamilyFileWarning, match=f"taken from {tmp_path}/my_family.py, since there is no file {file}"):
+        assert load_run(folder).family.horizon == 6
+
+
+class TestCopy:
+    @pytest.fixture
+    def folder(self, file, tmp_path):
+        """A run that did nothing yet."""
+        folder = tmp_path / "work" / "run"
+        train(tiny_config(f"{file}:point_like", meta_updates=0, evaluation_tasks=1), folder)
+        return folder
+
+    def rewrite(self, file, text):
+        """Change the file as for another process."""
+        file.write_text(text)
+        family_files._MODULES.clear()
+
+    def test_the_file_and_its_hash_lie_in_the_run(self, folder):
+        assert (folder / "family.py").read_text() == FILE
+        digest, name = (folder / "family.sha256").read_text().split()
+        assert (digest, name) == (hashlib.sha256(FILE.encode()).hexdigest(), "family.py")
+        # The same file gives no warning, which would be an error here.
+        assert load_run(folder, "latest").family.horizon == 6
+        assert resume(folder).family.horizon == 6
+
+    def test_it_is_what_was_imported_even_if_the_file_has_changed_since(self, file, tmp_path):
+        config = tiny_config(f"{file}:point_like", meta_updates=0, evaluation_tasks=1)
+        file.write_text("changed = 1\n")
+        folder = train(config, tmp_path / "run").folder
+        assert (folder.path / "family.py").read_text() == FILE
+        assert load_run(folder.path, "latest").family.horizon == 6
+
+    @pytest.mark.parametrize("again", [lambda folder: load_run(folder, "latest"), resume], ids=["load_run", "resume"])
+    def test_another_file_gives_one_warning(self, folder, file, again):
+        self.rewrite(file, FILE + "\nother = 1\n")
+        with pytest.warns(FamilyFileWarning) as caught:
+            assert again(folder).family.horizon == 6
+        (said,) = [str(warning.message) for warning in caught]
+        assert said.startswith(f"{file} is not what it was when the run {folder} began")
+        assert said.endswith(f"lies in {folder / 'family.py'}.")
+
+    def test_a_file_that_no_longer_works(self, folder, file):
+        self.rewrite(file, "import no_such_module\n")
+        with pytest.raises(ConfigurationError, match=rf"cannot be imported.* lies in {folder}/family.py\.$"):
+            load_run(folder)
+
+    def test_runs_from_before_there_were_copies(self, folder, file):
+        for name in ("family.py", "family.sha256"):
+            (folder / name).unlink()
+        self.rewrite(file, FILE + "\nother = 1\n")
+        assert load_run(folder, "latest").family.horizon == 6
+
+    def test_families_with_a_name_have_none(self, tmp_path):
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        family_files.store_copy("point", folder)
+        assert list(folder.iterdir()) == []

@@ -7,12 +7,16 @@ import gymnasium
 import numpy as np
 import pytest
 
+import tesp
+from helpers.running import tiny_config
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
 from tesp.tasks import registry
 from tesp.tasks.base import Family
 from tesp.tasks.gymnasium_family import GymnasiumFamily
 from tesp.tasks.registry import make_family
+from tesp.tasks.vector_pool import check_same_spaces
+from tesp.types import Interface
 
 #: As a file, since what is defined in one must reach other processes by itself.
 FILE = '''
@@ -95,6 +99,28 @@ class TestFamily:
         assert line.options == {"horizon": 7, "tasks_per_set": 3, "vectorization": "sync", "environments": 0}
         assert dataclasses.replace(line, **json.loads(json.dumps(line.options))) == line
         assert hash(line) == hash(dataclasses.replace(line))
+
+    def test_agents_see_and_act_in_the_environments_own_shapes_and_units(self, line):
+        assert line.interface == Interface((2, 1), (-2.0,), (4.0,), 2, 7)
+        assert Interface.from_json(json.dumps(dataclasses.asdict(line.interface))) == line.interface
+        check_same_spaces(gymnasium.vector.SyncVectorEnv([lambda: line.environment((1.0, 0.0))]), line.interface)
+
+    @pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")
+    def test_an_agent_is_adapted_to_its_environment_and_acts_in_its_units(self, line, monkeypatch, tmp_path):
+        monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+        registry.register_family("line", line)
+        config = tiny_config("line", meta_updates=0)
+        learner = tesp.train(config, tmp_path / "run").meta_learner
+        environment = line.environment((1.0, 0.0))
+        agent = learner.adapt(environment, 1, progress=False)
+        observation, _ = environment.reset(seed=0)
+        actions = np.array([agent.predict(observation)[0] for _ in range(100)])
+        assert actions.shape == (100, 1)
+        assert -2.0 <= actions.min() < -1.0
+        assert 3.0 < actions.max() <= 4.0
+        own = tesp.load_run(tmp_path / "run", "latest").adapt((1.0, 0.0), 1)
+        for one, other in zip(agent.history, own.history, strict=True):
+            np.testing.assert_allclose(one.returns, other.returns, rtol=1e-5)
 
     def test_a_registered_environment_and_its_own_horizon(self):
         def angles(generator, count, _):

@@ -51,7 +51,7 @@ def test_the_models_of_a_batch_are_the_compiled_ones_with_all_constants(family):
     simulation.reset(np.repeat(task, 2, axis=0))
     ours = simulation._batch.get_model(1)
     theirs = mujoco.MjModel.from_xml_string(CART.format(**dict(zip(NAMES, map(repr, task[0].tolist()), strict=True))))
-    base = family.compiled_model
+    base = family._body.model
     followed = ("body_inertia", "body_invweight0", "dof_invweight0", "dof_M0", "body_subtreemass", "actuator_acc0")
     for name in (*followed, "body_mass", "geom_friction", "actuator_gear", "dof_damping"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-12, atol=1e-15)
@@ -63,7 +63,7 @@ def test_given_inertias_are_kept():
     family = make(dynamics={"body_mass": DYNAMICS["body_mass"], **inertia})
     simulation = family.simulate(1)
     simulation.reset(some_tasks(1))
-    np.testing.assert_array_equal(simulation._batch.get_model(0).body_inertia, 7 * family.compiled_model.body_inertia)
+    np.testing.assert_array_equal(simulation._batch.get_model(0).body_inertia, 7 * family._body.model.body_inertia)
 
 
 def test_threads_and_earlier_tasks_change_nothing(family):
@@ -178,10 +178,11 @@ def test_sizes_options_and_presets(family):
     assert make(factory_options={"wind": 2}).options["wind"] == 2
     assert family.presets["paper"] == {}
     assert family.presets["quick"]["policy_units"] == (64, 64)
-    assert make(preset_values={"quick": {"epochs": 3}, "own": {}}).presets == {
-        "paper": {},
-        "quick": {"epochs": 3},
-        "own": {},
+    given = {"paper": {"epochs": 4}, "quick": {"epochs": 3, "encoder_units": 8}, "own": {"epochs": 2}}
+    assert make(preset_values=given).presets == {
+        "paper": {"epochs": 4},
+        "quick": {**family.presets["quick"], "epochs": 3, "encoder_units": 8},
+        "own": {"epochs": 2},
     }
 
 
@@ -263,7 +264,7 @@ def test_no_opengl_says_what_to_do(family, monkeypatch):
         raise mujoco.FatalError("no OpenGL context")
 
     monkeypatch.setattr(mujoco, "Renderer", fail)
-    with pytest.raises(TespError, match="MUJOCO_GL=egl"):
+    with pytest.raises(TespError, match=r"MUJOCO_GL=egl \(install libegl1\) or MUJOCO_GL=osmesa"):
         family.simulate(1).render(0)
 
 

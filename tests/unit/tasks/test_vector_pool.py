@@ -25,7 +25,7 @@ class Counter(gymnasium.Env):
         self.length = self.lengths[self.resets % len(self.lengths)]
         self.resets += 1
         self.t = 0
-        return self._observation(), {}
+        return self._observation(), {"position": np.zeros(2)} if self.told else {}
 
     def _observation(self):
         return np.array([[self.t], [self.resets]], np.float32)
@@ -75,11 +75,12 @@ def test_what_the_info_tells():
     assert outcomes.success.all()
     np.testing.assert_array_equal(outcomes.position[0, 0, :3], [[1, 2], [2, 4], [3, 6]])
     assert (outcomes.final_distance == 7.0).all()
-    assert np.isnan(outcomes.start).all()
+    np.testing.assert_array_equal(outcomes.start[0], [[0, 0], [0, 0]])
     _, silent = sample(pool_of(Counter(told=False)), episodes=2)
     assert not silent.success.any()
     assert np.isnan(silent.final_distance).all()
     assert np.isnan(silent.position).all()
+    assert np.isnan(silent.start).all()
     np.testing.assert_allclose(silent.average_return, 1.5 + 2.5 + 3.5)
 
 
@@ -101,7 +102,38 @@ def test_environments_that_begin_when_they_please(mode):
         steps = np.where(episodes.valid, episodes.observation[..., 0], -1)
         for n, row in zip(outcomes.length.ravel(), steps.reshape(-1, 4), strict=True):
             np.testing.assert_array_equal(row[:n], np.arange(n))
-    assert vector.resets == 1
+        assert (outcomes.start == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_episodes_that_never_end_are_not_waited_for(mode):
+    vector = AutomaticResets([lambda: Counter((10**9,))] * 2, mode)
+    pool = VectorPool(vector)
+    for _ in range(2):
+        _, outcomes = sample(pool, episodes=4)
+        assert (outcomes.length == 4).all()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"position": (1.0, 2.0, 3.0), "distance": np.ones(2), "success": "no"},
+        {"position": "here", "distance": None, "is_success": [1, 2]},
+        {"position": np.ones((2, 2)), "healthy": {"yes": 1}},
+    ],
+)
+def test_whatever_an_info_holds(told):
+    class Odd(Counter):
+        def step(self, action):
+            return *super().step(action)[:-1], told
+
+    _, outcomes = sample(pool_of(Odd(), Odd()), episodes=3)
+    assert (outcomes.length == 3).all()
+    assert not outcomes.success.any()
+    if isinstance(told["position"], tuple):
+        np.testing.assert_array_equal(outcomes.position[0, 0, :3], [[1, 2]] * 3)
+    else:
+        assert np.isnan(outcomes.position).all()
 
 
 def test_spaces_that_no_policy_acts_in():
@@ -134,4 +166,26 @@ def test_the_metadata_of_what_is_given_stay_as_they_are():
     assert vector.num_envs == 1
     assert Counter.metadata == before
     assert vectorised(Counter, 3)[0].num_envs == 3
-    assert vectorised(Counter, 30)[0].num_envs == 8
+    assert [vectorised(Counter, n)[0].num_envs for n in (8, 9, 16, 30)] == [8, 5, 8, 8]
+
+
+def test_what_is_given_is_not_closed_and_what_was_made_is(monkeypatch):
+    closed = []
+    monkeypatch.setattr(Counter, "close", lambda self: closed.append(self))
+    vectorised(Counter(), 3)[0].close()
+    assert not closed
+    vectorised(Counter, 3)[0].close()
+    assert len(closed) == 3
+
+    made = []
+
+    def two_and_no_more():
+        if len(made) == 2:
+            raise RuntimeError("no licence left")
+        made.append(Counter())
+        return made[-1]
+
+    closed.clear()
+    with pytest.raises(ConfigurationError, match="no licence left"):
+        vectorised(two_and_no_more, 3)
+    assert closed == made

@@ -190,8 +190,8 @@ class TestNotFinite:
     def test_reward(self, tmp_path, monkeypatch):
         collect, drawn = interaction.collect, []
 
-        def spoilt(simulation, act, tasks, noise, stopwatch):
-            episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch)
+        def spoilt(simulation, act, tasks, noise, stopwatch, seeds):
+            episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch, seeds)
             if len(tasks) == TINY["tasks_per_update"]:
                 drawn.append(tasks)
                 if len(drawn) == 7:
@@ -243,8 +243,8 @@ class TestNotFinite:
     def test_evaluation_names_the_task_set(self, tmp_path, monkeypatch):
         calls = []
 
-        def spoil(simulation, act, tasks, noise, stopwatch):
-            episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch)
+        def spoil(simulation, act, tasks, noise, stopwatch, seeds):
+            episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch, seeds)
             calls.append(tasks)
             if len(calls) == 8:
                 episodes.reward[4] = np.nan

@@ -1,0 +1,29 @@
+"""Files that appear when they are whole, or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; move it into place afterwards, or remove it after an error.
+
+    The path given has the ending of ``path``, since many formats are chosen by it, and begins with a dot. No two
+    writers are given the same one, so the last to finish wins and none ever moves what another has half-written.
+
+    Args:
+        path: The file, which may exist; its folder is made if needed.
+
+    Raises:
+        OSError: The folder cannot be made, or nothing can be moved there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
