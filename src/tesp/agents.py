@@ -20,7 +20,7 @@ from tesp.config import Config, build_algorithm, build_learner, from_json, to_js
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.interaction import Learner, Progress, RoundResult
-from tesp.progress import ProgressBar
+from tesp.progress import ProgressBar, stderr_if
 from tesp.tasks.base import EnvironmentPool, Simulation
 from tesp.tasks.goal_family import checked_count
 from tesp.tasks.vector_pool import Environment, EnvironmentOf, VectorPool, to_bounds
@@ -83,7 +83,7 @@ class MetaLearner:
         seed = checked_seed(seed)
         horizon = checked_count("horizon", self.interface.horizon if horizon is None else horizon)
         with EnvironmentOf(env, self.interface, n) as pool:
-            return self._adapt(pool, None, k, n, horizon, seed, _shown(progress))
+            return self._adapt(pool, None, k, n, horizon, seed, stderr_if(progress))
 
     def adapt_to_task(
         self,
@@ -173,9 +173,8 @@ class MetaLearner:
             )
         assert adaptation.progress is not None
         newest = stages[-1]
-        compared = history[-len(stages) - (since is not None)], history[-1]
         if fast_updates > first or algorithm.warm_up:
-            warn_if_alike(*compared)
+            warn_if_alike(history[-len(stages) - (since is not None)], history[-1])
         return AdaptedAgent(
             self, newest.policy, newest.embedding, history, seed, jax.tree.map(np.asarray, adaptation.progress), stages
         )
@@ -331,7 +330,7 @@ class AdaptedAgent:
         horizon = self.progress.batch.episodes.valid.shape[-1]
         learner = self.meta_learner
         with EnvironmentOf(env, learner.interface, n) as pool:
-            return learner._adapt(pool, self, self.fast_updates + more, n, horizon, self.seed, _shown(progress))
+            return learner._adapt(pool, self, self.fast_updates + more, n, horizon, self.seed, stderr_if(progress))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the agent to one file, ``NAME.safetensors``, with all that is needed to act and to adapt further.
@@ -399,7 +398,3 @@ class AdaptedAgent:
 @eqx.filter_jit
 def _act(policy, observation, embedding):
     return policy(observation, embedding)
-
-
-def _shown(progress: bool) -> Console | None:
-    return Console(stderr=True, highlight=False) if progress else None

@@ -9,6 +9,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 _LINES = 20
 
 
+def stderr_if(shown: bool) -> Console | None:
+    """Return a console on the standard error stream, or None for no progress."""
+    return Console(stderr=True, highlight=False) if shown else None
+
+
 class ProgressBar:
     """Shows how much of a piece of work is done; use it as a context manager.
 

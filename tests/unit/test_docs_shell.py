@@ -14,7 +14,9 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers import running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
@@ -41,14 +43,35 @@ def tiny(given):
     return override(given, **TINY)
 
 
+@pytest.fixture(scope="module")
+def trained() -> dict[str, Path]:
+    """Runs by their configuration without its seed: commands that train alike need not all do so."""
+    return {}
+
+
 @pytest.fixture
-def tiny_runs(monkeypatch):
-    """Whatever is trained is tiny, and a comparison trains its first method alone, on one seed."""
+def tiny_runs(trained, monkeypatch):
+    """Whatever is trained is tiny, and a comparison trains its first method alone; pictures are blank.
+
+    That figures and films are what they should be is tested elsewhere; here they would take most of the time.
+    """
     train, compare_all = runs.train, compare.compare
     monkeypatch.setattr(runs, "build_learner", running.shared_learner)
+    monkeypatch.setattr("tesp.plotting.style.save", lambda _, path: blank(path))
+    image = np.zeros((48, 64, 3), np.uint8)
+    monkeypatch.setattr("tesp.tasks.rendering.SceneRenderer.image", lambda *_, **__: image)
 
     def train_tiny(given, output, console=None, **other):
-        return train(override(tiny(given), **other), output, console)
+        wanted = override(tiny(given), **other)
+        key = config.to_json(override(wanted, seed=0))
+        if key not in trained:
+            trained[key] = Path(output).resolve()
+            return train(wanted, output, console)
+        shutil.copytree(trained[key], output)
+        for name in ("config.json", "records.jsonl"):
+            text = (output / name).read_text(encoding="utf-8")
+            (output / name).write_text(re.sub(r'"seed": \d+', f'"seed": {wanted.seed}', text), encoding="utf-8")
+        return runs.load_run(output, "latest")
 
     def compare_one(configs, output, console=None):
         for given in configs:
@@ -57,6 +80,11 @@ def tiny_runs(monkeypatch):
 
     monkeypatch.setattr(runs, "train", train_tiny)
     monkeypatch.setattr(compare, "compare", compare_one)
+
+
+def blank(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
 
 
 @contextmanager

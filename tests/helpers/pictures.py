@@ -1,0 +1,37 @@
+"""What tests of pictures share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tesp.tasks.base import Family
+from tesp.tasks.point import PointFamily
+
+FAMILY = PointFamily(horizon=8)
+
+
+def shades_of_red(image):
+    red, green, blue = np.moveaxis(np.asarray(image).astype(int), -1, 0)
+    return (red > 110) & (red > 2 * green) & (red > 2 * blue)
+
+
+@dataclass(frozen=True)
+class Walker(Family):
+    """A family of no library's: the point, whose infos hold a task and no goal."""
+
+    name: str = "walker"
+    observation_size: int = 2
+    action_size: int = 2
+    task_size: int = 2
+    horizon: int = 4
+    presets = property(lambda _: {})
+    options = property(lambda _: {})
+
+    def sample_task_sets(self, seed):
+        return FAMILY.sample_task_sets(seed)
+
+    def draw_task(self, generator):
+        return FAMILY.draw_task(generator)
+
+    def simulate(self, count, threads=0):
+        return FAMILY.simulate(count, threads)
