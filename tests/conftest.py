@@ -25,6 +25,14 @@ hypothesis.settings.register_profile("tesp", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("tesp")
 
 
+#: Files that take longest. Several processes share the work file by file, and the last ones to begin should be short.
+LONGEST = ("test_docs_shell.py", "test_docs.py", "test_agents.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def float64():
     """Double precision for one test, so that finite differences can tell right from almost right."""

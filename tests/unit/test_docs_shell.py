@@ -1,8 +1,9 @@
 """What the README and the documentation show for the shell works.
 
 A shell runs the blocks as they stand, with loops, quotes and patterns. Every ``tesp`` in them is called in this process
-with the arguments that the shell makes of them, and trains at a tiny size. Other programs are not run but looked at:
-targets of ``make`` must exist, and so must scripts with the options that they are given.
+with the arguments that the shell makes of them. What is trained must be possible as it stands, and is then trained at a
+tiny size on the point, once for every method. Other programs are not run but looked at: targets of ``make`` must exist,
+and so must scripts with the options that they are given.
 """
 
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +41,14 @@ for program in tesp make pip python; do eval "$program() { ask $program \\"\\$@\
 
 
 def tiny(given):
-    """A configuration that was parsed in full, at a size that takes seconds."""
-    return override(given, **TINY)
+    """A configuration that was parsed in full, at a size that takes seconds, on the family that needs no engine."""
+    plain = replace(given, family="point", family_file=None, task=config.FamilySettings())
+    return override(plain, **TINY)
 
 
 @pytest.fixture(scope="module")
 def trained() -> dict[str, Path]:
-    """Runs by their configuration without its seed: commands that train alike need not all do so."""
+    """Runs by what shapes them: one training by a method is enough, since the options were parsed before."""
     return {}
 
 
@@ -62,8 +65,8 @@ def tiny_runs(trained, monkeypatch):
     monkeypatch.setattr("tesp.tasks.rendering.SceneRenderer.image", lambda *_, **__: image)
 
     def train_tiny(given, output, console=None, **other):
-        wanted = override(tiny(given), **other)
-        key = config.to_json(override(wanted, seed=0))
+        wanted = override(given, **TINY | other) if other else tiny(given)
+        key = f"{wanted.family} {wanted.algorithm} {wanted.ablation} {wanted.network} {other}"
         if key not in trained:
             trained[key] = Path(output).resolve()
             return train(wanted, output, console)
@@ -75,7 +78,7 @@ def tiny_runs(trained, monkeypatch):
 
     def compare_one(configs, output, console=None):
         for given in configs:
-            config.build_learner(given, config.build_family(given))
+            config.build_algorithm(given, config.build_family(given))
         return compare_all([tiny(configs[0])], output, console)
 
     monkeypatch.setattr(runs, "train", train_tiny)
@@ -138,7 +141,11 @@ def with_runs(words: list[str], demo: Path) -> list[str]:
         family = path.name.split("-")[0]
         if family in families() and family != "point":
             # The paper's curves are compared with runs of the paper's length of episodes only.
-            runs.train(config.preset_config(family), path, **({"horizon": 200} if "-paper-" in path.name else {}))
+            runs.train(
+                config.preset_config(family),
+                path,
+                **({"horizon": 200, "meta_updates": 0} if "-paper-" in path.name else {}),
+            )
         else:
             shutil.copytree(demo, path)
     return named

@@ -22,4 +22,6 @@ def test_figures_need_neither_jax_nor_pyplot_nor_another_room(module):
             continue
         for name in names:
             assert not name.startswith("matplotlib.pyplot"), name
-            assert name.split(".")[0] in ALLOWED or name.startswith(("tesp.errors.", "tesp.plotting")), name
+            assert name.split(".")[0] in ALLOWED or name.startswith(("tesp.errors.", "tesp.files.", "tesp.plotting")), (
+                name
+            )
