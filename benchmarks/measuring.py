@@ -273,7 +273,7 @@ class Sizes:
             encoder_units=config.network.encoder_units,
             fast_updates=config.fast.fast_updates,
             epochs=config.meta.epochs,
-            early_rounds=config.meta.early_rounds_weight > 0,
+            early_rounds=config.meta.early_loss_weight > 0,
         )
 
     @property

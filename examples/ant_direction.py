@@ -58,7 +58,7 @@ ant_direction = GymnasiumFamily(
             "episodes_per_round": 6,
             "buffer_size": 4,
             "learning_rate": 2e-3,
-            "learning_rate_decay": "linear",
+            "learning_rate_schedule": "linear",
             "initial_rate": 0.05,
             "meta_updates": 50,
             "evaluate_every": 10,

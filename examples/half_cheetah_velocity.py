@@ -60,7 +60,7 @@ half_cheetah_velocity = GymnasiumFamily(
             "episodes_per_round": 6,
             "buffer_size": 4,
             "learning_rate": 2e-3,
-            "learning_rate_decay": "linear",
+            "learning_rate_schedule": "linear",
             "kl_bound": 0.03,
             "initial_rate": 0.05,
             "meta_updates": 150,

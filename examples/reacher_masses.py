@@ -23,7 +23,7 @@ MASSES = (0.5, 1.5)
 LIGHTER, HEAVIER = (0.25, 0.45), (1.6, 2.2)
 
 #: What the preset `quick` has besides the small sizes of every family of this kind.
-QUICK = {"learning_rate_decay": "linear", "early_rounds_weight": 0.3, "embedding_penalty": 0.02, "horizon": 50}
+QUICK = {"learning_rate_schedule": "linear", "early_loss_weight": 0.3, "embedding_penalty": 0.02, "horizon": 50}
 
 
 def fingertip(state):

@@ -19,13 +19,14 @@ class Actor:
     Args:
         own_policies: Whether every task has a policy of its own (``policy`` with leading axis ``task``) or all share
             one.
-        policy: The policy: (observation, embedding) → (mean, log_std).
+        policy: The policy, a `ConditionalPolicy`.
         embedding: What each task's policy is conditioned on.
         episodes: N, the rows of every task; row i belongs to task i // N.
     """
 
     def __init__(self, own_policies: bool, policy: PyTree, embedding: Float[Array, "task embedding"], episodes: int):
-        self._policy, self._embedding, self._episodes = policy, embedding, episodes
+        self._policy, self._tasks, self._episodes = policy, len(embedding), episodes
+        self._conditioned = condition_tasks(own_policies, policy, embedding)
         self._act = self._act_apart if own_policies else self._act_alike
 
     def __call__(
@@ -39,9 +40,9 @@ class Actor:
         return action, mean, log_std
 
     def _act_alike(self, rows, observation, noise):
-        size = _padded(len(rows), len(self._embedding) * self._episodes)
+        size = _padded(len(rows), self._tasks * self._episodes)
         task = _filled((rows // self._episodes).astype(np.int32), size)
-        done = _act_shared(self._policy, self._embedding, task, _filled(observation, size), _filled(noise, size))
+        done = _act_shared(self._policy, self._conditioned, task, _filled(observation, size), _filled(noise, size))
         return np.asarray(done)[: len(rows)]
 
     def _act_apart(self, rows, observation, noise):
@@ -51,11 +52,11 @@ class Actor:
         size = _padded(int(place.max()) + 1, self._episodes, 1)
 
         def grid(x):
-            full = np.zeros((len(self._embedding), size, x.shape[-1]), np.float32)
+            full = np.zeros((self._tasks, size, x.shape[-1]), np.float32)
             full[task, place] = x
             return full
 
-        done = _act_each(self._policy, self._embedding, grid(observation), grid(noise))
+        done = _act_each(self._policy, self._conditioned, grid(observation), grid(noise))
         return np.asarray(done)[task, place]
 
 
@@ -76,14 +77,26 @@ def _filled(x: np.ndarray, size: int) -> np.ndarray:
     return full
 
 
+@partial(jax.jit, static_argnums=(0,))
+def condition_tasks(own_policies: bool, policy: PyTree, embedding: Float[Array, "task embedding"]) -> PyTree:
+    """Return what the embedding of every task contributes to its policy, with leading axis ``task``.
+
+    Args:
+        own_policies: Whether ``policy`` has a leading axis ``task``; otherwise all tasks share one.
+        policy: The policy, a `ConditionalPolicy`.
+        embedding: What each task's policy is conditioned on.
+    """
+    return jax.vmap(lambda own, h: own.condition(h), in_axes=(0 if own_policies else None, 0))(policy, embedding)
+
+
 def act_once(
     policy: PyTree,
-    embedding: Float[Array, " embedding"],
+    conditioned: PyTree,
     observation: Float[Array, "*batch observation"],
     noise: Float[Array, "*batch action"],
 ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"], Float[Array, "*batch action"]]:
-    """Return a = μ + exp(log σ) ∘ noise, μ and log σ of one policy."""
-    mean, log_std = policy(observation, embedding)
+    """Return a = μ + exp(log σ) ∘ noise, μ and log σ of one policy under what `condition_tasks` gave for one task."""
+    mean, log_std = policy.respond(observation, conditioned)
     return mean + jnp.exp(log_std) * noise, mean, log_std
 
 
@@ -92,10 +105,11 @@ def _sampled(*arguments):
 
 
 @jax.jit
-def _act_shared(policy, embedding, task, observation, noise):
-    return jax.vmap(partial(_sampled, policy))(embedding[task], observation, noise)
+def _act_shared(policy, conditioned, task, observation, noise):
+    own = jax.tree.map(lambda x: x[task], conditioned)
+    return jax.vmap(partial(_sampled, policy))(own, observation, noise)
 
 
 @jax.jit
-def _act_each(policy, embedding, observation, noise):
-    return jax.vmap(_sampled)(policy, embedding, observation, noise)
+def _act_each(policy, conditioned, observation, noise):
+    return jax.vmap(_sampled)(policy, conditioned, observation, noise)

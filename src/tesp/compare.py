@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp import runs
-from tesp.algorithms.registry import ALGORITHMS, IMPLIED, SUITABLE
+from tesp.algorithms.registry import ALGORITHMS, IMPLIED
 from tesp.config import Config, build_algorithm, build_family, build_learner, check_storable, override
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.plotting.comparison import comparison_csv, comparison_markdown, comparison_rows
@@ -43,7 +43,7 @@ def as_algorithm(config: Config, algorithm: str) -> Config:
 
     Options hold for all methods of a comparison; where one has no meaning for a method, the method stays what it is.
     """
-    return override(config, algorithm=algorithm, **SUITABLE.get(algorithm, {}), **IMPLIED.get(algorithm, {}))
+    return override(config, algorithm=algorithm, **IMPLIED.get(algorithm, {}))
 
 
 def at_equal_experience(config: Config) -> Config:

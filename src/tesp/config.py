@@ -13,7 +13,7 @@ from cattrs.v import format_exception
 from tesp.adaptation.fast_update import FastUpdateSettings
 from tesp.adaptation.meta_update import MetaUpdateSettings
 from tesp.algorithms.base import Algorithm
-from tesp.algorithms.registry import ABLATIONS, ALGORITHMS, IMPLIED, SUITABLE, make_algorithm
+from tesp.algorithms.registry import ABLATIONS, ALGORITHMS, IMPLIED, make_algorithm
 from tesp.algorithms.tesp import TESP, AblationSettings
 from tesp.errors import ConfigurationError
 from tesp.estimators.advantages import EstimationSettings
@@ -57,6 +57,9 @@ class NetworkSettings:
     """Units of the task encoder's GRU."""
     embedding_size: int = 8
     """d, entries of the task embedding."""
+    conditioning: Literal["concatenate", "modulate"] = "concatenate"
+    """How a shared policy takes the embedding: as further inputs, or as scale and shift of what enters every hidden
+    unit. No meaning for methods whose policy is conditioned on nothing."""
 
     def __post_init__(self):
         if not len(self.policy_units):
@@ -130,8 +133,8 @@ class Config:
 def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", **overrides: Any) -> Config:
     """Return the configuration of a family's preset for an algorithm, with some fields replaced.
 
-    Four layers, each going before the one above it: the preset, what suits the algorithm on every family, what suits
-    it in this preset (its entry under ``algorithms`` there; an ablation of TESP takes TESP's), and ``overrides``.
+    Three layers, each going before the one above it: the preset, what suits the algorithm in it (its entry under
+    ``algorithms`` there; an ablation of TESP takes TESP's), and ``overrides``.
 
     Args:
         family: Name of the family, or ``FILE.py:NAME``.
@@ -147,7 +150,6 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
         raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
     values = dict(presets[preset])
     of_algorithms = values.pop("algorithms", {})
-    values |= SUITABLE.get(algorithm, {})
     values |= of_algorithms.get("tesp" if algorithm in ABLATIONS else algorithm, {})
     values |= IMPLIED.get(algorithm, {})
     config = Config(family=family, preset=preset)
@@ -201,6 +203,7 @@ def build_algorithm(config: Config, family: Family | Interface) -> Algorithm:
         policy_units=tuple(config.network.policy_units),
         encoder_units=config.network.encoder_units,
         initial_rate=config.fast.initial_rate,
+        conditioning=config.network.conditioning,
     )
 
 
@@ -216,11 +219,6 @@ def build_learner(config: Config, family: Family | Interface) -> Learner:
         raise ConfigurationError(
             f"buffer_size = {size} is not possible with episodes_per_round = {episodes}: the warm-up round must fill "
             f"the buffer. Give a buffer_size of at most {episodes} or more episodes_per_round."
-        )
-    if algorithm.adapts_policy and config.meta.early_rounds_weight > 0:
-        raise ConfigurationError(
-            f"early_rounds_weight = {config.meta.early_rounds_weight} is not possible with the algorithm "
-            f"{config.algorithm!r}: it trains a shared policy, and here every task has its own. Give 0."
         )
     if config.sampling.extra_episodes and (algorithm.warm_up or not config.fast.fast_updates):
         raise ConfigurationError(
@@ -260,10 +258,26 @@ def from_json(text: str) -> Config:
     """
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        return converter.structure(json.loads(text), Config)
+        return converter.structure(_of_today(json.loads(text)), Config)
     except Exception as error:
         reasons = _reasons(error) if isinstance(error, ExceptionGroup) else str(error)
         raise ConfigurationError(f"The configuration cannot be read: {reasons.rstrip('.')}.") from error
+
+
+def _of_today(stored: Any) -> Any:
+    """Name the values of version 0.1 as they are named today; what is of another form is left for the converter.
+
+    There ``early_rounds_weight`` weighted a loss on the early rounds with their embeddings held constant; a run that
+    had it goes on with the loss that differentiates them.
+    """
+    meta = stored.get("meta") if isinstance(stored, dict) else None
+    if not isinstance(meta, dict):
+        return stored
+    renamed = {"learning_rate_decay": "learning_rate_schedule", "early_rounds_weight": "early_loss_weight"}
+    meta = {renamed.get(name, name): value for name, value in meta.items()}
+    if meta.get("learning_rate_schedule") == "none":
+        meta["learning_rate_schedule"] = "constant"
+    return {**stored, "meta": meta}
 
 
 def _reasons(error: ExceptionGroup) -> str:

@@ -13,13 +13,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tesp.acting import Actor, act_once
+from tesp.acting import Actor, act_once, condition_tasks
 from tesp.adaptation.fast_update import Context, FastUpdateSettings, fast_update
 from tesp.adaptation.meta_update import (
     Experience,
     MetaUpdated,
     MetaUpdateSettings,
     Round,
+    early_weights,
     meta_update,
 )
 from tesp.adaptation.objective import Batch
@@ -103,6 +104,7 @@ class Adaptation:
         gradient_sum: Σ_k g_k, likewise.
         rounds: The warm-up round (where the algorithm has one) and rounds 1…K+1; if the adaptation went on from an
             earlier one, those after its own fast-updates.
+        early_sums: Σ_{j<k} g_j before each of the rounds 1…K, where a loss on every round needs them.
         stopwatch: Seconds in ``physics``, ``acting`` and ``recording``, or ``sampling`` where a round is compiled as
             a whole; and in ``fast_updates``.
         progress: What the adaptation can be continued from.
@@ -111,6 +113,7 @@ class Adaptation:
     adapted: PyTree
     gradient_sum: PyTree
     rounds: list[RoundResult] = field(default_factory=list)
+    early_sums: list[PyTree] = field(default_factory=list)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     progress: Progress | None = None
 
@@ -214,6 +217,9 @@ class Learner:
             context = Context(None if since.buffer is None else shard_tasks(since.buffer, count), sampler.task_array)
         for done in range(k + 1, last + 1):
             began = perf_counter()
+            if keep_rounds and self.meta.early_loss_weight > 0 and not self.fast.second_order:
+                # A copy, for the fast-update uses the sum's memory again.
+                result.early_sums.append(jax.tree.map(jnp.copy, result.gradient_sum))
             self._adapt_once(parameters, result, context, batch)
             if context.buffer is not None:
                 context = Context(self._buffer(context.buffer, batch.episodes), sampler.task_array)
@@ -234,13 +240,16 @@ class Learner:
         if result.rounds:
             result.rounds[-1] = result.rounds[-1]._replace(inner_norm=norm)
 
-    def experience(self, adaptation: Adaptation) -> Experience:
-        """Gather what the meta-update needs from an adaptation."""
+    def experience(self, adaptation: Adaptation, progress: float = 0.0) -> Experience:
+        """Gather what the meta-update needs from an adaptation, when a share of the run's meta-updates is done."""
         *past, last = [r.round for r in adaptation.rounds if r.round is not None]
         # Rounds are passed on only where an option asks for them: they cost memory and compilation.
         history = tuple(r for r in past if r.context is not None) if self.fast.second_order else ()
-        early = tuple(r._replace(context=None) for r in past) if self.meta.early_rounds_weight > 0 else ()
-        return Experience(last, adaptation.gradient_sum, history, early)
+        if self.meta.early_loss_weight == 0 or not past:
+            return Experience(last, adaptation.gradient_sum, history)
+        weights = early_weights(self.meta, len(past), progress)
+        weights = shard_tasks(_for_each_task(weights, len(last.embedding)), len(last.embedding))
+        return Experience(last, adaptation.gradient_sum, history, tuple(past), tuple(adaptation.early_sums), weights)
 
     def meta_update(
         self,
@@ -248,14 +257,15 @@ class Learner:
         optimiser_state: optax.OptState,
         adaptation: Adaptation,
         step_size: float,
+        progress: float = 0.0,
     ) -> MetaUpdated:
-        """Train the parameters on what the tasks experienced."""
+        """Train the parameters on what the tasks experienced, when a share of the run's meta-updates is done."""
         count = self.sampling.tasks_per_update
         return jax.block_until_ready(
             self._meta_update(
                 replicate(parameters, count),
                 replicate(optimiser_state, count),
-                self.experience(adaptation),
+                self.experience(adaptation, progress),
                 jnp.asarray(step_size, jnp.float32),
                 fast=self.fast,
                 meta=self.meta,
@@ -320,7 +330,8 @@ class _Rounds:
         began = perf_counter()
         mesh = task_mesh(len(self._tasks))
         own = self._learner.algorithm.adapts_policy
-        done = collect_compiled(dynamics, act_once, own, policy, embedding, self._tasks, noise, mesh)
+        conditioned = condition_tasks(own, policy, embedding)
+        done = collect_compiled(dynamics, act_once, own, policy, conditioned, self._tasks, noise, mesh)
         stopwatch.add("sampling", began)
         return done
 
@@ -329,8 +340,11 @@ def _for_each_task(tree: PyTree, count: int) -> PyTree:
     return jax.tree.map(lambda x: np.broadcast_to(x, (count, *x.shape)), tree)
 
 
-def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: Context):
-    return algorithm.policy(adapted, shared), algorithm.embedding(adapted, context.buffer, context.task)
+def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: Context | None):
+    policy = algorithm.policy(adapted, shared)
+    if context is None:
+        return policy, jnp.zeros(algorithm.embedding_size, jnp.float32)
+    return policy, algorithm.embedding(adapted, context.buffer, context.task)
 
 
 def _embed(algorithm: Algorithm, tasks_at_once: int, adapted: PyTree, context: Context):

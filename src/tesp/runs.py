@@ -13,8 +13,7 @@ from rich.console import Console
 
 from tesp.adapt import checked_task
 from tesp.agents import AdaptedAgent, MetaLearner
-from tesp.algorithms.base import Algorithm
-from tesp.config import Config, build_algorithm, build_family, build_learner, check_storable, from_json, to_json
+from tesp.config import Config, build_family, build_learner, check_storable, from_json, to_json
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.interaction import Learner
@@ -53,7 +52,7 @@ class Run:
     @property
     def parameters(self) -> Parameters:
         """The meta-learner's parameters."""
-        return self.state.parameters
+        return self.state.evaluated
 
     @property
     def meta_learner(self) -> MetaLearner:
@@ -110,7 +109,7 @@ class Run:
         Raises:
             RunFolderError: There is no such checkpoint, or it is damaged.
         """
-        return replace(self, state=_load_state(self.folder, self.config, self.learner.algorithm, checkpoint))
+        return replace(self, state=_load_state(self.folder, self.config, self.learner, checkpoint))
 
     def evaluate(
         self, dynamics_noise: float = 0.0, on_task_set: Callable[[str], None] | None = None
@@ -126,7 +125,7 @@ class Run:
         """
         threads = self.config.schedule.threads
         evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads)
-        return evaluator.evaluate(self.state.parameters, self.state.meta_update, dynamics_noise, on_task_set)
+        return evaluator.evaluate(self.state.evaluated, self.state.meta_update, dynamics_noise, on_task_set)
 
 
 def default_output(config: Config) -> Path:
@@ -231,8 +230,9 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
     folder = RunFolder.open(path)
     config = stored_config(folder)
     family = _stored_family(folder, config)
-    state = _load_state(folder, config, build_algorithm(config, family), checkpoint)
-    return Run(folder, config, family, folder.read_task_sets(), build_learner(config, family), state)
+    learner = build_learner(config, family)
+    state = _load_state(folder, config, learner, checkpoint)
+    return Run(folder, config, family, folder.read_task_sets(), learner, state)
 
 
 def load(path: str | os.PathLike[str], checkpoint: str | int = "best") -> MetaLearner:
@@ -253,14 +253,15 @@ def load(path: str | os.PathLike[str], checkpoint: str | int = "best") -> MetaLe
     # The family itself is not needed, so that a learner can be used where its family does not exist.
     interface = folder.read_interface() or build_family(config).interface
     learner = build_learner(config, interface)
-    state = _load_state(folder, config, learner.algorithm, checkpoint)
-    return MetaLearner(config, interface, state.parameters, learner)
+    state = _load_state(folder, config, learner, checkpoint)
+    return MetaLearner(config, interface, state.evaluated, learner)
 
 
-def _load_state(folder: RunFolder, config: Config, algorithm: Algorithm, which: str | int) -> TrainingState:
+def _load_state(folder: RunFolder, config: Config, learner: Learner, which: str | int) -> TrainingState:
     checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
     try:
-        return checkpoints.restore(algorithm, _checkpoint_number(checkpoints, which, folder))
+        fresh = initial_state(learner.algorithm, learner.meta, config.seed)
+        return checkpoints.restore(fresh, _checkpoint_number(checkpoints, which, folder))
     finally:
         checkpoints.close()
 
@@ -328,10 +329,8 @@ def _continue(
         checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
         stack.callback(checkpoints.close)
         latest = checkpoints.latest()
-        if latest is None:
-            state = initial_state(learner.algorithm, config.seed)
-        else:
-            state = checkpoints.restore(learner.algorithm, latest)
+        fresh = initial_state(learner.algorithm, learner.meta, config.seed)
+        state = fresh if latest is None else checkpoints.restore(fresh, latest)
         scored = latest is not None and checkpoints.has_score(latest)
         evaluated = _rewind_records(folder, latest, _rows_of_an_evaluation(config) if scored else None)
         identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}

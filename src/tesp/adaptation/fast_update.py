@@ -53,8 +53,9 @@ class Context(NamedTuple):
     task: Float[Array, "*batch parameter"]
 
 
-#: (adapted, shared, context) → (policy, embedding) of one task.
-Condition = Callable[[PyTree, PyTree, Context], tuple[PyTree, Float[Array, " embedding"]]]
+#: (adapted, shared, context) → (policy, embedding) of one task. Without a context, as in the warm-up round, the
+#: embedding is zero.
+Condition = Callable[[PyTree, PyTree, Context | None], tuple[PyTree, Float[Array, " embedding"]]]
 
 
 def bounded_rates(rates: PyTree, bound: float) -> PyTree:

@@ -6,9 +6,11 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from tesp.adaptation.chunks import sum_over_chunks
 from tesp.adaptation.fast_update import (
     Condition,
     Context,
@@ -17,7 +19,7 @@ from tesp.adaptation.fast_update import (
     descend,
     fast_update,
 )
-from tesp.adaptation.objective import Batch, steps_of, surrogate_terms
+from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters, PyTree
@@ -28,10 +30,18 @@ class MetaUpdateSettings:
     """How the meta-learner's parameters are trained."""
 
     learning_rate: float = 3e-4
-    """Step size of Adam."""
-    learning_rate_decay: Literal["none", "linear", "last_third"] = "none"
+    """Step size of Adam; under the schedule `adaptive` the one that it starts from."""
+    learning_rate_schedule: Literal["constant", "linear", "last_third", "adaptive"] = "constant"
     """`linear` lowers the step size to zero over the run; `last_third` keeps it for two thirds of the run and
-    lowers it to zero over the rest, so that late meta-updates settle."""
+    lowers it to zero over the rest, so that late meta-updates settle. `adaptive` finds it: after a meta-update in which
+    too few epochs were below `kl_bound` it is lowered, after one in which all were it is raised."""
+    learning_rate_range: tuple[float, float] = (1e-5, 2e-2)
+    """Least and greatest step size of the schedule `adaptive`."""
+    learning_rate_ceiling: Literal["constant", "linear"] = "linear"
+    """Whether the greatest step size of the schedule `adaptive` falls linearly to the least one over the run."""
+    parameter_average: float = 0.0
+    """Decay per meta-update of a moving average of the parameters, which is then what is evaluated and adapted;
+    training goes on from the parameters themselves. 0: no average."""
     rates_step: float = 1.0
     """Step size of the rates α, as a multiple of Adam's step size for everything else. Adam moves every entry by
     about its step size whatever the size of the gradient, so rates with hardly any gradient wander to the bound;
@@ -41,19 +51,27 @@ class MetaUpdateSettings:
     the bound has no gradient any more and stays there."""
     epochs: int = 20
     """Full-batch PPO epochs of one meta-update."""
+    judge_last_epoch: bool = False
+    """Let the parameters after the last epoch's step compete too. Otherwise that step is not taken, for it could not
+    be kept: the candidates are the parameters after 0 … epochs − 1 steps."""
     clip: float = 0.15
     """ε, the clip range of the probability ratio."""
     kl_bound: float = 0.01
-    """Of the epochs' parameters, the ones with the lowest policy loss among those with a mean KL divergence
-    to the sampling policy below this bound are kept."""
+    """Of the epochs' parameters, the unchanged ones among them, those with the lowest policy loss are kept whose mean
+    KL divergence to the sampling policy is below this bound."""
     stop_at_kl_bound: bool = False
     """End the epochs of a meta-update as soon as the mean KL divergence passes the bound."""
     embedding_penalty: float = 0.01
     """η, weight of the mean square of the task embedding's entries."""
-    early_rounds_weight: float = 0.0
-    """Weight of a PPO loss on the warm-up round and rounds 1…K (embeddings held constant). Nothing else in the
-    objective trains the policy at the embeddings it explores with; without it the episodes in the buffer can
-    get worse while the last round improves."""
+    early_loss_weight: float = 0.0
+    """w, weight of a PPO loss on the rounds before the last: the warm-up round and rounds 1 … K, each at its own θ^k
+    and h^k, which are differentiated. Nothing else in the objective trains what the agent does while it explores, so
+    that the episodes in the buffer can get worse while the last round improves."""
+    early_loss_ratio: float = 1.0
+    """Each early round counts so many times as much as the round after it: round K has weight w, round K−1 w times this
+    ratio, and so on."""
+    early_loss_final: float = 1.0
+    """What is left of w at the end of the run, as a share; it changes linearly from meta-update to meta-update."""
     tasks_at_once: int = 0
     """Tasks a device computes in one vectorised call (0: one on a CPU, all on an accelerator). Only where it is one
     task can the steps that it has not be skipped."""
@@ -62,12 +80,35 @@ class MetaUpdateSettings:
         for name, allowed in (("epochs", 1), ("tasks_at_once", 0)):
             if getattr(self, name) < allowed:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give {allowed} or more.")
+        if self.epochs == 1 and not self.judge_last_epoch:
+            raise ConfigurationError(
+                "epochs = 1 is not possible without judge_last_epoch: only the unchanged parameters would compete. "
+                "Give 2 or more, or judge_last_epoch."
+            )
         for name in ("learning_rate", "rates_step", "clip", "kl_bound"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
-        for name in ("embedding_penalty", "early_rounds_weight"):
+        for name in ("embedding_penalty", "early_loss_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 0 or more.")
+        for name in ("early_loss_ratio", "early_loss_final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a number from 0 to 1.")
+        if not 0 <= self.parameter_average < 1:
+            raise ConfigurationError(
+                f"parameter_average = {self.parameter_average} is not possible; give 0 or more and less than 1."
+            )
+        low, high = self.learning_rate_range
+        if not 0 < low <= high < float("inf"):
+            raise ConfigurationError(
+                f"learning_rate_range = {self.learning_rate_range} is not possible; give two positive numbers, the "
+                "smaller first."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps of Adam in one meta-update."""
+        return self.epochs if self.judge_last_epoch else self.epochs - 1
 
 
 class Round(NamedTuple):
@@ -91,13 +132,17 @@ class Experience(NamedTuple):
         last: Round K+1: B^K and τ^{K+1}.
         gradient_sum: Σ_k g_k over the fast-updates; a tree like the adapted parameters.
         history: Rounds 1…K, for second order; empty for first order.
-        early: The warm-up round and rounds 1…K, for ``early_rounds_weight`` > 0; otherwise empty.
+        early: The warm-up round, if there is one, and rounds 1…K, for ``early_loss_weight`` > 0; otherwise empty.
+        early_sums: Σ_{j<k} g_j for every round k = 1…K of ``early``, for first order; otherwise empty.
+        early_weights: w_k of the rounds ``early``, the same for all tasks; see `early_weights`.
     """
 
     last: Round
     gradient_sum: PyTree
     history: tuple[Round, ...] = ()
     early: tuple[Round, ...] = ()
+    early_sums: tuple[PyTree, ...] = ()
+    early_weights: Float[Array, "*batch round"] | None = None
 
 
 class TaskTerms(NamedTuple):
@@ -107,13 +152,28 @@ class TaskTerms(NamedTuple):
         policy_loss: Clipped surrogate loss on τ^{K+1}.
         kl: Mean KL divergence from the sampling policy on τ^{K+1}.
         penalty: Mean square of the entries of h^{K+1}, before multiplication with η.
-        early_loss: Sum of the clipped losses of the early rounds, before its weight.
+        early_loss: Σ_k w_k · clipped surrogate loss on τ^k over the early rounds; 0 without them.
+        early_kl: Likewise of the mean KL divergences.
     """
 
     policy_loss: Float[Array, "*batch"]
     kl: Float[Array, "*batch"]
     penalty: Float[Array, "*batch"]
     early_loss: Float[Array, "*batch"]
+    early_kl: Float[Array, "*batch"]
+
+
+def early_weights(settings: MetaUpdateSettings, rounds: int, progress: float) -> Float[np.ndarray, " round"]:
+    """w_k of the rounds before the last, first to last: w · (share left) · ratio^(rounds from the end − 1).
+
+    Args:
+        settings: Weight w, ratio, and the share of w that is left at the end.
+        rounds: How many rounds there are before the last.
+        progress: Share of the run's meta-updates that are done.
+    """
+    left = 1.0 + (settings.early_loss_final - 1.0) * progress
+    distance = np.arange(rounds - 1, -1, -1)
+    return (settings.early_loss_weight * left * settings.early_loss_ratio**distance).astype(np.float32)
 
 
 def pack_experience(experience: Experience, tasks_at_once: int) -> Experience:
@@ -147,13 +207,19 @@ def readapt(
     if not settings.second_order:
         rates = bounded_rates(parameters.rates, settings.rate_bound)
         return descend(parameters.adapted, rates, jax.lax.stop_gradient(experience.gradient_sum))
-    adapted = parameters.adapted
-    for past in experience.history:
+    return _stages(condition, parameters, experience.history, settings)[-1]
+
+
+def _stages(condition: Condition, parameters: Parameters, history, settings: FastUpdateSettings) -> list[PyTree]:
+    """θ^1 … θ^{K+1} of one task, by repeating its fast-updates on the stored episodes."""
+    stages = [parameters.adapted]
+    for past in history:
         assert past.context is not None
-        adapted = fast_update(
-            condition, adapted, parameters.rates, parameters.shared, past.context, past.batch, settings
-        ).adapted
-    return adapted
+        updated = fast_update(
+            condition, stages[-1], parameters.rates, parameters.shared, past.context, past.batch, settings
+        )
+        stages.append(updated.adapted)
+    return stages
 
 
 def task_objective(
@@ -165,7 +231,9 @@ def task_objective(
 ) -> tuple[Float[Array, ""], TaskTerms]:
     """One task's share of the meta-objective (equation 10), and its terms.
 
-    L_PPO(τ^{K+1}) + η · mean_j (h_j^{K+1})² [+ w · Σ over early rounds of L_PPO(τ^k) at constant h^k]
+    L_PPO(τ^{K+1}; θ^{K+1}, h^{K+1}) + η · mean_j (h_j^{K+1})² [+ Σ_k w_k L_PPO(τ^k; θ^k, h^k) over the early rounds]
+
+    Source of the sum over rounds: the multi-step loss of Antoniou, Edwards and Storkey (2019).
     """
     adapted = readapt(condition, parameters, experience, fast)
     context = experience.last.context
@@ -175,11 +243,62 @@ def task_objective(
     # The mean of no entries is 0, for algorithms whose policy is conditioned on nothing.
     penalty = jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
     loss = terms.policy_loss + meta.embedding_penalty * penalty
-    early = jnp.zeros_like(loss)
-    for past in experience.early:
-        early += surrogate_terms(policy, past.embedding, past.batch, meta.clip).policy_loss
-    loss = loss + meta.early_rounds_weight * early
-    return loss, TaskTerms(terms.policy_loss, terms.kl, penalty, early)
+    early = SurrogateTerms(jnp.zeros_like(loss), jnp.zeros_like(loss))
+    if experience.early:
+        early = _early_terms(condition, parameters, experience, fast, meta.clip)
+        loss = loss + early.policy_loss
+    return loss, TaskTerms(terms.policy_loss, terms.kl, penalty, *early)
+
+
+def _early_terms(condition, parameters, experience, fast, clip) -> SurrogateTerms:
+    """Σ_k w_k · (clipped loss, KL divergence) of the rounds before the last, each at its own θ^k and h^k."""
+    first, *others = experience.early
+    weights = experience.early_weights
+    assert weights is not None
+    start = (parameters.adapted, bounded_rates(parameters.rates, fast.rate_bound), parameters.shared)
+    total = SurrogateTerms(jnp.zeros((), weights.dtype), jnp.zeros((), weights.dtype))
+    if first.context is None:
+        policy, embedding = condition(parameters.adapted, parameters.shared, None)
+        warm_up = surrogate_terms(policy, embedding, first.batch, clip)
+        total, weights = jax.tree.map(lambda x: weights[0] * x, warm_up), weights[1:]
+    else:
+        others = list(experience.early)
+    if not others:
+        return total
+    if fast.second_order:
+        terms = []
+        for adapted, past in zip(_stages(condition, parameters, others, fast), others, strict=False):
+            policy, embedding = condition(adapted, parameters.shared, past.context)
+            terms.append(surrogate_terms(policy, embedding, past.batch, clip))
+        return jax.tree.map(lambda so_far, *own: so_far + jnp.dot(weights, jnp.stack(own)), total, *terms)
+
+    def one_round(start, own):
+        adapted, rates, shared = start
+        gradient_sum, context, steps, weight = own
+        policy, embedding = condition(descend(adapted, rates, gradient_sum), shared, context)
+        terms = surrogate_terms(policy, embedding, steps, clip)
+        return weight * terms.policy_loss, weight * terms.kl
+
+    # Round by round, so that no activation outlives its round, and compiled once for all of them.
+    rounds = [
+        (gradient_sum, past.context, steps_of(past.batch))
+        for gradient_sum, past in zip(experience.early_sums, others, strict=True)
+    ]
+    stacked = (*jax.tree.map(lambda *x: jnp.stack(x), *_alike(rounds)), weights)
+    added = sum_over_chunks(one_round, start, stacked, weights[:, None] > 0)
+    return SurrogateTerms(*jax.tree.map(jnp.add, tuple(total), added))
+
+
+def _alike(rounds: list[tuple]) -> list[tuple]:
+    """Fill buffers that grow from round to round up with episodes without steps, so that all have one shape."""
+    if rounds[0][1].buffer is None:
+        return rounds
+    most = max(context.buffer.valid.shape[0] for _, context, _ in rounds)
+
+    def fill(x):
+        return jnp.pad(x, [(0, most - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+
+    return [(g, context._replace(buffer=jax.tree.map(fill, context.buffer)), steps) for g, context, steps in rounds]
 
 
 class MetaUpdated(NamedTuple):
@@ -188,11 +307,12 @@ class MetaUpdated(NamedTuple):
     Attributes:
         parameters: The parameters that were kept.
         optimiser_state: Adam's state that belongs to them.
-        epoch_kept: Number of epochs whose steps they contain; 0 if every epoch was rejected, in which case
-            parameters and optimiser state are the ones from before.
-        epochs_run: Number of epochs that were computed.
-        terms: Terms per epoch (entry e: after e steps) and task, (epochs + 1, task); NaN where not computed.
-        gradient_norms: Global norm of the meta-gradient per epoch, for (adapted, rates, shared).
+        epoch_kept: Number of epochs whose steps they contain; 0 if no other candidate was admissible and better, in
+            which case parameters and optimiser state are the ones from before.
+        epochs_run: Number of steps that were taken.
+        terms: Terms per candidate (entry e: after e steps) and task, (steps + 1, task); NaN where not computed.
+        gradient_norms: Global norm of the meta-gradient per step, for (adapted, rates, shared).
+        kl: What was compared with the bound, per candidate: the mean over tasks and rounds, weighted like the losses.
     """
 
     parameters: Parameters
@@ -201,6 +321,7 @@ class MetaUpdated(NamedTuple):
     epochs_run: Int[Array, ""]
     terms: TaskTerms
     gradient_norms: Float[Array, "epoch 3"]
+    kl: Float[Array, " candidate"]
 
 
 class _Loop(NamedTuple):
@@ -212,6 +333,7 @@ class _Loop(NamedTuple):
     epoch_kept: Int[Array, ""]
     terms: TaskTerms
     gradient_norms: Float[Array, "epoch 3"]
+    kl: Float[Array, " candidate"]
 
 
 def optimiser() -> optax.GradientTransformation:
@@ -232,8 +354,9 @@ def meta_update(
     """Run the PPO epochs of one meta-update in one compiled loop and keep the best parameters.
 
     Every epoch recomputes θ^{K+1} and h^{K+1} from the current θ_TE and α and takes one full-batch Adam step.
-    Among the parameters after 1 … ``epochs`` steps, those with the lowest policy loss whose mean KL divergence
-    to the sampling policy is below ``kl_bound`` are kept, with the optimiser state that belongs to them.
+    Among the parameters after 0, 1, … steps, those with the lowest policy loss whose mean KL divergence to the
+    sampling policy is below ``kl_bound`` are kept, with the optimiser state that belongs to them. Loss and divergence
+    are those of the last round, or with a loss on every round the means over rounds with the weights of the objective.
 
     Args:
         condition: The algorithm's conditioning of one task.
@@ -246,14 +369,16 @@ def meta_update(
         meta: Settings of the meta-update.
     """
     objective = _objective(condition, learned_rates, fast, meta)
+    weights = experience.early_weights
+    total_weight = 1.0 if weights is None else 1.0 + jnp.sum(weights[0])
     experience = pack_experience(experience, meta.tasks_at_once)
 
     def before_stop(loop: _Loop):
-        return (loop.epoch < meta.epochs) & ~loop.stop
+        return (loop.epoch < meta.steps) & ~loop.stop
 
     def step(loop: _Loop) -> _Loop:
         gradient, terms = mean_gradient_over_tasks(objective, loop.current[0], experience, meta.tasks_at_once)
-        loop = _judge(loop, terms, meta)
+        loop = _judge(loop, terms, meta, total_weight)
         # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimiser().update(gradient, loop.current[1])
@@ -268,7 +393,7 @@ def meta_update(
             gradient_norms=loop.gradient_norms.at[loop.epoch].set(jnp.where(going, norms, jnp.nan)),
         )
 
-    start = _start(parameters, optimiser_state, experience, meta.epochs)
+    start = _start(parameters, optimiser_state, experience, meta.steps)
     loop = jax.lax.while_loop(before_stop, step, start)
     # The last candidate has been made but not judged: one forward pass without gradients.
     terms = map_over_tasks(
@@ -277,8 +402,8 @@ def meta_update(
         experience,
         meta.tasks_at_once,
     )
-    loop = _judge(loop, terms, meta)
-    return MetaUpdated(*loop.kept, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms)
+    loop = _judge(loop, terms, meta, total_weight)
+    return MetaUpdated(*loop.kept, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms, loop.kl)
 
 
 def _moved(
@@ -300,10 +425,10 @@ def _objective(condition, learned_rates, fast, meta) -> Callable:
     return objective
 
 
-def _start(parameters, state, experience, epochs) -> _Loop:
+def _start(parameters, state, experience, steps) -> _Loop:
     tasks = jax.tree.leaves(experience)[0].shape[0]
     dtype = experience.last.embedding.dtype
-    unknown = jnp.full((epochs + 1, tasks), jnp.nan, dtype)
+    unknown = jnp.full((steps + 1, tasks), jnp.nan, dtype)
     zero = jnp.zeros((), jnp.int32)
     return _Loop(
         epoch=zero,
@@ -312,16 +437,18 @@ def _start(parameters, state, experience, epochs) -> _Loop:
         kept=(parameters, state),
         kept_loss=jnp.full((), jnp.inf, dtype),
         epoch_kept=zero,
-        terms=TaskTerms(unknown, unknown, unknown, unknown),
-        gradient_norms=jnp.full((epochs, 3), jnp.nan, dtype),
+        terms=TaskTerms(*[unknown] * len(TaskTerms._fields)),
+        gradient_norms=jnp.full((steps, 3), jnp.nan, dtype),
+        kl=jnp.full(steps + 1, jnp.nan, dtype),
     )
 
 
-def _judge(loop: _Loop, terms: TaskTerms, meta: MetaUpdateSettings) -> _Loop:
+def _judge(loop: _Loop, terms: TaskTerms, meta: MetaUpdateSettings, total_weight) -> _Loop:
     """Note the terms of the current parameters, and keep them if they are the best admissible ones."""
-    loss, kl = jnp.mean(terms.policy_loss), jnp.mean(terms.kl)
+    loss = jnp.mean(terms.policy_loss + terms.early_loss) / total_weight
+    kl = jnp.mean(terms.kl + terms.early_kl) / total_weight
     # Comparisons with NaN are false, so parameters with a non-finite loss are never kept.
-    better = (loop.epoch > 0) & (kl < meta.kl_bound) & (loss < loop.kept_loss)
+    better = (kl < meta.kl_bound) & (loss < loop.kept_loss)
     kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), loop.current, loop.kept)
     return loop._replace(
         kept=kept,
@@ -329,6 +456,7 @@ def _judge(loop: _Loop, terms: TaskTerms, meta: MetaUpdateSettings) -> _Loop:
         epoch_kept=jnp.where(better, loop.epoch, loop.epoch_kept),
         stop=jnp.asarray(meta.stop_at_kl_bound) & (kl >= meta.kl_bound),
         terms=jax.tree.map(lambda table, row: table.at[loop.epoch].set(row), loop.terms, terms),
+        kl=loop.kl.at[loop.epoch].set(kl),
     )
 
 

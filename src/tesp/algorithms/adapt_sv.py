@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from tesp.algorithms.base import Algorithm, rates_like
-from tesp.networks.policy import Policy
+from tesp.networks.policy import CONDITIONINGS
 from tesp.types import Parameters
 
 
@@ -33,10 +33,13 @@ class AdaptSV(Algorithm):
     keep_all: bool = eqx.field(static=True, default=False)
     learned_rates: bool = eqx.field(static=True, default=True)
     adapts_policy: bool = eqx.field(static=True, default=False)
+    conditioning: str = eqx.field(static=True, default="concatenate")
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the shared policy; z is zero, and every rate starts at ``initial_rate``."""
-        policy = Policy.create(key, self.observation_size, self.embedding_size, self.action_size, self.policy_units)
+        policy = CONDITIONINGS[self.conditioning].create(
+            key, self.observation_size, self.embedding_size, self.action_size, self.policy_units
+        )
         z = jnp.zeros(self.embedding_size)
         return Parameters(z, rates_like(z, self.initial_rate), policy)
 

@@ -6,7 +6,7 @@ import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
 from tesp.algorithms.base import Algorithm
-from tesp.networks.policy import Policy
+from tesp.networks.policy import CONDITIONINGS
 from tesp.types import Parameters
 
 
@@ -34,6 +34,7 @@ class Oracle(Algorithm):
     keep_all: bool = eqx.field(static=True, default=False)
     learned_rates: bool = eqx.field(static=True, default=False)
     adapts_policy: bool = eqx.field(static=True, default=False)
+    conditioning: str = eqx.field(static=True, default="concatenate")
 
     def __post_init__(self):
         self.embedding_size = self.task_size
@@ -41,7 +42,11 @@ class Oracle(Algorithm):
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the shared policy, which is all there is."""
         return Parameters(
-            (), (), Policy.create(key, self.observation_size, self.task_size, self.action_size, self.policy_units)
+            (),
+            (),
+            CONDITIONINGS[self.conditioning].create(
+                key, self.observation_size, self.task_size, self.action_size, self.policy_units
+            ),
         )
 
     def policy(self, adapted, shared):

@@ -33,12 +33,6 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
 #: Configuration values without which an algorithm would not be what its name says.
 IMPLIED: dict[str, dict[str, Any]] = {"oracle": {"fast_updates": 0}, **ABLATIONS}
 
-#: Weight of the loss on early rounds where every task has a policy of its own: it trains a shared one.
-_NO_SHARED_POLICY: dict[str, Any] = {"early_rounds_weight": 0.0}
-
-#: Values that suit an algorithm whatever the family, before a family's own values for it and the user's.
-SUITABLE: dict[str, dict[str, Any]] = dict.fromkeys(("maml", "meta-sgd", "tesp-v2"), _NO_SHARED_POLICY)
-
 
 def make_algorithm(name: str, ablation: AblationSettings, **values: Any) -> Algorithm:
     """Make an algorithm by name.

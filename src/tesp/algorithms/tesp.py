@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from tesp.algorithms.base import Algorithm, rates_like
 from tesp.errors import ConfigurationError
-from tesp.networks.policy import Policy
+from tesp.networks.policy import CONDITIONINGS
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.types import Parameters
 
@@ -59,6 +59,7 @@ class TESP(Algorithm):
     keep_all: bool = eqx.field(static=True, default=False)
     learned_rates: bool = eqx.field(static=True, default=True)
     adapts_policy: bool = eqx.field(static=True, default=False)
+    conditioning: str = eqx.field(static=True, default="concatenate")
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw θ_TE and θ_policy; α starts at ``initial_rate`` everywhere, and is one scalar if it is not learned."""
@@ -66,7 +67,7 @@ class TESP(Algorithm):
         encoder = TaskEncoder.create(
             encoder_key, self.observation_size, self.action_size, self.encoder_units, self.embedding_size
         )
-        policy = Policy.create(
+        policy = CONDITIONINGS[self.conditioning].create(
             policy_key, self.observation_size, self.embedding_size, self.action_size, self.policy_units
         )
         adapted, shared = ((encoder, policy), ()) if self.adapts_policy else (encoder, policy)

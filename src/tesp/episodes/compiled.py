@@ -15,8 +15,8 @@ from tesp.errors import NonFiniteError
 from tesp.tasks.compiled_dynamics import CompiledDynamics
 from tesp.types import Episodes, PyTree
 
-#: (policy, embedding (embedding,), observation (observation,), noise (action,)) → action, mean, log_std.
-ActOnce = Callable[[PyTree, Array, Array, Array], tuple[Array, Array, Array]]
+#: (policy, what its embedding contributes, observation (observation,), noise (action,)) → action, mean, log_std.
+ActOnce = Callable[[PyTree, PyTree, Array, Array], tuple[Array, Array, Array]]
 
 #: Rows that are computed together where policies are shared: enough for fast products, few enough to leave out many.
 BLOCK = 64
@@ -31,7 +31,7 @@ def collect_compiled(
     act: ActOnce,
     own_policies: bool,
     policy: PyTree,
-    embedding: Float[Any, "task embedding"],
+    conditioned: PyTree,
     tasks: Float[Any, "task parameter"],
     noise: Float[Any, "task episode step action"],
     mesh: Mesh,
@@ -48,7 +48,7 @@ def collect_compiled(
         act: How one policy acts on one observation; the axes are added here. Must be the same object every time.
         own_policies: Whether ``policy`` has a leading axis ``task``; otherwise all tasks share one.
         policy: The policy's parameters.
-        embedding: What the policy of each task is conditioned on.
+        conditioned: What the embedding of each task contributes to its policy, with leading axis ``task``.
         tasks: The tasks.
         noise: Standard normal noise of the actions; its shape says how many episodes and steps.
         mesh: Devices, along an axis ``task``, whose number divides that of the tasks.
@@ -66,7 +66,7 @@ def collect_compiled(
         block = BLOCK if on_cpu else noise.shape[0] // mesh.size * noise.shape[1]
     with jax.enable_x64(True):
         sampled = _sample(
-            dynamics, act, own_policies, mesh, block, policy, embedding, np.asarray(tasks, np.float64), noise
+            dynamics, act, own_policies, mesh, block, policy, conditioned, np.asarray(tasks, np.float64), noise
         )
         episodes, outcomes, broken = jax.device_get(sampled)
     _raise_first(broken)
@@ -117,16 +117,16 @@ class _Rows(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _sample(dynamics, act, own_policies, mesh, block, policy, embedding, tasks, noise):
+def _sample(dynamics, act, own_policies, mesh, block, policy, conditioned, tasks, noise):
     on_device = partial(_sample_on_device, dynamics, act, own_policies, block)
     task, whole = PartitionSpec("task"), PartitionSpec()
     specs = (task if own_policies else whole, task, task, task)
     return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=task, check_vma=False)(
-        policy, embedding, tasks, noise
+        policy, conditioned, tasks, noise
     )
 
 
-def _sample_on_device(dynamics, act, own_policies, block, policy, embedding, tasks, noise):
+def _sample_on_device(dynamics, act, own_policies, block, policy, conditioned, tasks, noise):
     count, episodes, horizon, _ = noise.shape
     real = count * episodes
     step_noise = jnp.moveaxis(noise, 2, 0).reshape(horizon, real, -1)
@@ -141,10 +141,10 @@ def _sample_on_device(dynamics, act, own_policies, block, policy, embedding, tas
         origin = jnp.minimum(rows.ids, real - 1)
         noise_now = step_noise[t][origin]
         if not own_policies:
-            own = embedding[origin // episodes]
+            own = jax.tree.map(lambda x: x[origin // episodes], conditioned)
             return jax.vmap(act, in_axes=(None, 0, 0, 0))(policy, own, rows.observation, noise_now)
         grid = (x.reshape(count, episodes, -1) for x in (rows.observation, noise_now))
-        done = jax.vmap(jax.vmap(act, in_axes=(None, None, 0, 0)))(policy, embedding, *grid)
+        done = jax.vmap(jax.vmap(act, in_axes=(None, None, 0, 0)))(policy, conditioned, *grid)
         return jax.tree.map(lambda x: x.reshape(real, -1), done)
 
     step = partial(_step, dynamics, act_on)

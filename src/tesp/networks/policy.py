@@ -1,11 +1,17 @@
 """The policy: a diagonal Gaussian over actions from an observation and a task embedding."""
 
+import abc
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tesp.networks.initialisers import unit_columns
+from tesp.types import PyTree
+
+#: Norm of the columns of S and T in a fresh `ModulatedPolicy`.
+_MODULATION = 0.5
 
 
 class Linear(eqx.Module):
@@ -24,7 +30,31 @@ class Linear(eqx.Module):
         return x @ self.weight + self.bias
 
 
-class Policy(eqx.Module):
+class ConditionalPolicy(eqx.Module):
+    """π(a | s, h) in two parts: what depends on h alone, computed once per task, and the rest, once per step.
+
+    A policy is called with an observation and an embedding; whoever acts many times under one embedding computes
+    `condition` once and calls `respond`.
+    """
+
+    @abc.abstractmethod
+    def condition(self, embedding: Float[Array, " embedding"]) -> PyTree:
+        """Return what the embedding contributes: a pytree of arrays."""
+
+    @abc.abstractmethod
+    def respond(
+        self, observation: Float[Array, "*batch observation"], conditioned: PyTree
+    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+        """Return mean and log standard deviation of the action under what `condition` gave."""
+
+    def __call__(
+        self, observation: Float[Array, "*batch observation"], embedding: Float[Array, " embedding"]
+    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
+        """Return mean and log standard deviation of the action for every observation of one task."""
+        return self.respond(observation, self.condition(embedding))
+
+
+class Policy(ConditionalPolicy):
     """π(a | s, h): an MLP on [s, h] with tanh units whose last layer gives mean and log standard deviation.
 
     The output layer starts with weights of norm 0.01, so a fresh policy is close to N(0, 1) everywhere.
@@ -50,16 +80,70 @@ class Policy(eqx.Module):
         )
         return cls(hidden, Linear.create(keys[-1], sizes[-1], 2 * action_size, norm=0.01))
 
-    def __call__(
-        self, observation: Float[Array, "*batch observation"], embedding: Float[Array, " embedding"]
-    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
-        """Return mean and log standard deviation of the action for every observation of one task."""
-        # The embedding is the same for all observations of a task, so its share of the first layer is
-        # computed once instead of being concatenated to every row.
+    def condition(self, embedding):
+        """Return the embedding's share of the first layer, instead of concatenating it to every observation."""
+        first, size = self.hidden[0], embedding.shape[-1]
+        return embedding @ first.weight[first.weight.shape[0] - size :] + first.bias
+
+    def respond(self, observation, conditioned):
+        """Apply the layers."""
         first, *others = self.hidden
-        split = observation.shape[-1]
-        x = jnp.tanh(observation @ first.weight[:split] + (embedding @ first.weight[split:] + first.bias))
+        x = jnp.tanh(observation @ first.weight[: observation.shape[-1]] + conditioned)
         for layer in others:
             x = jnp.tanh(layer(x))
         mean, log_std = jnp.split(self.output(x), 2, axis=-1)
         return mean, log_std
+
+
+class ModulatedPolicy(ConditionalPolicy):
+    """π(a | s, h): an MLP on s in which h scales and shifts what enters every hidden unit.
+
+    x ↦ tanh( (x W + b) ∘ (1 + h S) + h T )
+
+    The last layer gives mean and log standard deviation, as in `Policy`. In a fresh policy the columns of S and T have
+    norm 0.5, so that an embedding of norm 1 makes a difference in every layer from the start.
+
+    Source: feature-wise linear modulation, Perez et al. 2018, before the activation.
+    """
+
+    hidden: tuple[Linear, ...]
+    scale: tuple[Float[Array, "embedding units"], ...]
+    shift: tuple[Float[Array, "embedding units"], ...]
+    output: Linear
+
+    @classmethod
+    def create(
+        cls,
+        key: PRNGKeyArray,
+        observation_size: int,
+        embedding_size: int,
+        action_size: int,
+        units: tuple[int, ...],
+    ) -> "ModulatedPolicy":
+        """Draw a policy with hidden layers of the given numbers of units."""
+        plain_key, scale_key, shift_key = jax.random.split(key, 3)
+        plain = Policy.create(plain_key, observation_size, 0, action_size, units)
+
+        def modulation(key):
+            keys = jax.random.split(key, len(units))
+            return tuple(unit_columns(k, embedding_size, n, _MODULATION) for k, n in zip(keys, units, strict=True))
+
+        return cls(plain.hidden, modulation(scale_key), modulation(shift_key), plain.output)
+
+    def condition(self, embedding):
+        """Return 1 + h S and h T of every hidden layer."""
+        return tuple(
+            (1.0 + embedding @ scale, embedding @ shift) for scale, shift in zip(self.scale, self.shift, strict=True)
+        )
+
+    def respond(self, observation, conditioned):
+        """Apply the layers."""
+        x = observation
+        for layer, (gain, offset) in zip(self.hidden, conditioned, strict=True):
+            x = jnp.tanh(layer(x) * gain + offset)
+        mean, log_std = jnp.split(self.output(x), 2, axis=-1)
+        return mean, log_std
+
+
+#: How a shared policy takes the embedding, by the name that configurations give it.
+CONDITIONINGS: dict[str, type[Policy] | type[ModulatedPolicy]] = {"concatenate": Policy, "modulate": ModulatedPolicy}

@@ -58,7 +58,7 @@ PRESETS = make_presets(
         "episodes_per_round": 8,
         "buffer_size": 5,
         "learning_rate": 2e-3,
-        "learning_rate_decay": "linear",
+        "learning_rate_schedule": "linear",
         "epochs": 10,
         "initial_rate": 0.03,
         "rates_step": 0.1,

@@ -32,7 +32,7 @@ QUICK = {
     "episodes_per_round": 20,
     "buffer_size": 10,
     "learning_rate": 2e-3,
-    "learning_rate_decay": "linear",
+    "learning_rate_schedule": "linear",
     "epochs": 10,
     "initial_rate": 0.03,
     "rates_step": 0.1,

@@ -10,7 +10,7 @@ import optax
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from tesp.adaptation.meta_update import optimiser
+from tesp.adaptation.meta_update import MetaUpdateSettings, optimiser
 from tesp.algorithms.base import Algorithm
 from tesp.errors import RunFolderError
 from tesp.types import Parameters, PyTree
@@ -25,6 +25,8 @@ class TrainingState(NamedTuple):
         meta_update: Meta-updates done.
         environment_steps: Environment steps sampled for training.
         wall_seconds: Seconds trained, over all sessions of the run.
+        step_size: Step size that the schedule ``adaptive`` has found so far.
+        average: Moving average of the parameters, or None where none is kept.
     """
 
     parameters: Parameters
@@ -32,12 +34,20 @@ class TrainingState(NamedTuple):
     meta_update: int
     environment_steps: int
     wall_seconds: float
+    step_size: float
+    average: Parameters | None = None
+
+    @property
+    def evaluated(self) -> Parameters:
+        """What is evaluated, adapted and saved: the average, where one is kept."""
+        return self.parameters if self.average is None else self.average
 
 
-def initial_state(algorithm: Algorithm, seed: int) -> TrainingState:
+def initial_state(algorithm: Algorithm, meta: MetaUpdateSettings, seed: int) -> TrainingState:
     """Return the state of a fresh run."""
     parameters = algorithm.init(jax.random.key(seed))
-    return TrainingState(parameters, optimiser().init(parameters), 0, 0, 0.0)
+    average = parameters if meta.parameter_average > 0 else None
+    return TrainingState(parameters, optimiser().init(parameters), 0, 0, 0.0, meta.learning_rate, average)
 
 
 class Checkpoints:
@@ -99,19 +109,24 @@ class Checkpoints:
         """Return the meta-update of the last checkpoint, or None."""
         return self._manager.latest_step()
 
-    def restore(self, algorithm: Algorithm, meta_update: int) -> TrainingState:
-        """Read a checkpoint.
+    def restore(self, fresh: TrainingState, meta_update: int) -> TrainingState:
+        """Read a checkpoint of a run whose fresh state has the shapes of ``fresh``.
+
+        One of version 0.1, which knew neither a step size nor an average, gets those of ``fresh``.
 
         Raises:
             RunFolderError: It does not exist, is damaged or holds parameters of another shape.
         """
-        template = _arrays(initial_state(algorithm, 0))
+        template = _arrays(fresh)
         if meta_update not in self._manager.all_steps():
             raise RunFolderError(
                 f"There is no checkpoint of meta-update {meta_update} in {self._folder}; "
                 f"there are: {', '.join(map(str, self.steps())) or 'none'}."
             )
         try:
+            known = self._manager.item_metadata(meta_update)["state"]
+            if known is not None and "step_size" not in known:
+                template = {name: template[name] for name in TrainingState._fields[:5]}
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(template))
             stored = self._manager.restore(meta_update, args=arguments)["state"]
             _require_same_shapes(template, stored)
@@ -121,11 +136,12 @@ class Checkpoints:
                 "it is damaged, or was written for another family, algorithm or network size. Remove it or restore "
                 "the run's own."
             ) from error
-        restored = TrainingState(**stored)
+        restored = fresh._replace(**stored)
         return restored._replace(
             meta_update=int(restored.meta_update),
             environment_steps=int(restored.environment_steps),
             wall_seconds=float(restored.wall_seconds),
+            step_size=float(restored.step_size),
         )
 
     def has_score(self, meta_update: int) -> bool:
@@ -144,7 +160,7 @@ def _score(metrics: dict[str, float]) -> float:
 
 def _arrays(state: TrainingState) -> dict[str, PyTree]:
     """Host arrays, so that a checkpoint does not depend on how many devices wrote it."""
-    return jax.tree.map(np.asarray, state._asdict())
+    return {name: jax.tree.map(np.asarray, tree) for name, tree in state._asdict().items() if tree is not None}
 
 
 def _require_same_shapes(template: PyTree, stored: PyTree) -> None:

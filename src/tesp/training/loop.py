@@ -5,14 +5,16 @@ import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tesp.adaptation.meta_update import MetaUpdated, MetaUpdateSettings
+from tesp.adaptation.meta_update import MetaUpdated
+from tesp.adaptation.step_size import averaged, step_size
+from tesp.adaptation.step_size import following as following_step
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, outcome_columns
 from tesp.interaction import Adaptation, Learner
@@ -20,7 +22,7 @@ from tesp.tasks.base import Family
 from tesp.training.callbacks import Callback, Record
 from tesp.training.checkpoint import Checkpoints, TrainingState
 from tesp.training.settings import ScheduleSettings
-from tesp.types import TaskSet
+from tesp.types import Parameters, TaskSet
 
 #: Separates the randomness of training from that of evaluation.
 _TRAINING = 0x7E59
@@ -106,7 +108,7 @@ def train(
 def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
     """Evaluate; return also the records and the score that decides about the best checkpoint: the return on D′."""
     began = perf_counter()
-    rows = training.evaluator.evaluate(state.parameters, state.meta_update)
+    rows = training.evaluator.evaluate(state.evaluated, state.meta_update)
     state = state._replace(wall_seconds=state.wall_seconds + perf_counter() - began)
     common = {
         "meta_update": state.meta_update,
@@ -121,7 +123,7 @@ def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
 
 def one_meta_update(training: Training, state: TrainingState, simulation) -> tuple[TrainingState, Record]:
     """One meta-update as in algorithm 1 of the paper: draw tasks, adapt to them, train on what they experienced."""
-    began = perf_counter()
+    began, cpu_began = perf_counter(), process_time()
     learner = training.learner
     key = jax.random.fold_in(jax.random.key(training.seed), _TRAINING)
     key = jax.random.fold_in(key, state.meta_update)
@@ -135,9 +137,10 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
         # Inside a meta-update tasks are counted among those drawn; people know them by their place in D.
         task = None if error.task is None else int(ids[error.task])
         raise NonFiniteError(error.quantity, task, error.detail) from error
-    step_size = _step_size(learner.meta, state.meta_update, training.schedule.meta_updates)
+    done, total = state.meta_update, training.schedule.meta_updates
+    used = step_size(learner.meta, state.step_size, done, total)
     meta_began = perf_counter()
-    updated = learner.meta_update(state.parameters, state.optimiser_state, adaptation, step_size)
+    updated = learner.meta_update(state.parameters, state.optimiser_state, adaptation, used, done / total)
     seconds = {**adaptation.stopwatch.seconds, "meta_update": perf_counter() - meta_began}
     _require_finite(updated, ids)
     elapsed = perf_counter() - began
@@ -147,17 +150,21 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
         state.meta_update + 1,
         state.environment_steps + adaptation.steps,
         state.wall_seconds + elapsed,
+        following_step(learner.meta, used, np.asarray(updated.kl), done + 1, total),
+        _average(state, updated.parameters, learner.meta.parameter_average),
     )
-    record = {"kind": "train", **training.identity, **_columns(following, adaptation, updated, step_size)}
+    record = {"kind": "train", **training.identity, **_columns(following, adaptation, updated, used)}
+    share = np.mean(np.asarray(updated.kl)[1:] < learner.meta.kl_bound)
+    record["admissible_share"] = round(float(share), 4)
     record["seconds"] = round(elapsed, 4)
+    record["seconds_cpu"] = round(process_time() - cpu_began, 4)
     record |= {f"seconds_{name}": round(value, 4) for name, value in seconds.items()}
     return following, record
 
 
-def _step_size(meta: MetaUpdateSettings, done: int, total: int) -> float:
-    left = 1.0 - done / total
-    factor = {"none": 1.0, "linear": left, "last_third": min(1.0, 3.0 * left)}[meta.learning_rate_decay]
-    return meta.learning_rate * factor
+def _average(state: TrainingState, parameters: Parameters, decay: float) -> Parameters | None:
+    """Return the average of the parameters after every meta-update so far, or None where there is to be none."""
+    return None if state.average is None else averaged(state.average, parameters, decay, state.meta_update)
 
 
 def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated, step_size: float) -> Record:
@@ -180,7 +187,7 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
         "round_returns": [float(r.outcomes.average_return.mean()) for r in adaptation.rounds],
         "policy_loss": float(terms.policy_loss[kept]),
         "embedding_mean_square": float(terms.penalty[kept]),
-        "early_rounds_loss": float(terms.early_loss[kept]),
+        "early_loss": float(terms.early_loss[kept]),
         "mean_kl": float(terms.kl[kept]),
         "epoch_kept": kept,
         "epochs_run": int(updated.epochs_run),

@@ -1,0 +1,78 @@
+"""The step size of Adam over a run: fixed schedules, and one that follows the KL divergence."""
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from tesp.adaptation.meta_update import MetaUpdateSettings
+
+#: The step size is lowered if less than this share of the epochs was below the bound of the KL divergence.
+SHARE = 0.6
+#: What it is then multiplied with, and what it is multiplied with if all were below.
+LOWER, RAISE = 0.85, 1.1
+
+
+def step_size(settings: MetaUpdateSettings, found: float, done: int, total: int) -> float:
+    """Return the step size of a meta-update.
+
+    Args:
+        settings: Schedule and first step size η₀.
+        found: What the schedule ``adaptive`` has found so far; see `following`.
+        done: Meta-updates done before this one, t.
+        total: Meta-updates of the run, T.
+
+    Returns:
+        ``constant``: η₀. ``linear``: η₀·(1 − t/T). ``last_third``: η₀·min(1, 3·(1 − t/T)). ``adaptive``: ``found``, but
+        no more than its ceiling.
+    """
+    left = 1.0 - done / total
+    if settings.learning_rate_schedule == "adaptive":
+        return min(found, _ceiling(settings, left))
+    factor = {"constant": 1.0, "linear": left, "last_third": min(1.0, 3.0 * left)}[settings.learning_rate_schedule]
+    return settings.learning_rate * factor
+
+
+def following(
+    settings: MetaUpdateSettings, used: float, kl: Float[np.ndarray, " candidate"], done: int, total: int
+) -> float:
+    """Return what ``adaptive`` finds after a meta-update; the other schedules leave the step size alone.
+
+    With s the share of the steps after which the mean KL divergence was below its bound,
+
+        η ← 0.85·η if s < 0.6,   1.1·η if s = 1,   else η,   kept inside the range.
+
+    Args:
+        settings: Schedule, range and bound.
+        used: η, the step size of the meta-update.
+        kl: Mean KL divergence of the candidates after 0, 1, … steps; NaN where none was computed.
+        done: Meta-updates done, this one included.
+        total: Meta-updates of the run.
+    """
+    if settings.learning_rate_schedule != "adaptive":
+        return used
+    share = float(np.mean(kl[1:] < settings.kl_bound))
+    factor = LOWER if share < SHARE else RAISE if share == 1.0 else 1.0
+    low, _ = settings.learning_rate_range
+    return min(max(used * factor, low), _ceiling(settings, 1.0 - done / total))
+
+
+def _ceiling(settings: MetaUpdateSettings, left: float) -> float:
+    low, high = settings.learning_rate_range
+    return high if settings.learning_rate_ceiling == "constant" else low + (high - low) * max(left, 0.0)
+
+
+def averaged(average, parameters, decay: float, count: int):
+    """Return the moving average of parameters, p̄ ← β p̄ + (1 − β) p with β = min(decay, n / (n + 1)).
+
+    So it is the plain mean of all parameters so far until that many have been seen.
+
+    Args:
+        average: p̄ of n parameters, a pytree of arrays.
+        parameters: The next ones, p.
+        decay: Greatest β.
+        count: n.
+    """
+    beta = min(decay, count / (count + 1))
+    return jax.tree.map(
+        lambda old, new: np.asarray(old * beta + new * (1.0 - beta), np.asarray(new).dtype), average, parameters
+    )
