@@ -51,24 +51,7 @@ PRESETS = make_presets(
     encoder=256,
     embedding=32,
     penalty=0.01,
-    quick={
-        "policy_units": (64, 64),
-        "encoder_units": 64,
-        "embedding_size": 16,
-        "episodes_per_round": 8,
-        "buffer_size": 5,
-        "learning_rate": 2e-3,
-        "learning_rate_schedule": "linear",
-        "epochs": 10,
-        "initial_rate": 0.03,
-        "rates_step": 0.1,
-        "project_rates": True,
-        "embedding_penalty": 0.02,
-        "meta_updates": 100,
-        "evaluate_every": 25,
-        "evaluation_tasks": 20,
-        "horizon": 100,
-    },
+    scaled={"embedding_size": 16, "episodes_per_round": 8, "buffer_size": 5, "evaluation_tasks": 20},
 )
 
 

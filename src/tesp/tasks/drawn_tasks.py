@@ -6,24 +6,19 @@ from typing import Any
 import numpy as np
 
 from tesp.errors import ConfigurationError
+from tesp.tasks.scales import QUICK, SMALL
 from tesp.types import TASK_SETS, TaskSet
-
-#: Small sizes, with which a family trains in minutes.
-QUICK = {
-    "policy_units": (64, 64),
-    "encoder_units": 64,
-    "episodes_per_round": 10,
-    "buffer_size": 6,
-    "learning_rate": 2e-3,
-    "meta_updates": 100,
-    "evaluate_every": 20,
-    "evaluation_tasks": 40,
-}
 
 
 def merged_presets(given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return ``paper`` (the library's defaults), ``quick`` (`QUICK`) and others, with the given values before these."""
-    own = {"paper": {}, "quick": QUICK}
+    """Return the library's presets and others, with the given values before the library's own.
+
+    Those are ``paper`` (the defaults), ``quick`` and ``small`` (`tesp.tasks.scales`); what is given for ``quick`` holds
+    in ``small`` too, but for the length of the run.
+    """
+    length = ("meta_updates", "evaluate_every", "evaluation_tasks")
+    sizes = {name: value for name, value in given.get("quick", {}).items() if name not in length}
+    own = {"paper": {}, "quick": QUICK, "small": {**SMALL, **sizes}}
     return {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
 
 

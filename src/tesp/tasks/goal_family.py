@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.tasks.base import Family, Simulation, Transition
 from tesp.tasks.goals import Annulus, sample_task_sets
+from tesp.tasks.scales import QUICK, SMALL
 from tesp.types import TaskSet
 
 #: Weight of ‖a‖² in the reward.
@@ -195,20 +196,37 @@ def make_presets(
     encoder: int,
     embedding: int,
     penalty: float,
-    quick: Mapping[str, Any],
+    scaled: Mapping[str, Any] | None = None,
+    quick: Mapping[str, Any] | None = None,
+    small: Mapping[str, Any] | None = None,
     paper_algorithms: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return a family's ``paper`` and ``quick`` presets; ``quick`` is ``paper`` with some values replaced.
+    """Return a family's presets ``paper``, ``quick`` and ``small``.
 
-    ``paper_algorithms`` holds the values of single algorithms in ``paper``; those in ``quick`` are its own.
+    Args:
+        units: Units of the policy's hidden layers in ``paper``.
+        encoder: Units of the encoder there.
+        embedding: d there, and where nothing else is said.
+        penalty: η in ``paper``.
+        scaled: What the family changes of the values that `tesp.tasks.scales` gives ``quick`` and ``small``.
+        quick: Likewise of ``quick`` alone.
+        small: Likewise of ``small`` alone.
+        paper_algorithms: Values of single algorithms in ``paper``.
     """
     paper = {
         "policy_units": units,
         "encoder_units": encoder,
         "embedding_size": embedding,
         "embedding_penalty": penalty,
+        "round_budget": "steps",
+        "algorithms": dict(paper_algorithms or {}),
     }
-    return {"paper": {**paper, "algorithms": dict(paper_algorithms or {})}, "quick": {**paper, **quick}}
+    both = {"embedding_size": embedding, "horizon": 100, **(scaled or {})}
+    return {
+        "paper": paper,
+        "quick": {**QUICK, **both, **(quick or {})},
+        "small": {**SMALL, **both, **(small or {})},
+    }
 
 
 def checked_count(name: str, value: Any) -> int:

@@ -25,40 +25,18 @@ HEIGHT = 0.1
 #: All joints but the first stop here on either side, in radians.
 JOINT_LIMIT = math.radians(160)
 
-QUICK = {
-    "engine": "closed-form",
-    "policy_units": (64, 64),
-    "encoder_units": 64,
-    "episodes_per_round": 20,
-    "buffer_size": 10,
-    "learning_rate": 2e-3,
-    "learning_rate_schedule": "linear",
-    "epochs": 10,
-    "initial_rate": 0.03,
-    "rates_step": 0.1,
-    "project_rates": True,
-    "embedding_penalty": 0.02,
-    "meta_updates": 120,
-    "evaluate_every": 30,
-    "evaluation_tasks": 40,
-    "horizon": 100,
-}
-# The learning rates of the arm of two links come from a search that all methods got alike.
-QUICK_2 = {
-    **QUICK,
-    "learning_rate": 4e-3,
-    "initial_rate": 0.05,
-    "algorithms": {"maml": {"learning_rate": 2e-3}, "adapt-sv": {"initial_rate": 0.1}},
-}
+#: What both arms change of the presets `quick` and `small`.
+SCALED = {"engine": "closed-form", "episodes_per_round": 20, "buffer_size": 10}
+
 PRESETS_2 = make_presets(
     units=(256, 256),
     encoder=256,
     embedding=8,
     penalty=0.005,
-    quick=QUICK_2,
+    scaled=SCALED,
     paper_algorithms={"adapt-sv": {"embedding_penalty": 0.001}},
 )
-PRESETS_4 = make_presets(units=(512, 512), encoder=256, embedding=16, penalty=0.005, quick=QUICK)
+PRESETS_4 = make_presets(units=(512, 512), encoder=256, embedding=16, penalty=0.005, scaled=SCALED)
 
 
 def fingertip(

@@ -51,24 +51,7 @@ PRESETS = make_presets(
     encoder=256,
     embedding=8,
     penalty=0.01,
-    quick={
-        "policy_units": (64, 64),
-        "encoder_units": 64,
-        "episodes_per_round": 6,
-        "buffer_size": 4,
-        "learning_rate": 2e-3,
-        "learning_rate_schedule": "linear",
-        "early_loss_weight": 0.3,
-        "embedding_penalty": 0.02,
-        "meta_updates": 100,
-        "evaluate_every": 20,
-        "evaluation_tasks": 40,
-        "horizon": 100,
-        "algorithms": {
-            "maml": {"learning_rate": 8e-3, "initial_rate": 0.05},
-            "adapt-sv": {"learning_rate": 4e-3, "initial_rate": 0.05},
-        },
-    },
+    scaled={"episodes_per_round": 6, "buffer_size": 4},
 )
 
 

@@ -1,0 +1,39 @@
+"""Values that the presets `quick` and `small` of all families share."""
+
+from typing import Any
+
+#: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
+#: embedding modulates the policy of methods that have one. The same for every method.
+LEARNING: dict[str, Any] = {
+    "learning_rate": 2e-3,
+    "learning_rate_schedule": "adaptive",
+    "judge_last_epoch": True,
+    "early_loss_weight": 0.3,
+    "initial_rate": 0.05,
+    "rates_step": 0.1,
+    "project_rates": True,
+    "embedding_penalty": 0.02,
+    "conditioning": "modulate",
+}
+
+#: Small sizes, with which a family trains in minutes.
+QUICK: dict[str, Any] = {
+    **LEARNING,
+    "policy_units": (64, 64),
+    "encoder_units": 64,
+    "episodes_per_round": 10,
+    "buffer_size": 6,
+    "epochs": 10,
+    "meta_updates": 100,
+    "evaluate_every": 20,
+    "evaluation_tasks": 40,
+}
+
+#: The same sizes, trained until the curves are flat.
+SMALL: dict[str, Any] = {
+    **QUICK,
+    "meta_updates": 300,
+    "evaluate_every": 25,
+    "evaluation_tasks": 0,
+    "parameter_average": 0.9,
+}
