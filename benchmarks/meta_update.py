@@ -69,7 +69,7 @@ def measure(family_name: str, arguments: argparse.Namespace) -> dict:
         if simulation.compiled is not None:
             raise ConfigurationError("--arriving is not possible in closed form, where a round is sampled as a whole.")
         simulation = _ending_early(simulation, arguments.arriving)
-    state, records, cpu = initial_state(learner.algorithm, 0), [], []
+    state, records, cpu = initial_state(learner.algorithm, learner.meta, 0), [], []
     for _ in range(arguments.meta_updates):
         began = time.process_time()
         state, record = one_meta_update(training, state, simulation)

@@ -136,7 +136,7 @@ def _work(task: dict) -> dict:
     evaluator = Evaluator(learner, family, task_sets, 0)
     training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
     simulation = family.simulate(sampling.tasks_per_update * sampling.episodes_per_round)
-    state, first = one_meta_update(training, initial_state(learner.algorithm, 0), simulation)
+    state, first = one_meta_update(training, initial_state(learner.algorithm, learner.meta, 0), simulation)
     compiling, before, records, cpu = peak_memory(), restart_peak(), [], []
     for _ in range(task["repetitions"]):
         began = process_time()
