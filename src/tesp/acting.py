@@ -21,7 +21,7 @@ class Actor:
             one.
         policy: The policy, a `ConditionalPolicy`.
         embedding: What each task's policy is conditioned on.
-        episodes: N, the rows of every task; row i belongs to task i // N.
+        episodes: The rows of every task, as many as a round may have episodes; row i belongs to task i // episodes.
     """
 
     def __init__(self, own_policies: bool, policy: PyTree, embedding: Float[Array, "task embedding"], episodes: int):
@@ -35,7 +35,7 @@ class Actor:
         observation: Float[np.ndarray, "row observation"],
         noise: Float[np.ndarray, "row action"],
     ) -> tuple[Float[np.ndarray, "row action"], Float[np.ndarray, "row action"], Float[np.ndarray, "row action"]]:
-        """Return a = μ + exp(log σ) ∘ noise, μ and log σ for the given rows, which are ascending."""
+        """Return a = μ + exp(log σ) ∘ noise, μ and log σ for the given rows, which stand task by task."""
         action, mean, log_std = np.split(self._act(rows, observation, noise), 3, axis=-1)
         return action, mean, log_std
 

@@ -29,7 +29,7 @@ class AdaptationRound(NamedTuple):
 
     Attributes:
         fast_update: Fast-updates before the round; −1 for the warm-up round, in which nothing is known of the task.
-        returns: Sum of the rewards of every episode.
+        returns: Sum of the rewards of every episode, in the order of their numbers.
         successes: Whether the environment called the episode a success; never, if it says nothing.
         lengths: Control steps of every episode.
         outcomes: More about the episodes, with axes (task, episode, …) of one task.
@@ -47,6 +47,11 @@ class AdaptationRound(NamedTuple):
         return len(self.returns)
 
     @property
+    def judged_returns(self) -> Float[np.ndarray, " judged"]:
+        """The returns that a mean may be taken of: those of the first N episodes, whatever the round is measured in."""
+        return self.returns[self.outcomes.judged[0]]
+
+    @property
     def environment_steps(self) -> int:
         """Control steps of the round."""
         return int(self.lengths.sum())
@@ -57,18 +62,18 @@ def round_of(result: RoundResult) -> AdaptationRound:
     assert result.round is not None
     episodes = result.round.batch.episodes
     rewards = np.where(np.asarray(episodes.valid[0]), np.asarray(episodes.reward[0], np.float64), 0.0)
-    outcomes = result.outcomes
-    return AdaptationRound(
-        result.fast_update, rewards.sum(axis=-1), outcomes.success[0].copy(), outcomes.length[0].copy(), outcomes
-    )
+    sampled = result.outcomes.length[0] > 0
+    outcomes = result.outcomes if sampled.all() else jax.tree.map(lambda x: x[:, sampled], result.outcomes)
+    returns = rewards.sum(axis=-1)[sampled]
+    return AdaptationRound(result.fast_update, returns, outcomes.success[0].copy(), outcomes.length[0].copy(), outcomes)
 
 
 def warn_if_alike(before: AdaptationRound, after: AdaptationRound) -> None:
     """Warn the caller's caller if two rounds do not differ in what the episodes returned."""
-    if significantly_different(before.returns, after.returns):
+    one, other = before.judged_returns, after.judged_returns
+    if significantly_different(one, other):
         return
-    returns = before.returns.mean(), after.returns.mean()
-    if min(before.episodes, after.episodes) < 2:
+    if min(len(one), len(other)) < 2:
         said = "one episode a round cannot tell whether that is a change: give more episodes"
     else:
         said = (
@@ -76,8 +81,8 @@ def warn_if_alike(before: AdaptationRound, after: AdaptationRound) -> None:
             "whether the environment's task, observations and rewards are those of the training"
         )
     warnings.warn(
-        f"The return went from {returns[0]:.2f} ({after_text(before)}) to {returns[1]:.2f} ({after_text(after)}) in "
-        f"rounds of {after.episodes} episode{'s'[: after.episodes > 1]}; {said}.",
+        f"The return went from {one.mean():.2f} ({after_text(before)}) to {other.mean():.2f} ({after_text(after)}) in "
+        f"rounds of {len(other)} episode{'s'[: len(other) > 1]}; {said}.",
         AdaptationWarning,
         stacklevel=4,
     )
@@ -172,7 +177,7 @@ def _paths(outcomes) -> list[dict[str, Any]]:
             "success": bool(outcomes.success[0, episode]),
             "position": _finite(outcomes.position[0, episode, : outcomes.length[0, episode]].round(4)),
         }
-        for episode in range(outcomes.length.shape[1])
+        for episode in np.flatnonzero(outcomes.length[0])
     ]
 
 

@@ -145,7 +145,9 @@ class MetaLearner:
                 nonlocal started
                 started += count
                 # Once all places have begun, an episode begins where another one is over.
-                bar.update(len(stages) * episodes + max(0, started - min(places, episodes)))
+                over = max(0, started - min(places, episodes))
+                # A round that is measured in steps may have more than N.
+                bar.update(len(stages) * episodes + min(over, episodes))
 
             places = simulation.size if isinstance(simulation, VectorPool) else 0
             if isinstance(simulation, VectorPool):
@@ -158,7 +160,7 @@ class MetaLearner:
                 stages.append(self._stage(result, policy, history, seed))
                 last = history[-1]
                 done = len(stages) * episodes
-                bar.update(done, f"{after_text(last)}: return {last.returns.mean():.2f}")
+                bar.update(done, f"{after_text(last)}: return {last.judged_returns.mean():.2f}")
 
             adaptation = self.learner.adapt(
                 self.parameters,
@@ -326,7 +328,8 @@ class AdaptedAgent:
                 "A stage of an adaptation cannot go on by itself; call adapt of the agent that the adaptation returned."
             )
         more = checked_count("fast_updates", fast_updates)
-        n = checked_count("episodes", self.history[-1].episodes if episodes is None else episodes)
+        before = len(self.history[-1].judged_returns)
+        n = checked_count("episodes", before if episodes is None else episodes)
         horizon = self.progress.batch.episodes.valid.shape[-1]
         learner = self.meta_learner
         with EnvironmentOf(env, learner.interface, n) as pool:
@@ -387,6 +390,8 @@ class AdaptedAgent:
         for number in range(description["rounds"]):
             prefix = f"history[{number}]"
             plain = as_stored(prefix, lambda *x: x, ["fast_update", "returns", "successes", "lengths"])
+            # Agents of version 0.1 have no such array: all episodes count in averages there.
+            arrays.setdefault(f"{prefix}.outcomes.judged", np.ones_like(arrays[f"{prefix}.outcomes.success"]))
             told = as_stored(f"{prefix}.outcomes", Outcomes, outcomes)
             fast_update, returns, successes, lengths = plain
             history.append(AdaptationRound(int(fast_update), returns, successes, lengths, told))

@@ -69,9 +69,9 @@ class _Rounds:
         self.last_embedding: np.ndarray | None = None
 
     def note(self, result: RoundResult, _policy: PyTree) -> None:
-        """Keep a round's outcomes, and the embeddings of the first and the last round after the warm-up."""
+        """Keep what became of a round's judged episodes, and the first and last embedding after the warm-up."""
         assert result.round is not None
-        self.outcomes[result.fast_update] = result.outcomes
+        self.outcomes[result.fast_update] = result.outcomes.of_judged()
         if result.fast_update >= 0:
             self.last_embedding = np.asarray(result.round.embedding)
         if result.fast_update == 0:

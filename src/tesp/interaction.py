@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from tesp.acting import Actor, act_once, condition_tasks
 from tesp.adaptation.fast_update import Context, FastUpdateSettings, fast_update
@@ -27,6 +27,7 @@ from tesp.adaptation.objective import Batch
 from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks, task_mesh
 from tesp.algorithms.base import Algorithm
 from tesp.episodes import buffer as episode_buffer
+from tesp.episodes.budget import ROUND_CAPACITY
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import ConfigurationError, NonFiniteError
@@ -51,6 +52,9 @@ class SamplingSettings:
     extra_episodes: bool = False
     """Give a method without a warm-up round as many episodes as one has: its first round samples 2N instead of N.
     For the comparison at equal experience."""
+    round_budget: Literal["episodes", "steps"] = "episodes"
+    """What N is a measure of. `episodes`: a round has N episodes of every task. `steps`: it goes on, with complete
+    episodes, until every task has N·H control steps (H: horizon), but to no more than 4·N episodes."""
 
     def __post_init__(self):
         for name in ("tasks_per_update", "episodes_per_round", "buffer_size"):
@@ -139,7 +143,7 @@ class Learner:
     ):
         self.algorithm, self.sampling, self.fast, self.meta = algorithm, sampling, fast, meta
         self._embed = eqx.filter_jit(partial(_embed, algorithm, meta.tasks_at_once))
-        self._noise = jax.jit(_noise, static_argnums=(3,))
+        self._noise = jax.jit(partial(_noise, one_by_one=sampling.round_budget == "steps"), static_argnums=(3,))
         self._advantages = jax.jit(partial(_advantages, estimation))
         # θ^k and the sum of gradients give their memory to θ^{k+1} and the next sum. The meta-update gets nothing to
         # reuse: if it meets a number that is not finite, training stops with the parameters from before.
@@ -170,7 +174,7 @@ class Learner:
 
         Args:
             parameters: The meta-learner.
-            simulation: One simulation for every task and each of its N episodes, task-major; or a pool.
+            simulation: One simulation for every task and each of N episodes, task-major; or a pool.
             tasks: The tasks.
             horizon: H.
             key: Randomness of this adaptation; rounds and tasks are folded in.
@@ -281,7 +285,10 @@ class _Rounds:
         self._learner, self._simulation, self._tasks = learner, simulation, tasks
         self._key = key
         self._ids = jnp.arange(count) if task_ids is None else jnp.asarray(task_ids)
-        self._shape = (episodes, horizon, learner.algorithm.action_size)
+        # N, where more episodes may follow the first N; there is always room for all that may.
+        self._at_once = episodes if learner.sampling.round_budget == "steps" else None
+        room = ROUND_CAPACITY * episodes if self._at_once else episodes
+        self._shape = (room, horizon, learner.algorithm.action_size)
         self.parameters = replicate(parameters, count)
         self.task_array = shard_tasks(np.asarray(tasks, np.float32), count)
 
@@ -321,9 +328,12 @@ class _Rounds:
         act = Actor(self._learner.algorithm.adapts_policy, policy, embedding, noise.shape[1])
         drawn, seeds = np.asarray(noise), None
         if isinstance(self._simulation, EnvironmentPool):
-            seeds = np.asarray(_seeds(self._key, self._ids, number, noise.shape[1])).astype(np.int64).ravel()
+            one_by_one = self._at_once is not None
+            drawn_seeds = _seeds(self._key, self._ids, number, noise.shape[1], one_by_one)
+            seeds = np.asarray(drawn_seeds).astype(np.int64).ravel()
         stopwatch.add("acting", began)
-        return collect(self._simulation, act, self._tasks, drawn, stopwatch, seeds)
+        measured = {} if self._at_once is None else {"at_once": self._at_once}
+        return collect(self._simulation, act, self._tasks, drawn, stopwatch, seeds, **measured)
 
     def _compiled(self, dynamics, policy, embedding, noise, stopwatch):
         """Sample as one compiled loop, with the policy inside."""
@@ -331,7 +341,9 @@ class _Rounds:
         mesh = task_mesh(len(self._tasks))
         own = self._learner.algorithm.adapts_policy
         conditioned = condition_tasks(own, policy, embedding)
-        done = collect_compiled(dynamics, act_once, own, policy, conditioned, self._tasks, noise, mesh)
+        done = collect_compiled(
+            dynamics, act_once, own, policy, conditioned, self._tasks, noise, mesh, at_once=self._at_once
+        )
         stopwatch.add("sampling", began)
         return done
 
@@ -359,18 +371,34 @@ def _advantages(settings: EstimationSettings, episodes: Episodes):
     return map_over_tasks(lambda _, own: advantages(own, settings), None, episodes, 1)
 
 
-def _seeds(key: PRNGKeyArray, task_ids, round_number, episodes: int):
-    """Draw seeds for the environments of a round, one key per task and round as for its noise."""
-    key = jax.random.fold_in(jax.random.fold_in(key, round_number), _ENVIRONMENTS)
-    keys = jax.vmap(lambda task: jax.random.fold_in(key, task))(task_ids)
+def _seeds(key: PRNGKeyArray, task_ids, round_number, episodes: int, one_by_one: bool = False):
+    """Draw seeds for the environments of a round, with keys as for its noise."""
+    keys = _keys(jax.random.fold_in(jax.random.fold_in(key, round_number), _ENVIRONMENTS), task_ids)
+    if one_by_one:
+        return jax.vmap(jax.vmap(lambda k: jax.random.randint(k, (), 0, 2**31 - 1)))(_episode_keys(keys, episodes))
     return jax.vmap(lambda k: jax.random.randint(k, (episodes,), 0, 2**31 - 1))(keys)
 
 
-def _noise(key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int]) -> Float[Array, "task ..."]:
-    """Draw standard normal noise, one key per task and round, so that it does not depend on what else is sampled."""
-    key = jax.random.fold_in(key, round_number)
-    keys = jax.vmap(lambda task: jax.random.fold_in(key, task))(task_ids)
+def _noise(
+    key: PRNGKeyArray, task_ids, round_number, shape: tuple[int, int, int], one_by_one: bool = False
+) -> Float[Array, "task ..."]:
+    """Draw standard normal noise, one key per task and round, so that it does not depend on what else is sampled.
+
+    With ``one_by_one``, one key per episode too: it does not depend on how many episodes there is room for either.
+    """
+    keys = _keys(jax.random.fold_in(key, round_number), task_ids)
+    if one_by_one:
+        return jax.vmap(jax.vmap(lambda k: jax.random.normal(k, shape[1:])))(_episode_keys(keys, shape[0]))
     return jax.vmap(lambda k: jax.random.normal(k, shape))(keys)
+
+
+def _keys(key: PRNGKeyArray, task_ids) -> Key[Array, " task"]:
+    return jax.vmap(lambda task: jax.random.fold_in(key, task))(task_ids)
+
+
+def _episode_keys(keys: Key[Array, " task"], episodes: int) -> Key[Array, "task episode"]:
+    numbers = jnp.arange(episodes)
+    return jax.vmap(lambda key: jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers))(keys)
 
 
 def _fast_updates(algorithm, settings, tasks_at_once, adapted, gradient_sum, rates, shared, context, batch):

@@ -87,6 +87,25 @@ def test_reset_is_deterministic_and_forgets_the_episode_before(family):
     np.testing.assert_array_equal(first[0], first[1])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_simulations_that_begin_again_are_as_new(family, threads):
+    """Bit for bit, beside others that go on as if nothing had happened."""
+    undisturbed, simulation, begun = run(family, 4, 1), family.simulate(4, threads), np.array([1, 3])
+    first = simulation.reset(goals(4))
+    driven = actions(family, 12, 4)
+    for t in range(5):
+        simulation.step(np.arange(4), driven[t])
+    np.testing.assert_array_equal(simulation.restart(begun), first[begun])
+    np.testing.assert_array_equal(simulation.positions[begun], family.simulate(4).positions[begun])
+    for t in range(7):
+        action = driven[t + 5].copy()
+        action[begun] = driven[t, begun]
+        done = simulation.step(np.arange(4), action)
+        found = np.column_stack([done.observation, done.reward])
+        np.testing.assert_array_equal(found[begun], undisturbed[t, begun])
+        np.testing.assert_array_equal(found[[0, 2]], undisturbed[t + 5, [0, 2]])
+
+
 def test_threads_change_nothing(family):
     np.testing.assert_array_equal(run(family, 5, threads=1), run(family, 5, threads=2))
 

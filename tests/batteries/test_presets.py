@@ -92,8 +92,8 @@ def test_paper_presets_have_no_extras(name):
     assert config.algorithm == "tesp"
     assert not config.fast.second_order
     assert not config.meta.stop_at_kl_bound
-    assert config.meta.early_rounds_weight == 0
-    assert config.meta.learning_rate_decay == "none"
+    assert config.meta.early_loss_weight == 0
+    assert config.meta.learning_rate_schedule == "constant"
     assert config.estimation.normalise_advantages == "none"
 
 

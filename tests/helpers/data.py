@@ -22,7 +22,10 @@ def condition_of(algorithm):
     """(adapted, shared, context) → (policy, embedding), as the learner makes it of an algorithm."""
 
     def condition(algorithm, adapted, shared, context):
-        return algorithm.policy(adapted, shared), algorithm.embedding(adapted, context.buffer, context.task)
+        policy = algorithm.policy(adapted, shared)
+        if context is None:
+            return policy, jnp.zeros(algorithm.embedding_size)
+        return policy, algorithm.embedding(adapted, context.buffer, context.task)
 
     return partial(condition, algorithm)
 

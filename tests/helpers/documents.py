@@ -22,7 +22,7 @@ TINY = {
     "horizon": 5,
     "policy_units": (8,),
     "encoder_units": 8,
-    "epochs": 1,
+    "epochs": 2,
     "evaluation_tasks": 0,
 }
 

@@ -21,6 +21,10 @@ class PointSimulation(Simulation):
         self.steps = np.zeros(len(tasks), int)
         return self.x.copy()
 
+    def restart(self, ids):
+        self.x[ids], self.steps[ids] = 0.0, 0
+        return self.x[ids]
+
     @property
     def positions(self):
         return self.x.copy()

@@ -69,7 +69,10 @@ def surrogate(policy, h, episodes, advantages, clip):
 
 def inner_gradient(encoder, policy, buffer, episodes, advantages, bound):
     """∇ of the vanilla loss with respect to the encoder, clipped to the global norm."""
-    g = jax.grad(lambda e: vanilla_loss(policy, encode(e, buffer), episodes, advantages))(encoder)
+    return clipped(jax.grad(lambda e: vanilla_loss(policy, encode(e, buffer), episodes, advantages))(encoder), bound)
+
+
+def clipped(g, bound):
     norm = jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(g)))
     return jax.tree.map(lambda x: x * jnp.minimum(1.0, bound / norm), g)
 
@@ -78,35 +81,67 @@ def descend(encoder, rates, gradient):
     return jax.tree.map(lambda p, a, g: p - a * g, encoder, rates, gradient)
 
 
-def objective(parameters, adapted, last, meta):
-    """L_PPO(τ^{K+1}) + η · mean_j h_j² at given θ^{K+1}."""
-    h = encode(adapted, last.context.buffer)
-    loss = surrogate(parameters.shared, h, last.batch.episodes, last.batch.advantages, meta.clip)
-    return loss + meta.embedding_penalty * jnp.mean(h**2)
+def tesp(adapted, shared, context):
+    """Policy and h of TESP; h = 0 in the warm-up round, where there is no context."""
+    if context is None:
+        return shared, jnp.zeros_like(adapted.output.bias)
+    return shared, encode(adapted, context.buffer)
 
 
-def first_order_objective(parameters, gradients, last, meta):
-    """The inner gradients are numbers: θ^{K+1} = θ − α ∘ g_1 − … − α ∘ g_K."""
-    adapted = parameters.adapted
+def meta_sgd(adapted, _shared, _context):
+    return adapted, jnp.zeros(0)
+
+
+def adapt_sv(adapted, shared, _context):
+    return shared, adapted
+
+
+def loss_at(agent, adapted, shared, past, clip):
+    """L_PPO(τ^k; θ^k, h^k)."""
+    policy, h = agent(adapted, shared, past.context)
+    return surrogate(policy, h, past.batch.episodes, past.batch.advantages, clip)
+
+
+def objective(agent, parameters, stages, last, meta, early, weights):
+    """L_PPO(τ^{K+1}) + η · mean_j h_j² + Σ_k w_k L_PPO(τ^k) at given θ^1 … θ^{K+1}; the warm-up round is at θ^1."""
+    _, h = agent(stages[-1], parameters.shared, last.context)
+    loss = loss_at(agent, stages[-1], parameters.shared, last, meta.clip)
+    loss = loss + meta.embedding_penalty * (jnp.mean(h**2) if h.size else 0.0)
+    warmed_up = len(early) > 0 and early[0].context is None
+    for adapted, past, weight in zip([*stages[:1] * warmed_up, *stages], early, weights, strict=False):
+        loss = loss + weight * loss_at(agent, adapted, parameters.shared, past, meta.clip)
+    return loss
+
+
+def first_order_stages(parameters, gradients):
+    """The inner gradients are numbers: θ^{k+1} = θ − α ∘ g_1 − … − α ∘ g_k."""
+    stages = [parameters.adapted]
     for g in gradients:
-        adapted = descend(adapted, parameters.rates, g)
-    return objective(parameters, adapted, last, meta)
+        stages.append(descend(stages[-1], parameters.rates, g))
+    return stages
 
 
-def second_order_objective(parameters, history, last, fast, meta):
+def second_order_stages(agent, parameters, history, fast):
     """The inner gradients are recomputed on the stored episodes."""
-    adapted = parameters.adapted
+    stages = [parameters.adapted]
     for past in history:
-        g = inner_gradient(
-            adapted,
-            parameters.shared,
-            past.context.buffer,
-            past.batch.episodes,
-            past.batch.advantages,
-            fast.inner_gradient_norm,
-        )
-        adapted = descend(adapted, parameters.rates, g)
-    return objective(parameters, adapted, last, meta)
+
+        def loss(adapted, past=past):
+            policy, h = agent(adapted, parameters.shared, past.context)
+            return vanilla_loss(policy, h, past.batch.episodes, past.batch.advantages)
+
+        g = clipped(jax.grad(loss)(stages[-1]), fast.inner_gradient_norm)
+        stages.append(descend(stages[-1], parameters.rates, g))
+    return stages
+
+
+def first_order_objective(parameters, gradients, last, meta, agent=tesp, early=(), weights=()):
+    return objective(agent, parameters, first_order_stages(parameters, gradients), last, meta, early, weights)
+
+
+def second_order_objective(parameters, history, last, fast, meta, agent=tesp, early=(), weights=()):
+    stages = second_order_stages(agent, parameters, history, fast)
+    return objective(agent, parameters, stages, last, meta, early, weights)
 
 
 def central_differences(function, parameters, step=1e-6):

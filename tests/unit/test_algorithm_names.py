@@ -1,4 +1,4 @@
-"""What the name of an algorithm stands for: values it implies, values that suit it, options it has no use for."""
+"""What the name of an algorithm stands for: values it implies, values of a preset, options it has no use for."""
 
 import jax
 import pytest
@@ -55,8 +55,7 @@ class TestAblations:
         assert value_of(config, option) == value != value_of(preset_config("point", "quick"), option)
         assert preset_config("point", "quick", name, **{option: value}) == config
         # And for nothing else: with the option alone TESP is the same method.
-        same = {option: value, "early_rounds_weight": config.meta.early_rounds_weight}
-        assert override(config, algorithm="tesp") == preset_config("point", "quick", **same)
+        assert override(config, algorithm="tesp") == preset_config("point", "quick", **{option: value})
 
     @pytest.mark.parametrize(
         ("name", "option", "value"),
@@ -97,18 +96,14 @@ class TestAblations:
 
 class TestWhatHasNoMeaning:
     @pytest.mark.parametrize("name", NAMES)
-    def test_a_weight_for_a_shared_policy(self, name):
-        config = preset_config("point", "quick", name, early_rounds_weight=0.3)
-        if name not in ("maml", "meta-sgd", "tesp-v2"):
-            assert learner_of(config).meta.early_rounds_weight == 0.3
-            return
-        with pytest.raises(tesp.ConfigurationError, match=f"early_rounds_weight = 0.3 is not possible .* '{name}'"):
-            learner_of(config)
+    def test_a_loss_on_every_round_has_one_for_all(self, name):
+        config = preset_config("point", "quick", name, early_loss_weight=0.4)
+        assert learner_of(config).meta.early_loss_weight == 0.4
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_a_preset_gives_no_such_weight(self, name):
-        weight = preset_config("wheeled", "quick", name).meta.early_rounds_weight
-        assert weight == (0.0 if name in ("maml", "meta-sgd", "tesp-v2") else 0.3)
+    def test_a_preset_gives_all_methods_the_same_weight(self, name):
+        weight = preset_config("wheeled", "quick", name).meta.early_loss_weight
+        assert weight == preset_config("wheeled", "quick").meta.early_loss_weight > 0
 
     @pytest.mark.parametrize("name", NAMES)
     def test_episodes_in_place_of_a_warm_up_round(self, name):
@@ -141,9 +136,10 @@ class TestLayers:
     def layered(self, monkeypatch):
         own = {
             "tesp": {"clip": 0.3, "buffer": "best"},
-            "maml": {"learning_rate": 0.5, "early_rounds_weight": 0.1},
+            "maml": {"learning_rate": 0.5, "early_loss_weight": 0.1},
         }
-        quick = {**PRESETS["quick"], "clip": 0.1, "early_rounds_weight": 0.2, "algorithms": own}
+        common = {"clip": 0.1, "learning_rate": 1e-3, "early_loss_weight": 0.2, "buffer_size": 6}
+        quick = {**PRESETS["quick"], **common, "algorithms": own}
 
         class Layered(PointFamily):
             presets = {"paper": PRESETS["paper"], "quick": quick}  # noqa: RUF012
@@ -154,25 +150,25 @@ class TestLayers:
         ("algorithm", "clip", "rate", "weight"),
         [
             ("adapt-sv", 0.1, 1e-3, 0.2),  # the preset
-            ("meta-sgd", 0.1, 1e-3, 0.0),  # what suits it on every family
+            ("meta-sgd", 0.1, 1e-3, 0.2),
             ("maml", 0.1, 0.5, 0.1),  # what the preset has for it
             ("tesp", 0.3, 1e-3, 0.2),
             ("tesp-v5", 0.3, 1e-3, 0.2),  # an ablation takes TESP's
-            ("tesp-v2", 0.3, 1e-3, 0.0),
+            ("tesp-v2", 0.3, 1e-3, 0.2),
         ],
     )
     def test_each_goes_before_the_one_above(self, algorithm, clip, rate, weight):
         config = preset_config("layered", "quick", algorithm)
-        assert (config.meta.clip, config.meta.learning_rate, config.meta.early_rounds_weight) == (clip, rate, weight)
+        assert (config.meta.clip, config.meta.learning_rate, config.meta.early_loss_weight) == (clip, rate, weight)
         assert config.sampling.buffer_size == 6
         assert from_json(to_json(config)) == config
 
     def test_the_users_values_go_before_all(self):
         for algorithm in ("adapt-sv", "meta-sgd", "maml", "tesp", "tesp-v2"):
-            config = preset_config("layered", "quick", algorithm, early_rounds_weight=0.7, clip=0.4)
-            assert (config.meta.early_rounds_weight, config.meta.clip) == (0.7, 0.4)
+            config = preset_config("layered", "quick", algorithm, early_loss_weight=0.7, clip=0.4)
+            assert (config.meta.early_loss_weight, config.meta.clip) == (0.7, 0.4)
 
-    def test_what_a_name_stands_for_goes_before_what_suits_it(self):
+    def test_what_a_name_stands_for_goes_before_the_preset(self):
         assert preset_config("layered", "quick", "tesp-v1").ablation.buffer == "all"
 
     def test_other_presets_have_none(self):

@@ -23,14 +23,14 @@ def test_equal_experience(tmp_path, monkeypatch):
 def test_an_option_without_a_meaning_for_a_method_leaves_it_as_it_is(tmp_path, monkeypatch):
     names = ("tesp", "tesp-v3", "maml", "oracle")
     going_wrong(monkeypatch, *((name, 0) for name in names))
-    words = ("--fast-updates", "2", "--early-rounds-weight", "0.5", "--embedding-penalty", "0.25")
+    words = ("--fast-updates", "2", "--early-loss-weight", "0.5", "--embedding-penalty", "0.25")
     compare(tmp_path / "point", *words, algorithms=names[:-1], seeds=(0,))
     stored = {name: json.loads((tmp_path / "point" / f"{name}-seed0" / "config.json").read_text()) for name in names}
     assert {name: config["fast"]["fast_updates"] for name, config in stored.items()} == dict.fromkeys(names, 2) | {
         "oracle": 0
     }
-    weights = {name: config["meta"]["early_rounds_weight"] for name, config in stored.items()}
-    assert weights == {"tesp": 0.5, "tesp-v3": 0.5, "maml": 0.0, "oracle": 0.5}
+    weights = {name: config["meta"]["early_loss_weight"] for name, config in stored.items()}
+    assert weights == dict.fromkeys(names, 0.5)
     penalties = {name: config["meta"]["embedding_penalty"] for name, config in stored.items()}
     assert penalties == {"tesp": 0.25, "tesp-v3": 0.0, "maml": 0.25, "oracle": 0.25}
 

@@ -22,7 +22,12 @@ IMPOSSIBLE = [
     ({"clip": -0.1}, "clip = -0.1"),
     ({"kl_bound": 0.0}, "kl_bound = 0.0"),
     ({"embedding_penalty": -1.0}, "embedding_penalty = -1.0"),
-    ({"early_rounds_weight": float("nan")}, "early_rounds_weight = nan"),
+    ({"epochs": 1, "judge_last_epoch": False}, "epochs = 1 is not possible without judge_last_epoch"),
+    ({"early_loss_weight": float("nan")}, "early_loss_weight = nan"),
+    ({"early_loss_ratio": 1.5}, "early_loss_ratio = 1.5"),
+    ({"early_loss_final": -0.1}, "early_loss_final = -0.1"),
+    ({"parameter_average": 1.0}, "parameter_average = 1.0"),
+    ({"learning_rate_range": (0.1, 0.01)}, r"learning_rate_range = \(0.1, 0.01\)"),
     ({"discount": 1.5}, "discount = 1.5"),
     ({"gae_lambda": -0.1}, "gae_lambda = -0.1"),
     ({"policy_units": (8, 0)}, r"policy_units = \(8, 0\)"),
@@ -103,7 +108,7 @@ def test_the_learner_gets_its_settings():
 class TestJson:
     def test_round_trip_of_values_far_from_the_defaults(self):
         config = tiny_config(
-            seed=2**40, spacing=0.07, second_order=True, learning_rate=1e-7, learning_rate_decay="linear"
+            seed=2**40, spacing=0.07, second_order=True, learning_rate=1e-7, learning_rate_schedule="adaptive", conditioning="modulate"
         )
         assert from_json(to_json(config)) == config
 
@@ -118,7 +123,9 @@ class TestJson:
             ({"seed": -1}, "seed = -1 is not possible"),
             ({"algorithm": "x"}, "There is no algorithm 'x'"),
             ({"sampling": {"buffer_size": 4, "episodes_per_round": 0}}, "episodes_per_round = 0 is not possible"),
-            ({"meta": {"learning_rate_decay": "cosine"}}, "learning_rate_decay"),
+            ({"meta": {"learning_rate_schedule": "cosine"}}, "learning_rate_schedule"),
+            ({"meta": {"learning_rate_decay": "cosine"}}, "learning_rate_schedule"),
+            ({"network": {"conditioning": "multiply"}}, "conditioning"),
         ],
     )
     def test_what_cannot_be_read_is_named(self, changes, said):

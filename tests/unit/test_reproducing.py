@@ -33,7 +33,7 @@ CONFIGS = (
     preset_config("ant", "paper", seed=7, when_unhealthy="continue"),
     preset_config("point", "quick", "tesp-v2", fast_updates=1),
     preset_config("reacher2", "quick", "maml", engine="closed-form", extra_episodes=True),
-    tiny_config(learning_rate=3e-7, second_order=True, fast_update=False, learning_rate_decay="linear"),
+    tiny_config(learning_rate=3e-7, second_order=True, fast_update=False, learning_rate_schedule="linear"),
     tiny_config(policy_units=(3, 4, 5), spacing=0.05, wandb_project="-a b'c$"),
     tiny_config(horizon=None),
 )

@@ -36,10 +36,11 @@ TRAIN = (
         "round_returns",
         "policy_loss",
         "embedding_mean_square",
-        "early_rounds_loss",
+        "early_loss",
         "mean_kl",
         "epoch_kept",
         "epochs_run",
+        "admissible_share",
         "gradient_norm_adapted",
         "gradient_norm_rates",
         "gradient_norm_shared",
@@ -51,6 +52,7 @@ TRAIN = (
         "step_size",
         "steps_sampled",
         "seconds",
+        "seconds_cpu",
         "seconds_physics",
         "seconds_acting",
         "seconds_recording",
@@ -124,11 +126,13 @@ class TestWhatARunLeaves:
             assert set(record) == TRAIN
             assert len(record["round_returns"]) == ROUNDS
             assert record["round_returns"][-1] == pytest.approx(record["average_return"])
-            assert 0 <= record["epoch_kept"] <= record["epochs_run"] == TINY["epochs"]
+            assert 0 <= record["epoch_kept"] <= record["epochs_run"] == tiny_config().meta.steps
+            assert 0 <= record["admissible_share"] <= 1
             steps += record["steps_sampled"]
             assert record["environment_steps"] == steps
             assert 0 < record["steps_sampled"] <= 2 * 3 * TINY["horizon"] * ROUNDS
             parts = [value for name, value in record.items() if name.startswith("seconds_")]
+            parts.remove(record["seconds_cpu"])
             assert 0 < sum(parts) <= record["seconds"] + 1e-3
             assert record["mean_absolute_rate"] == pytest.approx(0.001, rel=0.9)
         wall = [record["wall_seconds"] for record in stored]
@@ -166,7 +170,7 @@ class TestDeterminism:
         assert any_parameter_differs(trained.parameters, state(reference.path).parameters)
 
     def test_threads_change_nothing(self, tmp_path):
-        sizes = {"tasks_per_set": 2, "horizon": 3, "fast_updates": 1, "epochs": 1}
+        sizes = {"tasks_per_set": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}
         tiny = {**sizes, "meta_updates": 1, "evaluate_every": 1}
         paths = []
         for threads in (1, 2):

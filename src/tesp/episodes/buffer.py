@@ -15,13 +15,15 @@ def episode_returns(episodes: Episodes) -> Float[Array, " episode"]:
 def best(episodes: Episodes, size: int) -> Episodes:
     """S_M: the ``size`` episodes with the highest return, best first (equation 4).
 
-    Among equal returns the episode that stands first is preferred.
+    Among equal returns the episode that stands first is preferred. Unused episodes, those without a valid step, come
+    last: their return of 0 would beat every negative one.
 
     Args:
         episodes: Episodes of one task, (episode, step, …), at least ``size`` of them.
         size: M, the number of episodes to keep.
     """
-    order = jnp.argsort(-episode_returns(episodes), stable=True)[:size]
+    rank = jnp.where(jnp.any(episodes.valid, axis=-1), -episode_returns(episodes), jnp.inf)
+    order = jnp.argsort(rank, stable=True)[:size]
     return jax.tree.map(lambda x: x[order], episodes)
 
 

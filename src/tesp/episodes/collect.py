@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tesp.episodes.budget import Budget, judged, places_of
 from tesp.errors import NonFiniteError
 from tesp.tasks.base import EnvironmentPool, PoolTransition, Simulation
 from tesp.types import Episodes
@@ -21,7 +22,12 @@ Act = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
 class Outcomes:
     """What became of the episodes of a round, for people rather than for learning.
 
+    A round that is measured in steps has room for more episodes than it uses; of those not used the length is 0, and
+    nothing else means anything.
+
     Attributes:
+        judged: Which episodes averages are over: the first N of every task. How many follow depends on their lengths,
+            so a mean over all would be biased. As many for every task.
         average_return: Sum over the episode of the distance reward (control cost left out).
         success: Whether the episode arrived.
         final_distance: Distance to the goal after the last step, metres.
@@ -31,6 +37,7 @@ class Outcomes:
         position: Where the body was after every step, metres; NaN in the padding.
     """
 
+    judged: Bool[np.ndarray, "task episode"]
     average_return: Float[np.ndarray, "task episode"]
     success: Bool[np.ndarray, "task episode"]
     final_distance: Float[np.ndarray, "task episode"]
@@ -38,6 +45,12 @@ class Outcomes:
     unhealthy: Bool[np.ndarray, "task episode"]
     start: Float[np.ndarray, "task episode 2"]
     position: Float[np.ndarray, "task episode step 2"]
+
+    def of_judged(self) -> "Outcomes":
+        """Return the outcomes of the judged episodes alone."""
+        if self.judged.all():
+            return self
+        return jax.tree.map(lambda x: x[self.judged].reshape(len(self.judged), -1, *x.shape[2:]), self)
 
 
 @dataclass
@@ -60,20 +73,26 @@ def collect(
     noise: Float[np.ndarray, "task episode step action"],
     stopwatch: Stopwatch,
     seeds: Int[np.ndarray, " row"] | None = None,
+    at_once: int | None = None,
 ) -> tuple[Episodes, Outcomes]:
     """Sample one round: ``noise.shape[1]`` episodes of every task, of at most ``noise.shape[2]`` steps.
+
+    With ``at_once`` given, it is measured in steps: of the ``noise.shape[1]`` episodes there is room for, so many are
+    sampled as `tesp.episodes.budget.Budget` says. The others are not valid anywhere.
 
     Only episodes that are still running are acted for and stepped. The noise is drawn beforehand, so that no result
     depends on which episodes run together or on how many threads step them.
 
     Args:
-        simulation: One simulation for every task and episode, task-major; or a pool of environments.
-        act: The policies of all tasks.
+        simulation: One simulation for every task and each of its episodes (or of ``at_once``), task-major; or a pool
+            of environments.
+        act: The policies of all tasks; told of rows task by task, where row i is of task i // ``noise.shape[1]``.
         tasks: The tasks.
         noise: Standard normal noise of the actions; its shape says how many episodes and steps.
         stopwatch: Gets the seconds of ``physics``, ``acting`` and ``recording``.
         seeds: What the environments of a pool are seeded with, one number for every task and episode; 0, 1, … by
             default. Simulations start the same way every time.
+        at_once: N, if the round goes on until every task has N·H steps.
 
     Returns:
         The padded episodes with axes (task, episode, step, …), and their outcomes.
@@ -83,7 +102,10 @@ def collect(
     """
     if isinstance(simulation, EnvironmentPool):
         rows = noise.shape[0] * noise.shape[1]
-        return _collect_queued(simulation, act, tasks, noise, stopwatch, np.arange(rows) if seeds is None else seeds)
+        seeds = np.arange(rows) if seeds is None else seeds
+        return _collect_queued(simulation, act, tasks, noise, stopwatch, seeds, at_once or noise.shape[1])
+    if at_once is not None:
+        return _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once)
     count, per_task, horizon, actions = noise.shape
     began = perf_counter()
     observation = np.array(simulation.reset(np.repeat(tasks, per_task, axis=0)), np.float32)
@@ -108,23 +130,62 @@ def collect(
         began = stopwatch.add("recording", began)
         if not running.size:
             break
-    result = record.finish(count, per_task)
+    result = record.finish(count, per_task, per_task)
     stopwatch.add("recording", began)
     return result
 
 
-def _collect_queued(pool, act, tasks, noise, stopwatch, seeds) -> tuple[Episodes, Outcomes]:
-    """Sample one round in a pool: a place whose episode is over goes on with the next one that has not begun."""
+def _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once) -> tuple[Episodes, Outcomes]:
+    """Sample one round in lockstep: a simulation whose episode is over begins the next one that may."""
+    count, capacity, horizon, actions = noise.shape
+    budget = Budget(count, at_once, capacity, horizon)
+    noise = noise.reshape(count * capacity, horizon, actions)
+    began = perf_counter()
+    observation = np.array(simulation.reset(np.repeat(tasks, at_once, axis=0)), np.float32)
+    record = _Record(np.full((count * capacity, 2), np.nan), horizon, observation.shape[1], actions)
+    row_of, time_of = budget.take(), np.zeros(count * at_once, int)
+    record.start[row_of] = simulation.positions
+    began = stopwatch.add("physics", began)
+    while (ids := np.flatnonzero(row_of >= 0)).size:
+        rows, times, seen = row_of[ids], time_of[ids], observation[ids]
+        action, mean, log_std = act(rows, seen, noise[rows, times])
+        _require_finite("action", action, rows, capacity, times)
+        began = stopwatch.add("acting", began)
+        step = simulation.step(ids, action)
+        began = stopwatch.add("physics", began)
+        _require_finite("observation", step.observation, rows, capacity, times)
+        _require_finite("reward", step.reward, rows, capacity, times)
+        record.write(times, rows, seen, action, mean, log_std, step)
+        observation[ids] = step.observation
+        time_of[ids] += 1
+        over = step.terminated | (time_of[ids] == horizon)
+        row_of[ids[over]], time_of[ids[over]] = -1, 0
+        budget.over(rows[over], times[over] + 1)
+        following = budget.take()
+        began = stopwatch.add("recording", began)
+        if following.size:
+            fresh = places_of(following, capacity, np.flatnonzero(row_of < 0), at_once)
+            row_of[fresh] = following
+            observation[fresh] = simulation.restart(fresh)
+            record.start[following] = simulation.positions[fresh]
+            began = stopwatch.add("physics", began)
+    result = record.finish(count, capacity, at_once)
+    stopwatch.add("recording", began)
+    return result
+
+
+def _collect_queued(pool, act, tasks, noise, stopwatch, seeds, at_once) -> tuple[Episodes, Outcomes]:
+    """Sample one round in a pool: a place whose episode is over goes on with the next one that may begin."""
     count, per_task, horizon, actions = noise.shape
+    budget = Budget(count, at_once, per_task, horizon)
     rows, tasks = count * per_task, np.repeat(tasks, per_task, axis=0)
     noise = noise.reshape(rows, horizon, actions)
     record = _Record(np.full((rows, 2), np.nan), horizon, pool.observation.shape[1], actions)
-    places = np.arange(min(pool.size, rows))
     row_of, time_of = np.full(pool.size, -1), np.zeros(pool.size, int)
-    waiting = len(places)
     began = perf_counter()
-    row_of[places] = places
-    pool.start(places, tasks[places], seeds[places])
+    first = budget.take(pool.size)
+    row_of[: len(first)] = first
+    pool.start(np.arange(len(first)), tasks[first], seeds[first])
     while (row_of >= 0).any():
         began = stopwatch.add("physics", began)
         # Policies take their rows in ascending order.
@@ -139,24 +200,26 @@ def _collect_queued(pool, act, tasks, noise, stopwatch, seeds) -> tuple[Episodes
         record.start[row_of[first]] = pool.first_position[first]
         observation = pool.observation[at].astype(np.float32)
         action, mean, log_std = act(row_of[at], observation, noise[row_of[at], time_of[at]])
-        _require_finite("action", action, row_of[at], per_task, int(time_of[at].max()))
+        _require_finite("action", action, row_of[at], per_task, time_of[at])
         chosen[at] = action
         began = stopwatch.add("acting", began)
         done = _rows_of(pool.step(chosen), at)
         began = stopwatch.add("physics", began)
         for quantity in ("observation", "reward"):
-            _require_finite(quantity, getattr(done, quantity), row_of[at], per_task, int(time_of[at].max()))
+            _require_finite(quantity, getattr(done, quantity), row_of[at], per_task, time_of[at])
         record.write(time_of[at], row_of[at], observation, action, mean, log_std, done)
         time_of[at] += 1
         over = at[done.terminated | done.truncated | (time_of[at] == horizon)]
-        free = np.sort(over)[: rows - waiting]
+        budget.over(row_of[over], time_of[over])
         row_of[over], time_of[over] = -1, 0
-        row_of[free] = np.arange(waiting, waiting + len(free))
-        waiting += len(free)
+        idle = np.flatnonzero(row_of < 0)
+        following = budget.take(len(idle))
+        free = idle[: len(following)]
+        row_of[free] = following
         began = stopwatch.add("recording", began)
         if free.size:
-            pool.start(free, tasks[row_of[free]], seeds[row_of[free]])
-    result = record.finish(count, per_task)
+            pool.start(free, tasks[following], seeds[following])
+    result = record.finish(count, per_task, at_once)
     stopwatch.add("recording", began)
     return result
 
@@ -205,7 +268,8 @@ class _Record:
         self.success[rows] |= step.success
         self.unhealthy[rows] |= ~step.healthy
 
-    def finish(self, tasks: int, per_task: int) -> tuple[Episodes, Outcomes]:
+    def finish(self, tasks: int, per_task: int, at_once: int) -> tuple[Episodes, Outcomes]:
+        """Return the round, of whose episodes the first ``at_once`` of every task are judged."""
         valid = self.episodes.valid
         rows = np.flatnonzero(valid.any(axis=0))
         last = valid.sum(axis=0)[rows] - 1
@@ -218,6 +282,7 @@ class _Record:
             return grid(np.ascontiguousarray(np.moveaxis(x, 0, 1)))
 
         outcomes = Outcomes(
+            judged=judged(tasks, at_once, per_task),
             average_return=grid(self.average_return),
             success=grid(self.success),
             final_distance=grid(self.final_distance),
@@ -230,10 +295,12 @@ class _Record:
 
 
 def _require_finite(quantity, values, running, per_task, t):
+    """Raise an error if a value is not finite, at step t, one for all rows or one for each."""
     # One reduction over everything is far cheaper than asking entry by entry at every step.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum()):
             return
     bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if bad.any():
-        raise NonFiniteError(quantity, int(running[bad][0] // per_task), f"at control step {t}")
+        step = int(np.broadcast_to(t, bad.shape)[bad][0])
+        raise NonFiniteError(quantity, int(running[bad][0] // per_task), f"at control step {step}")

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from tesp.episodes.budget import Budget, judged, places_of
 from tesp.episodes.collect import Outcomes
 from tesp.errors import NonFiniteError
 from tesp.tasks.compiled_dynamics import CompiledDynamics
@@ -36,6 +37,7 @@ def collect_compiled(
     noise: Float[Any, "task episode step action"],
     mesh: Mesh,
     block: int | None = None,
+    at_once: int | None = None,
 ) -> tuple[Episodes, Outcomes]:
     """Sample one round as `collect` does, with the same results up to rounding.
 
@@ -54,6 +56,8 @@ def collect_compiled(
         mesh: Devices, along an axis ``task``, whose number divides that of the tasks.
         block: Rows that are computed together where the policy is shared; by default a few on a CPU and all of a
             device's on an accelerator.
+        at_once: N, if the round goes on until every task has N·H steps, as for `collect`. It is then sampled in waves
+            of at most N episodes a task, each of those that may begin once the last wave is over.
 
     Returns:
         The padded episodes with axes (task, episode, step, …), and their outcomes.
@@ -61,16 +65,64 @@ def collect_compiled(
     Raises:
         NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
     """
+    count, capacity = noise.shape[:2]
+    width = at_once or capacity
     if block is None:
         on_cpu = mesh.devices.flat[0].platform == "cpu"
-        block = BLOCK if on_cpu else noise.shape[0] // mesh.size * noise.shape[1]
-    with jax.enable_x64(True):
-        sampled = _sample(
-            dynamics, act, own_policies, mesh, block, policy, conditioned, np.asarray(tasks, np.float64), noise
-        )
-        episodes, outcomes, broken = jax.device_get(sampled)
-    _raise_first(broken)
-    return episodes, Outcomes(**outcomes)
+        block = BLOCK if on_cpu else count // mesh.size * width
+
+    def sample(noise, begins):
+        with jax.enable_x64(True):
+            sampled = _sample(
+                dynamics,
+                act,
+                own_policies,
+                mesh,
+                block,
+                policy,
+                conditioned,
+                np.asarray(tasks, np.float64),
+                noise,
+                begins,
+            )
+            *result, broken = jax.device_get(sampled)
+        _raise_first(broken)
+        return result
+
+    if at_once is None:
+        episodes, outcomes = sample(noise, np.ones((count, capacity), bool))
+    else:
+        episodes, outcomes = _in_waves(sample, np.asarray(noise), at_once)
+    return episodes, Outcomes(judged=judged(count, width, capacity), **outcomes)
+
+
+def _in_waves(sample: Callable, noise: np.ndarray, at_once: int) -> tuple[Episodes, dict[str, np.ndarray]]:
+    """Sample wave by wave until no more episodes may begin; put each where its number says."""
+    count, capacity, horizon, _ = noise.shape
+    budget, result = Budget(count, at_once, capacity, horizon), None
+    places = np.arange(count * at_once)
+    while (rows := budget.take()).size:
+        task, number = np.divmod(rows, capacity)
+        # The wave's episodes of a task stand at the first of its places.
+        wave = np.divmod(places_of(rows, capacity, places, at_once), at_once)
+        begins = np.zeros((count, at_once), bool)
+        begins[wave] = True
+        own = np.zeros((count, at_once, *noise.shape[2:]), noise.dtype)
+        own[wave] = noise[task, number]
+        sampled = sample(own, begins)
+        if result is None:
+            result = jax.tree.map(partial(_room, capacity), sampled)
+        for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(sampled), strict=True):
+            whole[task, number] = part[wave]
+        budget.over(rows, sampled[1]["length"][wave])
+    assert result is not None
+    result[1]["start"][result[1]["length"] == 0] = np.nan
+    result[1]["position"][result[1]["length"] == 0] = np.nan
+    return tuple(result)
+
+
+def _room(capacity: int, x: np.ndarray) -> np.ndarray:
+    return np.zeros((len(x), capacity, *x.shape[2:]), x.dtype)
 
 
 class _Summary(NamedTuple):
@@ -117,16 +169,16 @@ class _Rows(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _sample(dynamics, act, own_policies, mesh, block, policy, conditioned, tasks, noise):
+def _sample(dynamics, act, own_policies, mesh, block, policy, conditioned, tasks, noise, begins):
     on_device = partial(_sample_on_device, dynamics, act, own_policies, block)
     task, whole = PartitionSpec("task"), PartitionSpec()
-    specs = (task if own_policies else whole, task, task, task)
+    specs = (task if own_policies else whole, task, task, task, task)
     return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=task, check_vma=False)(
-        policy, conditioned, tasks, noise
+        policy, conditioned, tasks, noise, begins
     )
 
 
-def _sample_on_device(dynamics, act, own_policies, block, policy, conditioned, tasks, noise):
+def _sample_on_device(dynamics, act, own_policies, block, policy, conditioned, tasks, noise, begins):
     count, episodes, horizon, _ = noise.shape
     real = count * episodes
     step_noise = jnp.moveaxis(noise, 2, 0).reshape(horizon, real, -1)
@@ -135,7 +187,8 @@ def _sample_on_device(dynamics, act, own_policies, block, policy, conditioned, t
     size = -(-real // block) * block
     # The last block is filled up with rows that never run.
     origin = jnp.minimum(jnp.arange(size), real - 1)
-    rows, start = _begin(dynamics, tasks[origin // episodes], jnp.arange(size) < real)
+    running = (jnp.arange(size) < real) & begins.reshape(-1)[origin]
+    rows, start = _begin(dynamics, tasks[origin // episodes], running)
 
     def act_on(rows: _Rows, t):
         origin = jnp.minimum(rows.ids, real - 1)

@@ -102,12 +102,18 @@ def summarise(adaptation: Adaptation) -> list[dict[str, Any]]:
         if result.fast_update >= 0:
             rows.append({"fast_update": result.fast_update, **outcome_columns(result.outcomes)})
     if adaptation.rounds[0].fast_update < 0:
-        rows[0]["warm_up_return"] = float(adaptation.rounds[0].outcomes.average_return.mean())
+        rows[0]["warm_up_return"] = mean_return(adaptation.rounds[0].outcomes)
     return rows
 
 
+def mean_return(outcomes: Outcomes) -> float:
+    """Return the mean of the average return over tasks and judged episodes."""
+    return float(outcomes.of_judged().average_return.mean())
+
+
 def outcome_columns(outcomes: Outcomes) -> dict[str, Any]:
-    """Return the columns of a record that describe the episodes of a round."""
+    """Return the columns of a record that describe the judged episodes of a round."""
+    outcomes = outcomes.of_judged()
     per_task = outcomes.average_return.mean(axis=1)
     return {
         "average_return": float(per_task.mean()),

@@ -33,7 +33,11 @@ class TaskEncoder(eqx.Module):
         )
 
     def __call__(self, episodes: Episodes) -> Float[Array, " embedding"]:
-        """Task embedding h = mean over the episodes of g(τ) (equation 5)."""
+        """Task embedding h = mean over the episodes of g(τ) (equation 5), leaving out those without a valid step."""
         inputs = jnp.concatenate([episodes.observation, episodes.action, episodes.reward[..., None]], axis=-1)
-        states = self.gru.last_state(inputs, jnp.asarray(episodes.valid))
-        return jnp.mean(self.output(states), axis=0)
+        valid = jnp.asarray(episodes.valid)
+        codes = self.output(self.gru.last_state(inputs, valid))
+        exists = jnp.any(valid, axis=1)
+        mean = jnp.mean(jnp.where(exists[:, None], codes, 0.0), axis=0)
+        # Where all exist the factor is 1, which changes no bit.
+        return mean * (len(exists) / jnp.maximum(jnp.sum(exists), 1).astype(mean.dtype))

@@ -85,9 +85,10 @@ class ArmSimulation(BodySimulation):
         start, middle, half_range = (tuple(x.tolist()) for x in (self._start, self._middle, self._half_range))
         return ArmDynamics(self._arm, start, middle, half_range, self._family.arrival)
 
-    def _restart(self) -> None:
-        self._qpos[:] = self._start
-        self._qvel[:] = 0.0
+    def _begin(self, ids: Int[np.ndarray, " begun"] | None = None) -> None:
+        rows = slice(None) if ids is None else ids
+        self._qpos[rows] = self._start
+        self._qvel[rows] = 0.0
 
     def _advance(self, ids: Int[np.ndarray, " stepped"]) -> None:
         with jax.enable_x64(True):

@@ -71,6 +71,22 @@ class Simulation(Simulator, abc.ABC):
     def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every simulation at its start with the given tasks; return the first observations."""
 
+    def restart(self, ids: Int[np.ndarray, " restarted"]) -> Float[np.ndarray, "restarted observation"]:
+        """Put the simulations ``ids`` at their start again, with their tasks; return their first observations.
+
+        The others stay as they are. Needed only where rounds are measured in steps. Dynamics noise goes on.
+
+        Args:
+            ids: Indices of the simulations, ascending, without repetition.
+
+        Raises:
+            ConfigurationError: The family's simulations lack this method.
+        """
+        raise ConfigurationError(
+            f"{type(self).__name__} has no method restart(ids), which round_budget = 'steps' needs; give it one, or "
+            "set round_budget to 'episodes'."
+        )
+
     @abc.abstractmethod
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Advance the simulations ``ids`` by one control step; the others stay as they are.

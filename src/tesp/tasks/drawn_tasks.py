@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.scales import QUICK, SMALL
+from tesp.tasks.scales import PAPER, QUICK, SMALL
 from tesp.types import TASK_SETS, TaskSet
 
 
 def merged_presets(given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the library's presets and others, with the given values before the library's own.
 
-    Those are ``paper`` (the defaults), ``quick`` and ``small`` (`tesp.tasks.scales`); what is given for ``quick`` holds
+    Those are ``paper``, ``quick`` and ``small`` (`tesp.tasks.scales`); what is given for ``quick`` holds
     in ``small`` too, but for the length of the run.
     """
     length = ("meta_updates", "evaluate_every", "evaluation_tasks")
     sizes = {name: value for name, value in given.get("quick", {}).items() if name not in length}
-    own = {"paper": {}, "quick": QUICK, "small": {**SMALL, **sizes}}
+    own = {"paper": PAPER, "quick": QUICK, "small": {**SMALL, **sizes}}
     return {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
 
 

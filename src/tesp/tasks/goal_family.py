@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.tasks.base import Family, Simulation, Transition
 from tesp.tasks.goals import Annulus, sample_task_sets
-from tesp.tasks.scales import QUICK, SMALL
+from tesp.tasks.scales import PAPER, QUICK, SMALL
 from tesp.types import TaskSet
 
 #: Weight of ‖a‖² in the reward.
@@ -214,11 +214,11 @@ def make_presets(
         paper_algorithms: Values of single algorithms in ``paper``.
     """
     paper = {
+        **PAPER,
         "policy_units": units,
         "encoder_units": encoder,
         "embedding_size": embedding,
         "embedding_penalty": penalty,
-        "round_budget": "steps",
         "algorithms": dict(paper_algorithms or {}),
     }
     both = {"embedding_size": embedding, "horizon": 100, **(scaled or {})}

@@ -216,6 +216,11 @@ class MJCFSimulation(Simulation):
             self._noise.restart()
         return self._body.functions.observation(self._state(np.arange(len(given))))
 
+    def restart(self, ids: Int[np.ndarray, " restarted"]) -> Float[np.ndarray, "restarted observation"]:
+        """Put the simulations ``ids`` at the start again, with their tasks; return their first observations."""
+        self._batch.reset(ids, keyframe=self._body.keyframe, stage=self._stage)
+        return self._body.functions.observation(self._state(ids))
+
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Advance the simulations ``ids`` by one control step; the others stay as they are.
 

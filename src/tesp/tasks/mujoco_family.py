@@ -81,8 +81,8 @@ class BodySimulation(GoalSimulation):
         self._renderer: SceneRenderer | None = None
 
     @abc.abstractmethod
-    def _restart(self) -> None:
-        """Put every simulation's state at the start."""
+    def _begin(self, ids: Int[np.ndarray, " begun"] | None = None) -> None:
+        """Put the states of the simulations ``ids``, or of all, at the start."""
 
     @abc.abstractmethod
     def _advance(self, ids: Int[np.ndarray, " stepped"]) -> None:
@@ -111,10 +111,15 @@ class BodySimulation(GoalSimulation):
     def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every simulation at the start with the given goals; return the first observations."""
         self._goals = check_tasks(tasks, len(self._qpos))
-        self._restart()
+        self._begin()
         if self._noise is not None:
             self._noise.restart()
         return self._family.observe(self._qpos, self._qvel)
+
+    def restart(self, ids: Int[np.ndarray, " restarted"]) -> Float[np.ndarray, "restarted observation"]:
+        """Put the simulations ``ids`` at the start again, with their goals; return their first observations."""
+        self._begin(ids)
+        return self._family.observe(self._qpos[ids], self._qvel[ids])
 
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Advance the simulations ``ids`` by 5 physics steps of 0.01 s; the others stay as they are.
@@ -181,10 +186,10 @@ class MujocoSimulation(BodySimulation):
     def __init__(self, family: MujocoFamily, count: int, threads: int):
         self._batch = Batch(family.model, nsim=count, nthread=threads)
         super().__init__(family, *(self._batch.bind(name) for name in ("qpos", "qvel", "ctrl")))
-        self._restart()
+        self._begin()
 
-    def _restart(self) -> None:
-        self._batch.reset(keyframe=0, stage=_NO_STAGE)
+    def _begin(self, ids: Int[np.ndarray, " begun"] | None = None) -> None:
+        self._batch.reset(ids, keyframe=0, stage=_NO_STAGE)
 
     def _advance(self, ids: Int[np.ndarray, " stepped"]) -> None:
         with engine_failures():

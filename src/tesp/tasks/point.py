@@ -86,6 +86,11 @@ class PointSimulation(GoalSimulation):
             self._noise.restart()
         return self._positions.copy()
 
+    def restart(self, ids: Int[np.ndarray, " restarted"]) -> Float[np.ndarray, "restarted observation"]:
+        """Put the points ``ids`` at the origin again; return their first observations."""
+        self._positions[ids] = 0.0
+        return self._positions[ids]
+
     def step(self, ids: Int[np.ndarray, " stepped"], actions: Float[np.ndarray, "stepped action"]) -> Transition:
         """Move the points ``ids`` by 0.1·clip(a, −1, 1) metres; the others stay where they are."""
         clipped = clip_actions(actions, ids, self._family.action_size)

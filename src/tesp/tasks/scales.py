@@ -1,6 +1,9 @@
-"""Values that the presets `quick` and `small` of all families share."""
+"""Values that the presets of all families share."""
 
 from typing import Any
+
+#: What the preset `paper` has besides the library's defaults.
+PAPER: dict[str, Any] = {"round_budget": "steps"}
 
 #: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
 #: embedding modulates the policy of methods that have one. The same for every method.

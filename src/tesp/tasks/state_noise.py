@@ -13,7 +13,8 @@ class StateNoise:
     """N(0, σ²) on every entry of the state of n simulations, after every control step.
 
     Every step has a stream of its own, drawn for all simulations in their order, whether they are stepped or not. So no
-    episode's noise depends on which others still run, or on how many simulations come after it.
+    simulation's noise depends on which others still run, or on how many simulations come after it. A simulation that
+    begins again before the others goes on with the noise of the steps that follow, which is new to it.
 
     Source: the noise study in the supplement of the TESP paper.
     """

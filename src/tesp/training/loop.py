@@ -16,7 +16,7 @@ from tesp.adaptation.meta_update import MetaUpdated
 from tesp.adaptation.step_size import averaged, step_size
 from tesp.adaptation.step_size import following as following_step
 from tesp.errors import NonFiniteError
-from tesp.evaluation.protocol import Evaluator, outcome_columns
+from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
 from tesp.interaction import Adaptation, Learner
 from tesp.tasks.base import Family
 from tesp.training.callbacks import Callback, Record
@@ -184,7 +184,7 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
         **{name: outcome[name] for name in ("average_return", "success_rate", "final_distance")},
         "episode_length": outcome["episode_length"],
         "unhealthy_rate": outcome["unhealthy_rate"],
-        "round_returns": [float(r.outcomes.average_return.mean()) for r in adaptation.rounds],
+        "round_returns": [mean_return(r.outcomes) for r in adaptation.rounds],
         "policy_loss": float(terms.policy_loss[kept]),
         "embedding_mean_square": float(terms.penalty[kept]),
         "early_loss": float(terms.early_loss[kept]),

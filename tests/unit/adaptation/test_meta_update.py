@@ -14,7 +14,14 @@ from helpers.data import condition_of, random_batch, random_context, tiny_tesp, 
 from helpers.trees import all_different, assert_close, assert_identical, random_like, task_slice
 from tesp.adaptation import meta_update as module
 from tesp.adaptation.fast_update import FastUpdateSettings
-from tesp.adaptation.meta_update import Experience, MetaUpdateSettings, Round, optimiser, task_objective
+from tesp.adaptation.meta_update import (
+    Experience,
+    MetaUpdateSettings,
+    Round,
+    early_weights,
+    optimiser,
+    task_objective,
+)
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters
 
@@ -22,7 +29,9 @@ TASKS, STEP_SIZE = 4, 0.1
 ALGORITHM = tiny_tesp()
 CONDITION = condition_of(ALGORITHM)
 FAST = FastUpdateSettings()
-META = MetaUpdateSettings(epochs=10, kl_bound=0.097, embedding_penalty=0.3)
+META = MetaUpdateSettings(epochs=10, kl_bound=0.097, embedding_penalty=0.3, judge_last_epoch=True)
+#: w_k of the warm-up round and of round 1.
+WEIGHTS = (0.4, 2.0)
 
 meta_update = eqx.filter_jit(module.meta_update)
 initial_state = jax.jit(optimiser().init)
@@ -45,26 +54,32 @@ def state(parameters):
 
 @pytest.fixture(scope="module")
 def experience(parameters):
-    """The round of the meta-update, sampled with the adapted policy itself; and two early rounds."""
+    """The round of the meta-update, and the same with a warm-up round and round 1; all sampled as they would be."""
     gradients = random_like(jax.tree.map(lambda x: np.zeros((TASKS, *x.shape), x.dtype), parameters.adapted), 5)
-    context, batch = random_context(10, TASKS, 3), random_batch(11, TASKS, 6)
+    nothing = jax.tree.map(jnp.zeros_like, gradients)
+    last = sampled(parameters, gradients, random_context(10, TASKS, 3), random_batch(11, TASKS, 6), 12)
+    warm_up = sampled(parameters, nothing, None, random_batch(20, TASKS, 3), 21)
+    first = sampled(parameters, nothing, random_context(30, TASKS, 3), random_batch(31, TASKS, 3), 32)
+    plain = Experience(last, gradients)
+    weights = jnp.tile(jnp.asarray(WEIGHTS, jnp.float32), (TASKS, 1))
+    return plain, plain._replace(early=(warm_up, first), early_sums=(nothing,), early_weights=weights)
+
+
+def sampled(parameters, gradients, context, batch, seed):
+    """A round whose actions are those of the policy at θ^k = θ − α ∘ Σ g and h^k."""
 
     @jax.jit
     @jax.vmap
-    def behaviour(gradient, buffer, observation):
+    def behaviour(gradient, context, observation):
         adapted = reference.descend(parameters.adapted, parameters.rates, gradient)
-        h = reference.encode(adapted, buffer)
-        return h, *reference.act(parameters.shared, observation, h)
+        policy, h = reference.tesp(adapted, parameters.shared, context)
+        return h, *reference.act(policy, observation, h)
 
-    h, mean, log_std = behaviour(gradients, context.buffer, batch.episodes.observation)
-    noise = np.random.default_rng(12).normal(size=mean.shape)
+    h, mean, log_std = behaviour(gradients, context, batch.episodes.observation)
+    noise = np.random.default_rng(seed).normal(size=mean.shape)
     action = jnp.asarray(np.asarray(mean) + np.exp(log_std) * noise, jnp.float32)
-    sampled = dataclasses.replace(batch.episodes, action=action, mean=mean, log_std=log_std)
-    early = tuple(
-        Round(None, jnp.asarray(np.random.default_rng(seed).normal(size=(TASKS, 2)), jnp.float32), spare)
-        for seed, spare in ((20, random_batch(20, TASKS, 3)), (30, random_batch(30, TASKS, 3)))
-    )
-    return Experience(Round(context, h, batch._replace(episodes=sampled)), gradients), early
+    own = dataclasses.replace(batch.episodes, action=action, mean=mean, log_std=log_std)
+    return Round(context, h, batch._replace(episodes=own))
 
 
 def run(parameters, state, experience, meta=META, learned_rates=True, step_size=STEP_SIZE):
@@ -102,10 +117,10 @@ def by_hand(parameters, state, experience):
 
 
 def best_admissible(terms, bound, epochs):
-    """The rule of the specification, from the recorded terms."""
-    losses, kls = (np.mean(x, axis=1)[1 : epochs + 1] for x in (terms.policy_loss, terms.kl))
+    """The rule of the specification, from the recorded terms; the unchanged parameters are a candidate too."""
+    losses, kls = (np.mean(x, axis=1)[: epochs + 1] for x in (terms.policy_loss, terms.kl))
     allowed = np.flatnonzero(kls < bound)
-    return 0 if not allowed.size else 1 + allowed[np.argmin(losses[allowed])]
+    return allowed[np.argmin(losses[allowed])]
 
 
 def test_every_epoch_is_a_step_of_adam(updated, by_hand):
@@ -139,12 +154,50 @@ def test_all_rejected_leaves_everything_as_it_was(parameters, state, experience)
     assert_identical(actual.optimiser_state, state)
 
 
-def test_an_admissible_epoch_is_kept_even_if_the_loss_rose(parameters, state, experience):
-    """The candidates are the parameters after 1, 2, … steps; the ones from before are none of them."""
+def test_unchanged_parameters_are_kept_where_the_loss_rose(parameters, state, experience):
+    """They compete with the parameters after 1, 2, … steps, the first of which are admissible."""
     actual = run(parameters, state, experience[0], step_size=-0.003)
-    losses = np.mean(actual.terms.policy_loss, axis=1)
+    losses, kls = (np.mean(x, axis=1) for x in (actual.terms.policy_loss, actual.terms.kl))
     assert losses[0] < losses[1:].min()
-    assert int(actual.epoch_kept) == best_admissible(actual.terms, META.kl_bound, META.epochs) > 0
+    assert kls[1] < META.kl_bound
+    assert int(actual.epoch_kept) == 0
+    assert_identical(actual.parameters, parameters)
+    assert_identical(actual.optimiser_state, state)
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["last round", "every round"])
+def test_the_divergence_that_was_judged_is_told(parameters, state, experience, early):
+    """The mean over tasks, and over rounds with the weights of the losses; zero where nothing has changed."""
+    terms = run(parameters, state, experience[early])
+    kl = np.mean(terms.terms.kl + terms.terms.early_kl, axis=1) / (1 + early * sum(WEIGHTS))
+    np.testing.assert_allclose(terms.kl, kl, rtol=1e-5, atol=1e-7)
+    assert np.any(terms.terms.early_kl) == early
+    assert abs(terms.kl[0]) < 1e-6 < np.abs(terms.kl[1:]).min()
+
+
+def test_with_a_loss_on_every_round_the_best_mean_over_rounds_is_kept(parameters, state, experience):
+    """Weighted as in the objective, for the loss and for the bound; the last round alone would choose otherwise."""
+    table = run(parameters, state, experience[1], dataclasses.replace(META, kl_bound=1e9))
+    terms, total = table.terms, 1 + sum(WEIGHTS)
+    losses = np.mean(terms.policy_loss + terms.early_loss, axis=1) / total
+    choices = set()
+    for bound in (1e9, *np.sort(table.kl)[1:]):
+        meta = dataclasses.replace(META, kl_bound=float(bound))
+        allowed = np.flatnonzero(np.asarray(table.kl) < np.float32(bound))
+        kept = allowed[np.argmin(losses[allowed])]
+        choices.add(kept == best_admissible(terms, bound, META.epochs))
+        assert int(run(parameters, state, experience[1], meta).epoch_kept) == kept
+    assert False in choices, "the other rule must give another epoch"
+
+
+def test_by_default_the_last_step_is_not_taken(parameters, state, experience, updated):
+    """It could not be kept; all that is judged is the same."""
+    actual = run(parameters, state, experience[0], dataclasses.replace(META, judge_last_epoch=False))
+    assert int(actual.epochs_run) == META.epochs - 1
+    assert actual.terms.kl.shape == (META.epochs, TASKS)
+    assert actual.gradient_norms.shape == (META.epochs - 1, 3)
+    assert_close(actual.terms, jax.tree.map(lambda x: x[:-1], updated.terms), rtol=1e-4, atol=1e-6)
+    assert int(actual.epoch_kept) == best_admissible(updated.terms, META.kl_bound, META.epochs - 1)
 
 
 def test_a_loss_that_is_not_a_number_is_never_kept(parameters, state, experience):
@@ -173,8 +226,9 @@ def test_stops_at_the_kl_bound(parameters, state, experience, updated):
 def test_rates_may_take_smaller_steps(parameters, state, experience):
     """After one epoch the rates have moved a tenth as far, and everything else just as far."""
     one = dataclasses.replace(META, epochs=1, kl_bound=1e9)
-    whole = run(parameters, state, experience[0], one).parameters
-    tenth = run(parameters, state, experience[0], dataclasses.replace(one, rates_step=0.1)).parameters
+    small = {"step_size": 1e-3}
+    whole = run(parameters, state, experience[0], one, **small).parameters
+    tenth = run(parameters, state, experience[0], dataclasses.replace(one, rates_step=0.1), **small).parameters
     assert_close(tenth.adapted, whole.adapted, rtol=1e-6)
     assert_close(tenth.shared, whole.shared, rtol=1e-6)
     expected = jax.tree.map(lambda old, new: old + 0.1 * (new - old), parameters.rates, whole.rates)
@@ -207,6 +261,12 @@ def test_padding_changes_nothing(parameters, state, experience, updated, garbage
     assert_identical(run(parameters, state, with_garbage(experience[0], garbage)), updated)
 
 
+def test_padding_of_early_rounds_changes_nothing(parameters, state, experience):
+    spoilt = run(parameters, state, with_garbage(experience[1], np.nan))
+    assert_identical(spoilt, run(parameters, state, experience[1]))
+    assert np.isfinite(spoilt.terms.early_loss).all()
+
+
 def test_embedding_penalty_is_the_mean_square(parameters, experience):
     """η · (1/d) Σ_j h_j²: twice the entries at the same size do not cost more."""
     one_task, last = task_slice(experience[0], 0), task_slice(experience[0].last, 0)
@@ -219,29 +279,17 @@ def test_embedding_penalty_is_the_mean_square(parameters, experience):
     assert META.embedding_penalty * np.mean(h**2) > 0.01
 
 
-def test_early_rounds_train_the_shared_policy_only(parameters, experience):
-    """w · Σ over early rounds of the clipped loss at the embedding of then, held constant."""
-    early = experience[1]
-    one_task = task_slice(experience[0]._replace(early=early), 0)
-    weight = 0.3
-
-    @jax.jit
-    def gradients(parameters):
-        weighted = dataclasses.replace(META, early_rounds_weight=weight)
-
-        def gradient(meta):
-            return jax.grad(lambda p: task_objective(CONDITION, p, one_task, FAST, meta)[0])(parameters)
-
-        return gradient(weighted), gradient(META)
-
-    def by_equation(shared):
-        return sum(reference.surrogate(shared, past.embedding, *past.batch, META.clip) for past in one_task.early)
-
-    added = jax.tree.map(np.subtract, *gradients(parameters))
-    expected = jax.tree.map(lambda x: weight * np.asarray(x), jax.jit(jax.grad(by_equation))(parameters.shared))
-    assert_close(added.shared, expected, rtol=1e-3, atol=1e-6)
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves((added.adapted, added.rates)))
-    assert all(np.any(leaf) for leaf in jax.tree.leaves(expected))
+def test_weights_of_early_rounds():
+    """w · (share left) · ratio^(rounds from the end − 1), first round first."""
+    settings = MetaUpdateSettings(early_loss_weight=0.4, early_loss_ratio=0.5, early_loss_final=0.25)
+    for progress, left in ((0.0, 1.0), (0.5, 0.625), (1.0, 0.25)):
+        weights = early_weights(settings, 3, progress)
+        assert weights.dtype == np.float32
+        np.testing.assert_allclose(weights, left * np.array([0.1, 0.2, 0.4]), rtol=1e-6)
+    np.testing.assert_allclose(early_weights(MetaUpdateSettings(early_loss_weight=0.3), 4, 0.9), [0.3] * 4, rtol=1e-6)
+    nearest = MetaUpdateSettings(early_loss_weight=0.3, early_loss_ratio=0.0)
+    np.testing.assert_allclose(early_weights(nearest, 3, 0.0), [0, 0, 0.3], rtol=1e-6)
+    assert early_weights(settings, 0, 0.0).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +301,11 @@ def test_early_rounds_train_the_shared_policy_only(parameters, experience):
         ("clip", -0.1),
         ("kl_bound", float("nan")),
         ("embedding_penalty", -1.0),
-        ("early_rounds_weight", float("nan")),
+        ("early_loss_weight", float("nan")),
+        ("early_loss_ratio", 1.1),
+        ("early_loss_final", -0.1),
+        ("parameter_average", 1.0),
+        ("epochs", 1),
     ],
 )
 def test_impossible_settings(name, value):

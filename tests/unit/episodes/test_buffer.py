@@ -1,3 +1,4 @@
+import dataclasses
 from functools import partial
 
 import jax
@@ -92,3 +93,15 @@ def test_padding_changes_nothing(garbage):
     valid = np.asarray(clean.valid)
     np.testing.assert_array_equal(spoiled.valid, valid)
     np.testing.assert_array_equal(np.asarray(spoiled.observation)[valid], np.asarray(clean.observation)[valid])
+
+
+def test_unused_episodes_come_last():
+    """An episode without steps returns 0, which is better than any that exists."""
+    episodes = with_returns(-3.0, 0.0, -1.0, 0.0, -2.0)
+    used = jnp.array([[True], [False], [True], [False], [True]])
+    episodes = dataclasses.replace(episodes, valid=used)
+    assert marks(first(episodes, size=3)) == [2, 4, 0]
+    assert marks(first(episodes, size=4)) == [2, 4, 0, 1]
+    assert marks(update(first(episodes, size=4), with_returns(-9.0), size=4))[:3] == [2, 4, 0]
+    kept = update(first(episodes, size=4), with_returns(-9.0), size=4)
+    assert np.asarray(kept.reward)[:, 0].tolist() == [-1, -2, -3, -9]

@@ -23,6 +23,7 @@ def outcomes(average_return) -> Outcomes:
     average_return = np.array(average_return, float)
     shape = average_return.shape
     return Outcomes(
+        judged=np.ones(shape, bool),
         average_return=average_return,
         success=np.array([[True, False, False], [True, True, False]]),
         final_distance=np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]),

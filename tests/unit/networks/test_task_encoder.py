@@ -72,3 +72,16 @@ def test_fresh_embedding_is_small_but_can_learn(fresh, episodes):
     assert not np.any(fresh.output.bias)
     assert 0 < np.abs(embed(fresh, episodes)).max() < 0.02
     assert all(np.any(leaf) for leaf in jax.tree.leaves(embed_gradient(fresh, episodes)))
+
+
+def test_unused_episodes_are_left_out(encoder, episodes):
+    """Whatever stands in them, and however many there are; they get no gradient either."""
+    count = len(episodes.valid)
+    more = jax.tree.map(lambda x: jnp.concatenate([x, x, x]), episodes)
+    used = jnp.arange(3 * count) % 3 == 1
+    first = jax.tree.map(lambda x: jnp.repeat(x, 3, axis=0), episodes)
+    spread = dataclasses.replace(first, valid=first.valid & used[:, None])
+    np.testing.assert_allclose(embed(encoder, spread), embed(encoder, episodes), rtol=1e-5, atol=1e-6)
+    assert_close(embed_gradient(encoder, spread), embed_gradient(encoder, episodes), rtol=1e-4, atol=1e-6)
+    nothing = dataclasses.replace(more, valid=jnp.zeros_like(more.valid))
+    np.testing.assert_array_equal(embed(encoder, nothing), 0.0)

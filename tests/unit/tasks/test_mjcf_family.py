@@ -93,6 +93,24 @@ def test_only_the_given_simulations_move(family):
         np.testing.assert_array_equal(done.observation, together[taken[ids], ids])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_simulations_that_begin_again_are_as_new_with_their_own_dynamics(family, threads):
+    tasks = some_tasks(4)
+    fresh = rollout(family, tasks)
+    simulation, again = family.simulate(4, threads), np.array([0, 2])
+    simulation.reset(tasks)
+    actions = some_actions(25, 4)
+    for t in range(5):
+        simulation.step(np.arange(4), actions[t])
+    np.testing.assert_array_equal(simulation.restart(again), fresh[0][again])
+    for t in range(7):
+        action = actions[t + 5].copy()
+        action[again] = actions[t, again]
+        found = simulation.step(np.arange(4), action).observation
+        np.testing.assert_array_equal(found[again], fresh[t + 1][again])
+        np.testing.assert_array_equal(found[[1, 3]], fresh[t + 6][[1, 3]])
+
+
 def test_derived_fields_describe_the_state_after_the_step(family):
     simulation = family.simulate(2)
     simulation.reset(some_tasks(2))

@@ -6,15 +6,16 @@ import pytest
 
 from helpers.data import tiny_tesp
 from helpers.trees import assert_identical
+from tesp.adaptation.meta_update import MetaUpdateSettings
 from tesp.errors import RunFolderError
 from tesp.training.checkpoint import Checkpoints, initial_state
 
-ALGORITHM = tiny_tesp()
+ALGORITHM, META = tiny_tesp(), MetaUpdateSettings(learning_rate=7e-4)
 
 
 @pytest.fixture(scope="module")
 def fresh():
-    return initial_state(ALGORITHM, 0)
+    return initial_state(ALGORITHM, META, 0)
 
 
 @pytest.fixture
@@ -36,13 +37,13 @@ def at(state, meta_update):
 
 
 def test_comes_back_bit_for_bit(checkpoints, folder, fresh):
-    state = at(fresh, 3)._replace(wall_seconds=1.25)
+    state = at(fresh, 3)._replace(wall_seconds=1.25, step_size=0.1 + 0.2)
     checkpoints.save(state, -1.0)
     for reader in (checkpoints, Checkpoints(folder, read_only=True)):
-        restored = reader.restore(ALGORITHM, 3)
+        restored = reader.restore(fresh, 3)
         assert_identical(restored.parameters, jax.tree.map(np.asarray, state.parameters))
         assert_identical(restored.optimiser_state, jax.tree.map(np.asarray, state.optimiser_state))
-        assert restored[2:] == (3, 21, 1.25)
+        assert restored[2:] == (3, 21, 1.25, 0.1 + 0.2, None)
 
 
 def test_keeps_the_last_and_the_best(checkpoints, folder, fresh):
@@ -67,7 +68,7 @@ def test_a_score_is_added_later_and_never_lost(checkpoints, fresh):
     checkpoints.save(at(fresh, 2))
     checkpoints.save(at(fresh, 2), -math.inf)
     assert (checkpoints.best(), checkpoints.steps()) == (2, [1, 2])
-    assert checkpoints.restore(ALGORITHM, 2).meta_update == 2
+    assert checkpoints.restore(fresh, 2).meta_update == 2
 
 
 def test_unfinished_ones_are_removed_by_the_writer_only(checkpoints, folder, fresh):
@@ -89,10 +90,10 @@ def test_reading_makes_no_folder(folder):
 
 def test_one_that_does_not_exist(checkpoints, fresh):
     with pytest.raises(RunFolderError, match=r"no checkpoint of meta-update 3 .* there are: none"):
-        checkpoints.restore(ALGORITHM, 3)
+        checkpoints.restore(fresh, 3)
     checkpoints.save(at(fresh, 1))
     with pytest.raises(RunFolderError, match=r"there are: 1\."):
-        checkpoints.restore(ALGORITHM, 3)
+        checkpoints.restore(fresh, 3)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_one_that_does_not_exist(checkpoints, fresh):
 def test_one_of_something_else(checkpoints, fresh, other):
     checkpoints.save(at(fresh, 1))
     with pytest.raises(RunFolderError, match="does not fit the run's configuration"):
-        checkpoints.restore(other, 1)
+        checkpoints.restore(initial_state(other, META, 0), 1)
 
 
 def test_damaged_score(checkpoints, folder, fresh):
