@@ -10,7 +10,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -32,6 +32,8 @@ class Arguments:
     """Length of a run; a decaying step size decays over this length."""
     algorithms: tuple[str, ...] = ("tesp", "maml", "meta-sgd", "adapt-sv")
     """The methods."""
+    learning_rate_schedule: Literal["constant", "linear", "last_third", "adaptive"] = "constant"
+    """What becomes of the step size over a run."""
     learning_rates: tuple[float, ...] = (1e-3, 2e-3)
     """Step sizes of Adam."""
     initial_rates: tuple[float, ...] = (0.001, 0.05)
@@ -56,6 +58,7 @@ def main(arguments: Arguments) -> None:
             algorithm,
             seed=SEED,
             learning_rate=learning_rate,
+            learning_rate_schedule=arguments.learning_rate_schedule,
             initial_rate=initial_rate,
             meta_updates=arguments.meta_updates,
             evaluate_every=arguments.meta_updates,

@@ -233,8 +233,11 @@ def test_presets(name, family):
     }[name]
     keys = ("policy_units", "encoder_units", "embedding_size", "embedding_penalty")
     # What suits single algorithms is tested with the presets.
-    assert {key: paper[key] for key in paper if key != "algorithms"} == dict(zip(keys, expected, strict=True))
+    sizes = {key: paper[key] for key in paper if key not in ("algorithms", "round_budget")}
+    assert sizes == dict(zip(keys, expected, strict=True))
+    assert paper["round_budget"] == "steps"
     assert set(quick) >= set(keys)
+    assert set(family.presets["small"]) >= set(quick)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 import jax
 import pytest
 
-from tesp.config import build_algorithm, build_family, build_learner, from_json, preset_config, to_json
+from tesp.config import build_algorithm, build_family, build_learner, from_json, override, preset_config, to_json
 from tesp.tasks.registry import families, make_family
 
 ROWS = [(family, preset) for family in families() for preset in make_family(family).presets]
@@ -21,10 +21,12 @@ TABLE = {
 }
 
 
-def size(units, encoder, embedding, observation, action):
+def size(units, encoder, embedding, observation, action, modulated):
     """Numbers in the encoder and in the policy."""
-    sizes = [observation + embedding, *units]
+    sizes = [observation + (0 if modulated else embedding), *units]
     policy = sum((a + 1) * b for a, b in zip(sizes, [*units, 2 * action], strict=True))
+    if modulated:
+        policy += 2 * embedding * sum(units)
     gru = 3 * encoder * (observation + action + 1) + 3 * encoder**2 + 3 * encoder + encoder
     return gru + (encoder + 1) * embedding, policy
 
@@ -49,6 +51,7 @@ class TestEveryPreset:
             network.embedding_size,
             family.observation_size,
             family.action_size,
+            network.conditioning == "modulate",
         )
         assert (count(parameters.adapted), count(parameters.rates)) == (encoder, encoder)
         assert count(parameters.shared) == policy
@@ -76,6 +79,7 @@ def test_paper_presets_have_the_numbers_of_the_paper(name):
     sizes = (network.policy_units, network.encoder_units, network.embedding_size, meta.embedding_penalty)
     assert sizes == TABLE[name]
     assert (sampling.episodes_per_round, sampling.buffer_size, sampling.tasks_per_update) == (25, 16, 20)
+    assert sampling.round_budget == "steps"
     assert (fast.fast_updates, fast.initial_rate, fast.rate_bound, fast.inner_gradient_norm) == (3, 0.001, 0.1, 60)
     assert (meta.learning_rate, meta.epochs, meta.clip, meta.kl_bound) == (3e-4, 20, 0.15, 0.01)
     assert (config.estimation.discount, config.estimation.gae_lambda) == (0.99, 0.97)
@@ -91,10 +95,31 @@ def test_paper_presets_have_no_extras(name):
     config = preset_config(name, "paper")
     assert config.algorithm == "tesp"
     assert not config.fast.second_order
+    assert config.network.conditioning == "concatenate"
     assert not config.meta.stop_at_kl_bound
+    assert not config.meta.judge_last_epoch
+    assert config.meta.parameter_average == 0
     assert config.meta.early_loss_weight == 0
     assert config.meta.learning_rate_schedule == "constant"
     assert config.estimation.normalise_advantages == "none"
+
+
+@pytest.mark.parametrize("preset", ["quick", "small"])
+@pytest.mark.parametrize("name", TABLE)
+def test_all_methods_have_the_same_values(name, preset):
+    """What differs from TESP is what the name stands for, and no learning rate is anybody's own."""
+    tesp = preset_config(name, preset)
+    assert tesp.meta.learning_rate_schedule == "adaptive"
+    for algorithm in ("maml", "meta-sgd", "adapt-sv"):
+        assert preset_config(name, preset, algorithm) == dataclasses.replace(tesp, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_small_is_quick_for_longer(name):
+    quick, small = preset_config(name, "quick"), preset_config(name, "small")
+    assert small.schedule.meta_updates > quick.schedule.meta_updates
+    length = {"meta_updates": 9, "evaluate_every": 9, "evaluation_tasks": 9, "parameter_average": 0.0}
+    assert override(small, **length, preset="quick") == override(quick, **length)
 
 
 @pytest.mark.parametrize(

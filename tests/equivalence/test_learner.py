@@ -188,13 +188,12 @@ def in_small_pieces(monkeypatch):
 
 
 @pytest.mark.parametrize("differently", [as_an_accelerator_would, in_small_pieces])
-@pytest.mark.parametrize("options", [{}, {"second_order": True}], ids=["first order", "second order and early rounds"])
+@pytest.mark.parametrize("options", [{}, {"second_order": True}], ids=["first order", "second order"])
 def test_how_the_work_is_divided_does_not_matter(monkeypatch, options, differently):
     """One task after the other equals all at once, and one chunk of steps equals several."""
 
     def results(**meta):
-        early = 0.3 if options else 0.0
-        learner = make_learner(fast=options, meta={"epochs": 2, "early_rounds_weight": early, **meta})
+        learner = make_learner(fast=options, meta={"epochs": 2, "early_loss_weight": 0.3, **meta})
         parameters, state = fresh()
         adaptation = adapt(learner, parameters, goals=0.5 * GOALS)
         updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
@@ -233,7 +232,7 @@ def test_no_fast_updates(learner):
 
 def test_options_of_the_meta_update(learner):
     """Second order and a loss on the early rounds work on what a learner gathers."""
-    learner = with_options(learner, {"second_order": True}, {"epochs": 2, "early_rounds_weight": 0.3})
+    learner = with_options(learner, {"second_order": True}, {"epochs": 2, "early_loss_weight": 0.3})
     parameters, state = fresh()
     adaptation = adapt(learner, parameters)
     experience = learner.experience(adaptation)
@@ -244,6 +243,33 @@ def test_options_of_the_meta_update(learner):
     assert np.all(np.asarray(updated.gradient_norms) > 0)
     assert np.all(updated.terms.early_loss)
     np.testing.assert_allclose(updated.terms.kl[0], 0, atol=1e-5, err_msg="θ^{K+1} is found again")
+
+
+def test_a_learner_finds_every_round_again(learner):
+    """What it gathers for the loss on every round are the θ^k and h^k that the rounds were sampled with."""
+    learner = with_options(learner, meta={"epochs": 2, "early_loss_weight": 0.3, "early_loss_ratio": 0.5})
+    parameters, state = fresh()
+    adaptation = adapt(learner, parameters)
+    experience = learner.experience(adaptation, progress=0.5)
+    assert [past.context is None for past in experience.early] == [True, False, False]
+    assert experience.history == ()
+    np.testing.assert_allclose(experience.early_weights, np.tile([0.075, 0.15, 0.3], (len(GOALS), 1)), rtol=1e-6)
+    assert len(experience.early_sums) == 2
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(experience.early_sums[0]))
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(experience.early_sums[1]))
+    updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    np.testing.assert_allclose(updated.terms.kl[0], 0, atol=1e-5)
+    np.testing.assert_allclose(updated.terms.early_kl[0], 0, atol=1e-5)
+    assert np.all(updated.terms.early_kl[-1] > 0)
+
+
+def test_a_loss_on_every_round_that_has_run_out_is_none(learner):
+    parameters, state = fresh()
+    gone = with_options(learner, meta={"epochs": 2, "early_loss_weight": 0.3, "early_loss_final": 0.0})
+    plain = with_options(learner, meta={"epochs": 2})
+    results = [made.meta_update(parameters, state, adapt(made, parameters), STEP_SIZE, 1.0) for made in (gone, plain)]
+    assert_close(results[0].parameters, results[1].parameters, rtol=1e-5, atol=1e-7)
+    assert not np.any(results[0].terms.early_loss)
 
 
 def test_two_devices_equal_one(learner, tmp_path):

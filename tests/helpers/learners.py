@@ -25,7 +25,7 @@ def make_learner(algorithm=ALGORITHM, fast=None, meta=None) -> Learner:
         algorithm,
         SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
         FastUpdateSettings(**{"fast_updates": 2, **(fast or {})}),
-        MetaUpdateSettings(**{"epochs": 4, "kl_bound": 10.0, **(meta or {})}),
+        MetaUpdateSettings(**{"epochs": 4, "judge_last_epoch": True, "kl_bound": 10.0, **(meta or {})}),
         EstimationSettings(),
     )
 

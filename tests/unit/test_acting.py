@@ -8,15 +8,16 @@ import pytest
 from helpers.trees import random_like
 from tesp import acting
 from tesp.acting import Actor
-from tesp.networks.policy import Policy
+from tesp.networks.policy import CONDITIONINGS
 
 TASKS, EPISODES = 5, 12
 
 
-@pytest.fixture(scope="module")
-def policies():
+@pytest.fixture(scope="module", params=CONDITIONINGS)
+def policies(request):
     """One policy per task, with a leading axis."""
-    fresh = jax.vmap(lambda key: Policy.create(key, 3, 2, 2, (8,)))(jax.random.split(jax.random.key(0), TASKS))
+    create = CONDITIONINGS[request.param].create
+    fresh = jax.vmap(lambda key: create(key, 3, 2, 2, (8, 8)))(jax.random.split(jax.random.key(0), TASKS))
     return random_like(fresh, 1, 0.5)
 
 

@@ -75,12 +75,12 @@ class TestAblations:
     @pytest.mark.parametrize(
         ("name", "taken_away"),
         [
-            ("tesp", (False, False, True, 0.001)),
-            ("tesp-v1", (True, False, True, 0.001)),
-            ("tesp-v2", (False, True, True, 0.001)),
-            ("tesp-v3", (False, False, True, 0.001)),
+            ("tesp", (False, False, True, 0.05)),
+            ("tesp-v1", (True, False, True, 0.05)),
+            ("tesp-v2", (False, True, True, 0.05)),
+            ("tesp-v3", (False, False, True, 0.05)),
             ("tesp-v4", (False, False, False, 0.0)),
-            ("tesp-v5", (False, False, False, 0.001)),
+            ("tesp-v5", (False, False, False, 0.05)),
         ],
     )
     def test_what_becomes_of_the_algorithm(self, name, taken_away):

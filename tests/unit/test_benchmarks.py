@@ -1,6 +1,7 @@
 """What the benchmarks count and refuse; what they measure is no matter for tests."""
 
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,8 @@ def test_fitted_exponents(load, power):
         (["compare.py", "--parts", "everything"], "everything"),
         (["scaling.py", "--sizes", "colour"], "colour"),
         (["meta_update.py", "nowhere"], "nowhere"),
+        (["acting.py", "--units", "64x64"], "64x64"),
+        (["acting.py", "--steps", "0"], "--steps is 0"),
     ],
 )
 def test_what_is_not_possible_is_said_in_one_sentence(command, said):
@@ -85,3 +88,16 @@ def test_what_is_not_possible_is_said_in_one_sentence(command, said):
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_acting_is_timed_in_turns(tmp_path):
+    """A smallest measurement has every part of a large one."""
+    few = ("--tasks", "2", "--episodes", "2", "--steps", "1", "--repetitions", "2", "--units", "4-3")
+    command = [sys.executable, str(FOLDER / "acting.py"), *few, "--json", str(tmp_path / "acting.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| 4 3 | 4 |" in done.stdout
+    (measured,) = json.loads((tmp_path / "acting.json").read_text())
+    assert set(measured["medians"]) == set(measured["seconds"]) == {"concatenate", "modulate"}
+    one, other = (measured["seconds"][kind] for kind in ("modulate", "concatenate"))
+    assert measured["ratio"] == pytest.approx(sum(a / b for a, b in zip(one, other, strict=True)) / 2)

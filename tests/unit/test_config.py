@@ -108,7 +108,12 @@ def test_the_learner_gets_its_settings():
 class TestJson:
     def test_round_trip_of_values_far_from_the_defaults(self):
         config = tiny_config(
-            seed=2**40, spacing=0.07, second_order=True, learning_rate=1e-7, learning_rate_schedule="adaptive", conditioning="modulate"
+            seed=2**40,
+            spacing=0.07,
+            second_order=True,
+            learning_rate=1e-7,
+            learning_rate_schedule="adaptive",
+            conditioning="modulate",
         )
         assert from_json(to_json(config)) == config
 

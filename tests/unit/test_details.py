@@ -167,7 +167,7 @@ class TestOtherMethods:
         """A run of another method that was never trained, without a folder of its own."""
         config = tiny_config(algorithm=name)
         family, learner = build_family(config), shared_learner(config)
-        state = initial_state(learner.algorithm, config.seed)
+        state = initial_state(learner.algorithm, learner.meta, config.seed)
         return runs.Run(runs.RunFolder(folder), config, family, family.sample_task_sets(0), learner, state)
 
     def test_without_embedding_and_with_one_rate(self, tmp_path):

@@ -4,8 +4,9 @@ import pytest
 from tesp.config import preset_config
 from tesp.errors import ConfigurationError
 from tesp.tasks import registry
-from tesp.tasks.drawn_tasks import QUICK, draw_task_sets, merged_presets
+from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.point import PointFamily
+from tesp.tasks.scales import PAPER, QUICK, SMALL
 from tesp.types import TASK_SETS
 
 
@@ -31,11 +32,13 @@ def test_seeds_that_are_not_possible(seed):
 
 
 def test_given_values_go_before_those_of_the_presets():
-    given = {"quick": {"learning_rate": 5e-3, "horizon": 9}, "paper": {"epochs": 2}, "own": {"epochs": 3}}
-    assert merged_presets({}) == {"paper": {}, "quick": QUICK}
+    quick = {"learning_rate": 5e-3, "horizon": 9, "meta_updates": 7}
+    given = {"quick": quick, "paper": {"epochs": 2}, "own": {"epochs": 3}}
+    assert merged_presets({}) == {"paper": PAPER, "quick": QUICK, "small": SMALL}
     assert merged_presets(given) == {
-        "paper": {"epochs": 2},
-        "quick": {**QUICK, "learning_rate": 5e-3, "horizon": 9},
+        "paper": {**PAPER, "epochs": 2},
+        "quick": {**QUICK, **quick},
+        "small": {**SMALL, "learning_rate": 5e-3, "horizon": 9},
         "own": {"epochs": 3},
     }
     assert "horizon" not in QUICK

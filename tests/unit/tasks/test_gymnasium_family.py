@@ -143,7 +143,7 @@ class TestFamily:
             make_family("the-line", spacing=0.1)
 
     def test_presets(self, line):
-        assert line.presets["paper"] == {}
+        assert line.presets["paper"] == {"round_budget": "steps"}
         own = dataclasses.replace(line, preset_values={"quick": {"learning_rate": 5e-3}, "long": {"meta_updates": 9}})
         assert own.presets["quick"] == {**line.presets["quick"], "learning_rate": 5e-3}
         assert own.presets["long"] == {"meta_updates": 9}

@@ -194,12 +194,13 @@ def test_sizes_options_and_presets(family):
     assert (family.observation_size, family.action_size, family.task_size) == (9, 1, 6)
     assert family.options == {"horizon": 200, "tasks_per_set": 6}
     assert make(factory_options={"wind": 2}).options["wind"] == 2
-    assert family.presets["paper"] == {}
+    assert family.presets["paper"] == {"round_budget": "steps"}
     assert family.presets["quick"]["policy_units"] == (64, 64)
     given = {"paper": {"epochs": 4}, "quick": {"epochs": 3, "encoder_units": 8}, "own": {"epochs": 2}}
     assert make(preset_values=given).presets == {
-        "paper": {"epochs": 4},
+        "paper": {**family.presets["paper"], "epochs": 4},
         "quick": {**family.presets["quick"], "epochs": 3, "encoder_units": 8},
+        "small": {**family.presets["small"], "epochs": 3, "encoder_units": 8},
         "own": {"epochs": 2},
     }
 

@@ -1,0 +1,99 @@
+"""Runs that version 0.1 wrote: configurations with its names, checkpoints with its fields."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers.running import as_json, records, shared_learner, tiny_config
+from helpers.trees import assert_identical
+from tesp import runs
+from tesp.config import build_family, from_json, override, to_json
+from tesp.training import checkpoint
+from tesp.training.checkpoint import Checkpoints, initial_state
+
+#: What its configurations had no field for.
+META = {
+    "judge_last_epoch",
+    "learning_rate_range",
+    "learning_rate_ceiling",
+    "parameter_average",
+    "early_loss_ratio",
+    "early_loss_final",
+}
+#: All that its checkpoints had.
+FIELDS = ("parameters", "optimiser_state", "meta_update", "environment_steps", "wall_seconds")
+OPTIONS = {
+    "learning_rate_schedule": "linear",
+    "early_loss_weight": 0.3,
+    "conditioning": "concatenate",
+    "judge_last_epoch": True,
+    "parameter_average": 0.0,
+}
+
+
+def of_version_0_1(config, **meta):
+    """The configuration as that version would have stored it; other values by their names of then."""
+    stored = as_json(config)
+    stored["meta"] = {name: value for name, value in stored["meta"].items() if name not in META}
+    stored["meta"]["learning_rate_decay"] = stored["meta"].pop("learning_rate_schedule")
+    stored["meta"]["early_rounds_weight"] = stored["meta"].pop("early_loss_weight")
+    del stored["network"]["conditioning"]
+    return json.dumps({**stored, "meta": {**stored["meta"], **meta}})
+
+
+@pytest.mark.parametrize(("then", "now"), [("none", "constant"), ("linear", "linear"), ("last_third", "last_third")])
+def test_its_configurations_are_read(then, now):
+    config = from_json(of_version_0_1(tiny_config(**OPTIONS), learning_rate_decay=then, early_rounds_weight=0.2))
+    assert config.meta.learning_rate_schedule == now
+    assert config.meta.early_loss_weight == 0.2
+    assert (config.meta.early_loss_ratio, config.meta.early_loss_final, config.meta.parameter_average) == (1, 1, 0)
+    assert config.network.conditioning == "concatenate"
+    assert from_json(to_json(config)) == config
+
+
+def test_its_meta_updates_judged_the_last_epoch():
+    """They took a step in every epoch, even where there was only one."""
+    config = from_json(of_version_0_1(tiny_config(**OPTIONS), epochs=1))
+    assert (config.meta.epochs, config.meta.steps) == (1, 1)
+
+
+@pytest.fixture
+def old_run(tmp_path, monkeypatch, compiled):  # noqa: ARG001
+    """A run of one meta-update, as that version would have left it; and what its learner was."""
+    monkeypatch.setattr(runs, "build_learner", shared_learner)
+    config = tiny_config(**OPTIONS)
+    short = replace(config, schedule=replace(config.schedule, meta_updates=1))
+    with monkeypatch.context() as patch:
+        arrays = checkpoint._arrays
+        patch.setattr(checkpoint, "_arrays", lambda state: {name: arrays(state)[name] for name in FIELDS})
+        trained = runs.train(short, tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text(of_version_0_1(override(config, meta_updates=2)))
+    return tmp_path / "run", trained.state
+
+
+def test_its_checkpoints_are_read_and_trained_on(old_run):
+    folder, state = old_run
+    loaded = runs.load_run(folder, "latest")
+    for name in FIELDS[:-1]:
+        assert_identical(getattr(loaded.state, name), getattr(state, name))
+    assert loaded.state.step_size == loaded.config.meta.learning_rate
+    assert loaded.state.average is None
+    assert loaded.parameters is loaded.state.parameters
+    runs.resume(folder)
+    assert [r["meta_update"] for r in records(folder, "train")] == [1, 2]
+    assert records(folder, "train")[1]["step_size"] == pytest.approx(0.5 * loaded.config.meta.learning_rate)
+
+
+def test_one_of_its_checkpoints_begins_a_schedule_that_it_did_not_know(old_run):
+    """A step size is missing, not damaged."""
+    folder, state = old_run
+    config = tiny_config(**OPTIONS | {"learning_rate_schedule": "adaptive"})
+    shutil.rmtree(folder / "checkpoints" / "0")
+    fresh = initial_state(shared_learner(config, build_family(config)).algorithm, config.meta, 0)
+    restored = Checkpoints(folder / "checkpoints", read_only=True).restore(fresh, 1)
+    assert restored.step_size == config.meta.learning_rate
+    assert np.any(restored.parameters.shared.output.weight != fresh.parameters.shared.output.weight)
+    assert restored.environment_steps == state.environment_steps
