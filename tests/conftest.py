@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 
 from jaxtyping import install_import_hook
 
@@ -31,6 +32,19 @@ LONGEST = ("test_docs_shell.py", "test_docs.py", "test_agents.py")
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+#: Memory maps of a process beyond which what was compiled is dropped; Linux allows 65,530.
+MOST_MAPS = 30_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_memory_maps():
+    """Drop what was compiled when it has become much: every program has its memory maps, and the last one crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
+        jax.clear_caches()
 
 
 @pytest.fixture
