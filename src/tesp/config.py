@@ -268,13 +268,16 @@ def _of_today(stored: Any) -> Any:
     """Name the values of version 0.1 as they are named today; what is of another form is left for the converter.
 
     There ``early_rounds_weight`` weighted a loss on the early rounds with their embeddings held constant; a run that
-    had it goes on with the loss that differentiates them.
+    had it goes on with the loss that differentiates them. The parameters after the last epoch's step competed.
     """
     meta = stored.get("meta") if isinstance(stored, dict) else None
     if not isinstance(meta, dict):
         return stored
     renamed = {"learning_rate_decay": "learning_rate_schedule", "early_rounds_weight": "early_loss_weight"}
+    if not renamed.keys() & meta.keys():
+        return stored
     meta = {renamed.get(name, name): value for name, value in meta.items()}
+    meta.setdefault("judge_last_epoch", True)
     if meta.get("learning_rate_schedule") == "none":
         meta["learning_rate_schedule"] = "constant"
     return {**stored, "meta": meta}

@@ -188,5 +188,11 @@ def _layer(tree: PyTree, path: tuple[Any, ...]) -> str:
             part = part[key.key]
     if not words:
         return "all parameters" if np.ndim(part) == 0 else "adapted vector"
-    names = {"TaskEncoder": "encoder", "Policy": "policy", "gru": "GRU", "output": "output layer"}
+    names = {
+        "TaskEncoder": "encoder",
+        "Policy": "policy",
+        "ModulatedPolicy": "policy",
+        "gru": "GRU",
+        "output": "output layer",
+    }
     return " ".join(names[word] if word in names else word.replace("_", " ") for word in words)

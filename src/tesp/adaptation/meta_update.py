@@ -279,26 +279,18 @@ def _early_terms(condition, parameters, experience, fast, clip) -> SurrogateTerm
         terms = surrogate_terms(policy, embedding, steps, clip)
         return weight * terms.policy_loss, weight * terms.kl
 
-    # Round by round, so that no activation outlives its round, and compiled once for all of them.
     rounds = [
         (gradient_sum, past.context, steps_of(past.batch))
         for gradient_sum, past in zip(experience.early_sums, others, strict=True)
     ]
-    stacked = (*jax.tree.map(lambda *x: jnp.stack(x), *_alike(rounds)), weights)
+    if len({tuple(x.shape for x in jax.tree.leaves(own)) for own in rounds}) > 1:
+        # Buffers that grow, or a first round with more episodes: nothing to stack.
+        added = [one_round(start, (*own, weight)) for own, weight in zip(rounds, weights, strict=True)]
+        return jax.tree.map(lambda so_far, *own: so_far + sum(own), total, *(SurrogateTerms(*x) for x in added))
+    # Round by round, so that no activation outlives its round, and compiled once for all of them.
+    stacked = (*jax.tree.map(lambda *x: jnp.stack(x), *rounds), weights)
     added = sum_over_chunks(one_round, start, stacked, weights[:, None] > 0)
     return SurrogateTerms(*jax.tree.map(jnp.add, tuple(total), added))
-
-
-def _alike(rounds: list[tuple]) -> list[tuple]:
-    """Fill buffers that grow from round to round up with episodes without steps, so that all have one shape."""
-    if rounds[0][1].buffer is None:
-        return rounds
-    most = max(context.buffer.valid.shape[0] for _, context, _ in rounds)
-
-    def fill(x):
-        return jnp.pad(x, [(0, most - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
-
-    return [(g, context._replace(buffer=jax.tree.map(fill, context.buffer)), steps) for g, context, steps in rounds]
 
 
 class MetaUpdated(NamedTuple):

@@ -107,8 +107,8 @@ class ModulatedPolicy(ConditionalPolicy):
     """
 
     hidden: tuple[Linear, ...]
-    scale: tuple[Float[Array, "embedding units"], ...]
-    shift: tuple[Float[Array, "embedding units"], ...]
+    scale: tuple[Float[Array, "embedding _"], ...]
+    shift: tuple[Float[Array, "embedding _"], ...]
     output: Linear
 
     @classmethod

@@ -75,7 +75,9 @@ class Checkpoints:
         )
         self._folder = folder
         try:
-            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+            # Told what an item is, a manager can say what a checkpoint holds before it reads it.
+            handlers = {"state": ocp.StandardCheckpointHandler()}
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
         except ValueError as error:
             raise RunFolderError(
                 f"A checkpoint in {folder} is damaged: {error}. Remove its subfolder or restore it."
@@ -137,6 +139,8 @@ class Checkpoints:
                 "the run's own."
             ) from error
         restored = fresh._replace(**stored)
+        if fresh.average is not None and "average" not in stored:
+            restored = restored._replace(average=restored.parameters)
         return restored._replace(
             meta_update=int(restored.meta_update),
             environment_steps=int(restored.environment_steps),
