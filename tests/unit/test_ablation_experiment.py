@@ -1,0 +1,264 @@
+"""The ablation's plan, how it is continued, and what its analysis makes of records."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tesp
+from tesp.config import to_json
+from tesp.types import TASK_SETS
+
+FOLDER = Path(__file__).parents[2] / "experiments" / "ablation"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+@pytest.fixture
+def sweep(load):
+    return load("sweep")
+
+
+@pytest.fixture
+def analysis(load):
+    return load("analysis")
+
+
+def test_the_plan_is_whole_and_has_no_run_twice(sweep):
+    planned = sweep.plan(sweep.Arguments())
+    assert len(planned) == (9 + 4 + 5) * 3 * 3
+    assert len({run.name for run in planned}) == len(planned)
+    assert len({to_json(run.config) for run in planned}) == len(planned)
+    assert planned == sweep.plan(sweep.Arguments())
+    assert planned == sweep.plan(sweep.Arguments(methods=("tesp", "meta-sgd", "adapt-sv", "tesp")))
+
+
+def test_the_plan_begins_with_what_matters_most(sweep):
+    planned = sweep.plan(sweep.Arguments())
+    names = [run.name for run in planned]
+    assert names[:4] == [f"{f}-tesp-ABC-seed10" for f in sweep.FAMILIES] + ["point-tesp-none-seed10"]
+    assert [run.seed for run in planned] == sorted(run.seed for run in planned)
+    first = [(run.method, run.variant) for run in planned[: len(planned) // 3 : 3]]
+    assert first[:6] == [
+        *(("tesp", "ABC"), ("tesp", "none"), ("meta-sgd", "AB"), ("meta-sgd", "none")),
+        *(("adapt-sv", "ABC"), ("adapt-sv", "none")),
+    ]
+    assert [len(variant) for _, variant in first[6:14]] == [1] * 8
+    assert first[14:] == [("tesp", variant) for variant in ("AB", "AC", "BC", "ABC-no-penalty")]
+
+
+def test_options_choose_a_part_of_the_plan(sweep):
+    arguments = sweep.Arguments(families=("point",), variants=("AB", "C"), seeds=(5,), meta_updates=7)
+    planned = sweep.plan(arguments)
+    assert [run.name for run in planned] == [
+        "point-meta-sgd-AB-seed5",
+        "point-tesp-C-seed5",
+        "point-adapt-sv-C-seed5",
+        "point-tesp-AB-seed5",
+    ]
+    schedule = planned[0].config.schedule
+    assert (schedule.meta_updates, schedule.evaluation_tasks, schedule.threads) == (7, 20, 1)
+
+
+def test_every_variant_is_found_again_in_its_configuration(sweep, load):
+    for run in sweep.plan(sweep.Arguments(families=("reacher2",), seeds=(0,))):
+        assert load("variants").variant_of(json.loads(to_json(run.config))) == run.variant
+        assert run.config.task.engine == "closed-form"
+    other = tesp.preset_config("point", "quick", early_loss_weight=0.7)
+    assert load("variants").variant_of(json.loads(to_json(other))) is None
+
+
+def test_the_command_trains_what_is_planned(sweep, monkeypatch, tmp_path):
+    trained = []
+    monkeypatch.setattr("tesp.runs.train", lambda config, folder, _console: trained.append((config, folder)) or 1 / 0)
+    for run in sweep.plan(sweep.Arguments(families=("wheeled",), variants=("none", "ABC-no-penalty"), seeds=(3,)))[:2]:
+        with pytest.raises(ZeroDivisionError):
+            importlib.import_module("tesp.cli").main(run.training(tmp_path / run.name))
+        assert trained.pop() == (run.config, tmp_path / run.name)
+
+
+def records_of(config, ends, seconds, returns, **other):
+    """Records of meta-updates with some seconds each, and evaluations that return what a function says."""
+    identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
+    rows = [{"kind": "train", **identity, "meta_update": m, **seconds(m)} for m in range(1, max(ends) + 1)]
+    unused = ("average_return_std", "success_rate", "final_distance", "episode_length", "environment_steps")
+    for m in ends:
+        for task_set in TASK_SETS:
+            for k in range(config.fast.fast_updates + 1):
+                cell = {"meta_update": m, "task_set": task_set, "fast_update": k}
+                row = {**cell, "average_return": returns(m, task_set, k), "wall_seconds": 0.0, "tasks": 20}
+                rows.append({"kind": "evaluation", **identity, **dict.fromkeys(unused, 0.0), **row, **other})
+    return rows
+
+
+def write_run(folder, config, rows):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(to_json(config))
+    (folder / "tasks.json").write_text("{}")
+    (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+class Runner:
+    """In the place of processes: makes folders, and stops, fails or finishes as told."""
+
+    def __init__(self, planned, output):
+        self.planned = {run.name: run for run in planned}
+        self.calls, self.ended, self.environments = [], {}, []
+        self.output = output
+
+    def __call__(self, words, environment, _log):
+        folder = Path(words[-1])
+        self.calls.append((words[0], folder.name))
+        self.environments.append(environment)
+        if words[0] == "train":
+            config = self.planned[folder.name].config
+            write_run(folder, config, records_of(config, (0,), lambda _: {}, lambda *_: -1.0))
+        return self.ended.get((words[0], folder.name), 0)
+
+    def finished(self, folder):
+        return ("resume", folder.name) in self.calls or ("train", folder.name) not in self.ended
+
+
+@pytest.fixture
+def begun(sweep, tmp_path, monkeypatch):
+    planned = sweep.plan(sweep.Arguments(families=("point",), methods=("meta-sgd",), seeds=(0,), meta_updates=4))
+    runner = Runner(planned, tmp_path)
+    monkeypatch.setattr("tesp.runs.is_finished", runner.finished)
+    return planned, runner, lambda: sweep.work(planned, tmp_path, tmp_path / "records", 1, runner)
+
+
+def test_interrupted_runs_are_continued_and_finished_ones_skipped(begun, tmp_path):
+    planned, runner, work = begun
+    names = [run.name for run in planned]
+    runner.ended["train", names[1]] = 130
+    assert list(work()) == [names[1]]
+    assert runner.calls == [("train", name) for name in names]
+    assert work() == {}
+    assert runner.calls[len(names) :] == [("resume", names[1])]
+    assert {path.name for path in (tmp_path / "records").iterdir()} == {f"{name}.json.gz" for name in names}
+    environment = runner.environments[0]
+    assert environment["TESP_CPU_DEVICES"] == environment["OMP_NUM_THREADS"] == "1"
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "compiled")
+
+
+def test_a_run_with_other_options_is_refused_and_the_rest_goes_on(begun, tmp_path):
+    planned, runner, work = begun
+    write_run(tmp_path / planned[0].name, tesp.preset_config("point", "quick", "meta-sgd"), [])
+    wrong = work()
+    assert list(wrong) == [planned[0].name]
+    assert "other options" in wrong[planned[0].name]
+    assert runner.calls == [("train", run.name) for run in planned[1:]]
+
+
+@pytest.fixture
+def invented(sweep, load, tmp_path):
+    """Store runs of 40 meta-updates of the point, one for each variant, seed, seconds a meta-update and return."""
+
+    offsets = {"train": 0, "in_distribution": 1, "out_of_distribution": 2}
+
+    def store(*given, columns=("seconds_cpu", "seconds"), ends=(0, 10, 20, 30, 40)):
+        for variant, seed, cost, best in given:
+            arguments = sweep.Arguments(
+                ("point",), ("tesp",), (variant,), (seed,), meta_updates=40, evaluate_every=10, output=tmp_path
+            )
+            run = sweep.plan(arguments)[0]
+
+            def seconds(m, cost=cost):
+                # The first one is compiled in, and the clock on the wall goes twice as fast.
+                cpu = 50 * cost if m == 1 else cost
+                return {"seconds_cpu": cpu, "seconds": 2 * cpu}
+
+            def returns(m, task_set, k, best=best):
+                return best - (40 - m) - 10 * offsets[task_set] - 100 * (3 - k)
+
+            rows = records_of(run.config, ends, lambda m: {n: seconds(m)[n] for n in columns}, returns)
+            write_run(tmp_path / "runs" / run.name, run.config, rows)
+            load("stored").store(tmp_path / "runs" / run.name, tmp_path / "records")
+        return load("stored").load_all(tmp_path / "records")
+
+    return store
+
+
+def rows_of(table, first):
+    """Return the cells of a table's row."""
+    found = [line for line in table.splitlines() if line.startswith(f"| {first} |")]
+    assert len(found) == 1
+    return [cell.strip() for cell in found[0].strip("|").split("|")][1:]
+
+
+def test_equal_meta_updates(analysis, invented):
+    runs = invented(("none", 10, 1.0, -20.0), ("none", 11, 1.0, -30.0), ("ABC", 10, 2.0, -5.0))
+    table = analysis.at_equal_updates(analysis.by_variant(runs))
+    assert "At 40 meta-updates" in table
+    # The last quarter of 40, from 30 on and 30 not in it, is the last evaluation alone.
+    means = ["−25.0 [−30.0, −20.0]", "−35.0 [−40.0, −30.0]", "−45.0 [−50.0, −40.0]"]
+    assert rows_of(table, "none") == ["2", *means, "−325.0 [−330.0, −320.0]", *means]
+    assert rows_of(table, "ABC")[:5] == ["1", "−5.0", "−15.0", "−25.0", "−305.0"]
+    late = analysis.late(runs[0], 20)
+    assert late["train", 3] == -25.0
+
+
+def test_equal_seconds(analysis, invented):
+    runs = invented(("none", 10, 1.0, -20.0), ("none", 11, 1.25, -30.0), ("A", 10, 1.26, -20.0), ("ABC", 10, 2.0, -5.0))
+    variants = analysis.by_variant(runs)
+    # 40 meta-updates of 1.25 s, compilation left out.
+    assert analysis.common_time(variants) == pytest.approx(50)
+    table = analysis.at_equal_seconds(variants)
+    assert "At 50 CPU seconds" in table
+    assert rows_of(table, "none")[0] == "2"
+    assert rows_of(table, "none")[4:] == ["−325.0 [−330.0, −320.0]", "40 [40, 40]", "1.12 [1.00, 1.25]"]
+    # A takes 50.4 s, which is the same but for noise; of ABC the evaluation at 20 is the last within 50 s.
+    assert rows_of(table, "A")[4:] == ["−320.0", "40", "1.26"]
+    assert rows_of(table, "ABC") == ["1", "−25.0", "−35.0", "−45.0", "−325.0", "20", "2.00"]
+
+
+def test_gains_are_of_the_same_seed(analysis, invented):
+    runs = invented(("none", 10, 1.0, -20.0), ("A", 10, 1.0, -12.0), ("none", 11, 1.0, -30.0), ("A", 12, 1.0, 0.0))
+    table = analysis.worth(analysis.by_variant(runs))
+    assert rows_of(table, "A alone (A − none)") == ["1", "8.0", "8.0", "8.0"]
+    assert "B alone" not in table
+    assert "Not all rows have the same seeds" in analysis.report(runs)
+
+
+def test_records_without_cpu_seconds_are_read_by_the_wall(analysis, invented):
+    runs = invented(("none", 10, 1.0, -20.0), columns=("seconds",))
+    assert analysis.total(runs[0]) == 80
+    assert "wall-clock seconds stand in" in analysis.report(runs)
+
+
+def test_unfinished_runs_are_left_out_unless_all_are(analysis, invented):
+    begun = invented(("none", 10, 1.0, -20.0), ends=(0, 10))
+    assert "At 10 meta-updates" in analysis.report(begun)
+    assert "No run is finished yet" in analysis.report(begun)
+    report = analysis.report(invented(("A", 10, 1.0, -20.0)))
+    assert "Left out, for they are not finished: point-tesp-none-seed10." in report
+    assert "At 40 meta-updates" in report
+
+
+def test_stored_records_are_rounded_and_always_the_same(invented, load, tmp_path):
+    run = invented(("none", 10, 1.0, -20.123456))[0]
+    assert run.returns[40]["train", 3] == -20.123
+    path = tmp_path / "records" / f"{run.name}.json.gz"
+    before = path.read_bytes()
+    load("stored").store(tmp_path / "runs" / run.name, tmp_path / "records")
+    assert path.read_bytes() == before
+    path.write_bytes(before[:-20])
+    with pytest.raises(tesp.RunFolderError, match="damaged"):
+        load("stored").load(path)
+
+
+def test_tables_and_figure_are_written(analysis, invented, tmp_path):
+    runs = invented(("none", 10, 1.0, -20.0), ("none", 11, 1.0, -30.0), ("ABC", 10, 2.0, -5.0))
+    figure = analysis.plot(runs, analysis.clock, tmp_path / "ablation.png")
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    np.testing.assert_allclose(lines["none"].get_xdata(), [10, 20, 30, 40])
+    np.testing.assert_allclose(lines["none"].get_ydata(), [-55, -45, -35, -25])
+    np.testing.assert_allclose(lines["ABC"].get_xdata(), [20, 40, 60, 80])
+    assert len(figure.axes) == 3
+    assert (tmp_path / "ablation.png").stat().st_size > 0
