@@ -32,8 +32,7 @@ SIZES = {
 
 
 def config(name, **overrides):
-    # A ceiling that falls over the run would tell a run of two meta-updates from the first two of a longer one.
-    return tiny_config(algorithm=name, learning_rate_ceiling="constant", **overrides)
+    return tiny_config(algorithm=name, **overrides)
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)

@@ -32,28 +32,29 @@ def step_size(settings: MetaUpdateSettings, found: float, done: int, total: int)
     return settings.learning_rate * factor
 
 
-def following(
-    settings: MetaUpdateSettings, used: float, kl: Float[np.ndarray, " candidate"], done: int, total: int
-) -> float:
-    """Return what ``adaptive`` finds after a meta-update; the other schedules leave the step size alone.
+def following(settings: MetaUpdateSettings, found: float, used: float, kl: Float[np.ndarray, " candidate"]) -> float:
+    """Return what ``adaptive`` has found after a meta-update; the other schedules leave it alone.
 
     With s the share of the steps after which the mean KL divergence was below its bound,
 
-        η ← 0.85·η if s < 0.6,   1.1·η if s = 1,   else η,   kept inside the range.
+        0.85·used if s < 0.6,   1.1·found if s = 1,   else found,   kept inside the range.
+
+    Where the ceiling held the step size down, s = 1 says nothing of larger ones and nothing is raised. What was found
+    stays above a falling ceiling, so that a run which is given more meta-updates goes on from it.
 
     Args:
         settings: Schedule, range and bound.
-        used: η, the step size of the meta-update.
+        found: What was found before the meta-update.
+        used: The step size of the meta-update; see `step_size`.
         kl: Mean KL divergence of the candidates after 0, 1, … steps; NaN where none was computed.
-        done: Meta-updates done, this one included.
-        total: Meta-updates of the run.
     """
     if settings.learning_rate_schedule != "adaptive":
-        return used
+        return found
     share = float(np.mean(kl[1:] < settings.kl_bound))
-    factor = LOWER if share < SHARE else RAISE if share == 1.0 else 1.0
-    low, _ = settings.learning_rate_range
-    return min(max(used * factor, low), _ceiling(settings, 1.0 - done / total))
+    low, high = settings.learning_rate_range
+    if share < SHARE:
+        return max(used * LOWER, low)
+    return min(found * RAISE, high) if share == 1.0 and used == found else found
 
 
 def _ceiling(settings: MetaUpdateSettings, left: float) -> float:

@@ -150,7 +150,7 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
         state.meta_update + 1,
         state.environment_steps + adaptation.steps,
         state.wall_seconds + elapsed,
-        following_step(learner.meta, used, np.asarray(updated.kl), done + 1, total),
+        following_step(learner.meta, state.step_size, used, np.asarray(updated.kl)),
         _average(state, updated.parameters, learner.meta.parameter_average),
     )
     record = {"kind": "train", **training.identity, **_columns(following, adaptation, updated, used)}

@@ -31,12 +31,12 @@ def divergences(below, steps=10):
 def test_schedules(schedule, expected):
     for done, factor in expected.items():
         assert step_size(settings(schedule), 0.7, done, TOTAL) == pytest.approx(factor * FIRST), "found has no say"
-    assert following(settings(schedule), 0.7, divergences(0), 3, TOTAL) == 0.7
+    assert following(settings(schedule), 0.7, 0.02, divergences(0)) == 0.7
 
 
 @pytest.mark.parametrize(("below", "factor"), [(0, 0.85), (5, 0.85), (6, 1.0), (9, 1.0), (10, 1.1)])
 def test_the_adaptive_rule(below, factor):
-    assert following(settings(), 0.02, divergences(below), 3, TOTAL) == pytest.approx(0.02 * factor)
+    assert following(settings(), 0.02, 0.02, divergences(below)) == pytest.approx(0.02 * factor)
 
 
 def test_it_goes_on_from_what_was_found():
@@ -44,28 +44,35 @@ def test_it_goes_on_from_what_was_found():
 
 
 def test_a_divergence_at_the_bound_is_not_below_it():
-    assert following(settings(), 0.02, np.full(11, 0.01), 3, TOTAL) == pytest.approx(0.02 * 0.85)
+    assert following(settings(), 0.02, 0.02, np.full(11, 0.01)) == pytest.approx(0.02 * 0.85)
 
 
 def test_candidates_that_were_not_computed_count_as_too_far():
     """Where the epochs stop at the bound, the rest of the table is NaN."""
     stopped = np.array([0.0, 0.005, 0.005, 0.02, *[np.nan] * 7])
-    assert following(settings(), 0.02, stopped, 3, TOTAL) == pytest.approx(0.02 * 0.85)
+    assert following(settings(), 0.02, 0.02, stopped) == pytest.approx(0.02 * 0.85)
     all_but_one = np.array([0.0, *[0.005] * 9, np.nan])
-    assert following(settings(), 0.02, all_but_one, 3, TOTAL) == 0.02
+    assert following(settings(), 0.02, 0.02, all_but_one) == 0.02
 
 
 def test_it_stays_inside_its_range():
-    assert following(settings(), 0.0011, divergences(0), 3, TOTAL) == 0.001
-    assert following(settings(), 0.095, divergences(10), 3, TOTAL) == 0.1
+    assert following(settings(), 0.0011, 0.0011, divergences(0)) == 0.001
+    assert following(settings(), 0.095, 0.095, divergences(10)) == 0.1
 
 
 def test_a_linear_ceiling_falls_to_the_least_step_size():
     falling = settings(learning_rate_ceiling="linear")
     for done, ceiling in ((0, 0.1), (5, 0.0505), (9, 0.0109), (10, 0.001)):
         assert step_size(falling, 0.09, done, TOTAL) == pytest.approx(min(0.09, ceiling))
-        assert following(falling, 0.099, divergences(10), done, TOTAL) == pytest.approx(min(0.1089, ceiling))
     assert step_size(falling, 0.002, 5, TOTAL) == 0.002, "below the ceiling it has no say"
+
+
+def test_under_a_ceiling_it_is_lowered_but_not_raised():
+    """What was found stays, for a run that is given more meta-updates."""
+    falling = settings(learning_rate_ceiling="linear")
+    assert following(falling, 0.09, 0.0505, divergences(10)) == 0.09
+    assert following(falling, 0.09, 0.0505, divergences(7)) == 0.09
+    assert following(falling, 0.09, 0.0505, divergences(5)) == pytest.approx(0.0505 * 0.85)
 
 
 class TestTheAverage:

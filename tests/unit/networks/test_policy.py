@@ -114,43 +114,43 @@ def test_what_the_embedding_contributes_is_computed_once(kind, observation):
 
 class TestModulatedPolicy:
     @pytest.fixture(scope="class")
-    def fresh(self):
+    def drawn(self):
         return ModulatedPolicy.create(jax.random.key(0), 5, 3, 2, (7, 6))
 
     @pytest.fixture(scope="class")
-    def policy(self, fresh):
-        return random_like(fresh, seed=1)
+    def modulated(self, drawn):
+        return random_like(drawn, seed=1)
 
-    def test_equation(self, policy, observation):
+    def test_equation(self, modulated, observation):
         """x ↦ tanh((x W + b) ∘ (1 + h S) + h T), layer by layer; mean first, then log standard deviation."""
         x, h = np.asarray(observation, float), np.asarray(EMBEDDING, float)
-        for layer, s, t in zip(policy.hidden, policy.scale, policy.shift, strict=True):
+        for layer, s, t in zip(modulated.hidden, modulated.scale, modulated.shift, strict=True):
             w, b, s, t = (np.asarray(value, float) for value in (layer.weight, layer.bias, s, t))
             x = np.tanh((x @ w + b) * (1 + h @ s) + h @ t)
-        out = x @ np.asarray(policy.output.weight, float) + np.asarray(policy.output.bias, float)
-        mean, log_std = policy(observation, EMBEDDING)
+        out = x @ np.asarray(modulated.output.weight, float) + np.asarray(modulated.output.bias, float)
+        mean, log_std = modulated(observation, EMBEDDING)
         np.testing.assert_allclose(mean, out[..., :2], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(log_std, out[..., 2:], rtol=1e-4, atol=1e-5)
 
-    def test_without_embedding_it_is_the_plain_network(self, policy, observation):
-        plain = Policy(policy.hidden, policy.output)
+    def test_without_embedding_it_is_the_plain_network(self, modulated, observation):
+        plain = Policy(modulated.hidden, modulated.output)
         expected = plain(observation, jnp.zeros(0))
-        assert_close(policy(observation, jnp.zeros(3)), expected, rtol=1e-5, atol=1e-6)
+        assert_close(modulated(observation, jnp.zeros(3)), expected, rtol=1e-5, atol=1e-6)
 
-    def test_initial_norms(self, fresh):
-        assert [layer.weight.shape for layer in fresh.hidden] == [(5, 7), (7, 6)]
-        for s, t, units in zip(fresh.scale, fresh.shift, (7, 6), strict=True):
+    def test_initial_norms(self, drawn):
+        assert [layer.weight.shape for layer in drawn.hidden] == [(5, 7), (7, 6)]
+        for s, t, units in zip(drawn.scale, drawn.shift, (7, 6), strict=True):
             assert s.shape == t.shape == (3, units)
             for modulation in (s, t):
                 np.testing.assert_allclose(np.linalg.norm(modulation, axis=0), 0.5, rtol=1e-6)
             assert not np.allclose(s, t)
-        np.testing.assert_allclose(np.linalg.norm(fresh.output.weight, axis=0), 0.01, rtol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(drawn.output.weight, axis=0), 0.01, rtol=1e-6)
 
-    def test_an_embedding_reaches_every_parameter(self, policy, observation):
+    def test_an_embedding_reaches_every_parameter(self, modulated, observation):
         @jax.jit
         @jax.grad
         def gradient(p):
             mean, log_std = p(observation, EMBEDDING)
             return jnp.mean(mean**2) + jnp.mean(jnp.sin(log_std))
 
-        assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient(policy)))
+        assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient(modulated)))
