@@ -112,15 +112,17 @@ def test_what_the_embedding_contributes_is_computed_once(kind, observation):
     assert np.all(np.abs(np.subtract(other, policy(observation, EMBEDDING))).max(axis=(1, 2)) > 0.01)
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    return ModulatedPolicy.create(jax.random.key(0), 5, 3, 2, (7, 6))
+
+
+@pytest.fixture(scope="module")
+def modulated(drawn):
+    return random_like(drawn, seed=1)
+
+
 class TestModulatedPolicy:
-    @pytest.fixture(scope="class")
-    def drawn(self):
-        return ModulatedPolicy.create(jax.random.key(0), 5, 3, 2, (7, 6))
-
-    @pytest.fixture(scope="class")
-    def modulated(self, drawn):
-        return random_like(drawn, seed=1)
-
     def test_equation(self, modulated, observation):
         """x ↦ tanh((x W + b) ∘ (1 + h S) + h T), layer by layer; mean first, then log standard deviation."""
         x, h = np.asarray(observation, float), np.asarray(EMBEDDING, float)
