@@ -235,7 +235,9 @@ def task_objective(
 
     Source of the sum over rounds: the multi-step loss of Antoniou, Edwards and Storkey (2019).
     """
-    adapted = readapt(condition, parameters, experience, fast)
+    # θ^1 … θ^{K+1} in second order, where the fast-updates are repeated; the early rounds need all of them.
+    stages = _stages(condition, parameters, experience.history, fast) if fast.second_order else []
+    adapted = stages[-1] if stages else readapt(condition, parameters, experience, fast)
     context = experience.last.context
     assert context is not None
     policy, embedding = condition(adapted, parameters.shared, context)
@@ -245,13 +247,16 @@ def task_objective(
     loss = terms.policy_loss + meta.embedding_penalty * penalty
     early = SurrogateTerms(jnp.zeros_like(loss), jnp.zeros_like(loss))
     if experience.early:
-        early = _early_terms(condition, parameters, experience, fast, meta.clip)
+        early = _early_terms(condition, parameters, experience, stages, fast, meta.clip)
         loss = loss + early.policy_loss
     return loss, TaskTerms(terms.policy_loss, terms.kl, penalty, *early)
 
 
-def _early_terms(condition, parameters, experience, fast, clip) -> SurrogateTerms:
-    """Σ_k w_k · (clipped loss, KL divergence) of the rounds before the last, each at its own θ^k and h^k."""
+def _early_terms(condition, parameters, experience, stages, fast, clip) -> SurrogateTerms:
+    """Σ_k w_k · (clipped loss, KL divergence) of the rounds before the last, each at its own θ^k and h^k.
+
+    ``stages`` are θ^1 … θ^{K+1} in second order; in first order, where they are empty, θ^k = θ_TE − α ∘ Σ_{j<k} g_j.
+    """
     first, *others = experience.early
     weights = experience.early_weights
     assert weights is not None
@@ -265,9 +270,9 @@ def _early_terms(condition, parameters, experience, fast, clip) -> SurrogateTerm
         others = list(experience.early)
     if not others:
         return total
-    if fast.second_order:
+    if stages:
         terms = []
-        for adapted, past in zip(_stages(condition, parameters, others, fast), others, strict=False):
+        for adapted, past in zip(stages, others, strict=False):
             policy, embedding = condition(adapted, parameters.shared, past.context)
             terms.append(surrogate_terms(policy, embedding, past.batch, clip))
         return jax.tree.map(lambda so_far, *own: so_far + jnp.dot(weights, jnp.stack(own)), total, *terms)
