@@ -28,8 +28,8 @@ _NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
 class MujocoFamily(GoalFamily):
     """A family with a model. Its functions of the state work on any leading axes and read nothing else.
 
-    Derived fields of the engine (body and site positions) lag one physics step behind the state, which is
-    why positions come from the generalised positions.
+    Derived fields of the engine (body and site positions) are not those of the state after a step: with the Euler
+    integrator they lag one physics step behind it. That is why positions come from the generalised positions.
     """
 
     @abc.abstractmethod
