@@ -1,5 +1,8 @@
+import gc
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -7,6 +10,26 @@ from jaxtyping import install_import_hook
 # Pictures are drawn without a screen. The engine reads this once, when it is first imported.
 if sys.platform == "linux":
     os.environ.setdefault("MUJOCO_GL", "egl")
+
+# A command that runs in this process must not change how its later children see the processor.
+os.environ["TESP_CPU_DEVICES"] = "1"
+
+#: Where the processes of one session find what the others have compiled.
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
+FIRST = COMPILED not in os.environ
+if FIRST:
+    os.environ[COMPILED] = tempfile.mkdtemp(prefix="tesp-compiled-")
+
+# The tests compile much and compute little. Children inherit this, so that they compute bit for bit the same.
+QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if QUICK_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}".strip()
+os.environ |= {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+}
 
 # Under test every annotated shape is checked. This must stand before the first import of tesp.
 install_import_hook("tesp", "beartype.beartype")
@@ -17,9 +40,8 @@ import pytest  # noqa: E402
 
 pytest_plugins = ["helpers.run_fixtures", "helpers.documents"]
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-# The tests compile much and compute little.
-jax.config.update("jax_disable_most_optimizations", True)
+# Tracing makes millions of objects that live long: looking through all of them for cycles takes a tenth of the time.
+gc.set_threshold(100_000, 50, 100)
 
 # Compilation makes the first example slow, and the same examples must run everywhere.
 hypothesis.settings.register_profile("tesp", deadline=None, derandomize=True, database=None, max_examples=20)
@@ -28,6 +50,11 @@ hypothesis.settings.load_profile("tesp")
 
 #: Files that take longest. Several processes share the work file by file, and the last ones to begin should be short.
 LONGEST = ("test_docs_shell.py", "test_docs.py", "test_agents.py")
+
+
+def pytest_unconfigure():
+    if FIRST:
+        shutil.rmtree(os.environ[COMPILED], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

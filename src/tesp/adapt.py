@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
-from scipy import stats
 
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError
@@ -110,7 +110,7 @@ def significantly_different(before: Float[np.ndarray, " one"], after: Float[np.n
         return False
     if np.ptp(before) == 0 and np.ptp(after) == 0:
         return bool(before[0] != after[0])
-    _, chance = stats.ttest_ind(before, after, equal_var=False)
+    _, chance = scipy.stats.ttest_ind(before, after, equal_var=False)
     return float(np.asarray(chance)) < 0.05
 
 

@@ -20,7 +20,7 @@ from tesp.interaction import Learner
 from tesp.tasks import family_files
 from tesp.tasks.base import Family
 from tesp.tasks.goal_family import checked_count
-from tesp.training.callbacks import Callback, ShowProgress, WriteRecords, WriteTensorBoard
+from tesp.training.callbacks import Callback, ShowProgress, WriteRecords
 from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state
 from tesp.training.loop import Training
 from tesp.training.loop import train as train_loop
@@ -357,6 +357,8 @@ def _callbacks(folder, config, state, console, finished) -> Iterator[Callback]:
     if config.log.wandb != "off" and not finished:
         yield WriteWandb(folder, asdict(config), config.log, total, console)
     if config.log.tensorboard:
+        from tesp.training.tensorboard_callback import WriteTensorBoard  # Slow to import.
+
         yield WriteTensorBoard(folder, state.meta_update)
     if console is not None:
         yield ShowProgress(console, total, state.meta_update, folder.path.name)

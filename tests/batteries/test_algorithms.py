@@ -41,7 +41,7 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def trained(name, compiled, tmp_path_factory):  # noqa: ARG001
+def trained(name, tmp_path_factory):
     """A finished run, when XLA compiled for it (in meta-updates done), and the state it ended in."""
     folder = tmp_path_factory.mktemp("runs") / name
     events = []

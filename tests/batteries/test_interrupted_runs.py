@@ -14,8 +14,8 @@ from tesp import interaction
 LAST = "2"
 
 
-def broken(what, folder, cache):
-    return child("helpers.broken_run", what, "train", "point", *options(), "--output", folder, cache=cache)
+def broken(what, folder):
+    return child("helpers.broken_run", what, "train", "point", *options(), "--output", folder)
 
 
 def trained(folder):
@@ -23,16 +23,16 @@ def trained(folder):
 
 
 @pytest.fixture(scope="module")
-def killed_while_sampling(compiled, tmp_path_factory):
+def killed_while_sampling(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed") / "run"
-    assert wait(broken("kill_while_sampling", folder, compiled)).code == -signal.SIGKILL
+    assert wait(broken("kill_while_sampling", folder)).code == -signal.SIGKILL
     return folder
 
 
 @pytest.fixture(scope="module")
-def killed_while_storing(compiled, tmp_path_factory):
+def killed_while_storing(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed") / "run"
-    assert wait(broken("kill_while_storing", folder, compiled)).code == -signal.SIGKILL
+    assert wait(broken("kill_while_storing", folder)).code == -signal.SIGKILL
     return folder
 
 
@@ -41,11 +41,11 @@ def copy_of(tmp_path):
     return lambda folder: shutil.copytree(folder, tmp_path / "run")
 
 
-def test_killed_in_a_meta_update_and_resumed_by_another_process(killed_while_sampling, copy_of, reference, compiled):
+def test_killed_in_a_meta_update_and_resumed_by_another_process(killed_while_sampling, copy_of, reference):
     folder = copy_of(killed_while_sampling)
     assert trained(folder) == [1, 2]
     assert max(checkpoint_folders(folder)) == LAST
-    resumed = wait(child("tesp.cli", "resume", folder, cache=compiled))
+    resumed = wait(child("tesp.cli", "resume", folder))
     assert resumed.code == 0, resumed
     assert_same_run(folder, reference.path)
 
@@ -85,9 +85,9 @@ def test_killed_before_the_first_checkpoint(killed_while_sampling, copy_of, refe
     assert_same_run(folder, reference.path)
 
 
-def test_interrupt_from_the_keyboard(reference, compiled, tmp_path):
+def test_interrupt_from_the_keyboard(reference, tmp_path):
     folder = tmp_path / "run"
-    process = broken("wait_while_sampling", folder, compiled)
+    process = broken("wait_while_sampling", folder)
     try:
         assert "waiting\n" in iter(process.stdout.readline, "")
         process.send_signal(signal.SIGINT)

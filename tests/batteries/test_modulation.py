@@ -31,7 +31,7 @@ def test_another_conditioning_is_refused():
 
 
 @pytest.mark.parametrize("name", ["tesp", "adapt-sv", "oracle"])
-def test_trains(name, compiled, tmp_path, monkeypatch):  # noqa: ARG001
+def test_trains(name, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "build_learner", shared_learner)
     config = tiny_config(algorithm=name, conditioning="modulate", meta_updates=1, evaluate_every=1, kl_bound=10.0)
     run = tesp.train(config, tmp_path / "run")

@@ -21,7 +21,7 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def whole(compiled, tmp_path_factory):  # noqa: ARG001
+def whole(tmp_path_factory):
     """A run of four meta-updates, every state that it stored, and the parameters that it evaluated."""
     folder, stored, judged = tmp_path_factory.mktemp("averaged") / "run", [], []
     save, evaluate = Checkpoints.save, Evaluator.evaluate

@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 
-import jax
 from orbax.checkpoint._src.path import atomicity
 
 import tesp.interaction
@@ -57,7 +56,6 @@ def while_storing(happen):
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
     # A shell that starts pytest in the background has Ctrl-C ignored, here too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     what, *command = sys.argv[1:]

@@ -84,7 +84,5 @@ def assert_same(expected, found):
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-    jax.config.update("jax_disable_most_optimizations", True)
     np.savez(sys.argv[1], **leaves(make_round(2).collect()))
     sys.stdout.write(f"{task_mesh(TASKS).size}\n")

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import jax
 import pytest
 
 import tesp
@@ -43,23 +42,7 @@ def pages_with(language: str) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def compiled_examples(tmp_path_factory):
-    """Keep what is compiled, because the examples compile the same programs again and again."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory, compiled_examples):  # noqa: ARG001
+def demo(tmp_path_factory):
     """A folder like the one that `make demo` leaves, from a tiny run."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
     tesp.train(tesp.preset_config("point", "quick", **TINY), folder)

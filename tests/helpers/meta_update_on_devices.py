@@ -5,7 +5,6 @@ Run as ``python -m helpers.meta_update_on_devices results.npz``.
 
 import sys
 
-import jax
 import numpy as np
 
 from helpers.learners import GOALS, first_meta_updates, make_learner
@@ -23,7 +22,5 @@ def results(learner):
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_numpy_dtype_promotion", "strict")
-    jax.config.update("jax_disable_most_optimizations", True)
     np.savez(sys.argv[1], **results(make_learner()))
     sys.stdout.write(f"{task_mesh(len(GOALS)).size}\n")

@@ -7,22 +7,10 @@ from pathlib import Path
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache as persistent
 
 from helpers import running
 from tesp.tasks import family_files
 from tesp.training.callbacks import WriteRecords
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """A folder where this process and its children leave what they have compiled for each other."""
-    folder = tmp_path_factory.mktemp("compiled")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    persistent.reset_cache()
-    return folder
 
 
 @dataclass(frozen=True)
@@ -41,7 +29,7 @@ class Reference:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory, compiled) -> Reference:  # noqa: ARG001
+def reference(tmp_path_factory) -> Reference:
     folder = tmp_path_factory.mktemp("runs") / "reference"
     events = []
 

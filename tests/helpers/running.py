@@ -82,10 +82,10 @@ def shared_learner(config: Config, _family=None):
 
 
 def tesp(*arguments, fresh=False) -> Finished:
-    """Run a command in this process, on one device and (unless ``fresh``) with the shared compiled learner."""
+    """Run a command in this process, (unless ``fresh``) with the shared compiled learner."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(os.environ, {"TESP_CPU_DEVICES": "1", "COLUMNS": "120"}))
+        stack.enter_context(mock.patch.dict(os.environ, {"COLUMNS": "120"}))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         if not fresh:
@@ -97,18 +97,11 @@ def tesp(*arguments, fresh=False) -> Finished:
     return Finished(code, out.getvalue(), err.getvalue())
 
 
-def child(module: str, *arguments, cache: Path) -> subprocess.Popen:
+def child(module: str, *arguments) -> subprocess.Popen:
     """Start ``python -m module arguments…``, which computes bit for bit what this process computes."""
-    environment = os.environ | {
-        "PYTHONPATH": str(TESTS),
-        "TESP_CPU_DEVICES": "1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
     command = [sys.executable, "-m", module, *map(str, arguments)]
     pipe = subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 

@@ -172,7 +172,6 @@ class TestWhatIsNoRun:
         assert "Line 1 of" in tesp("plot", run).sentence()
         assert files(run) == before
 
-    @pytest.mark.usefixtures("compiled")
     @pytest.mark.parametrize("name", ["resume", "evaluate", "adapt"])
     def test_checkpoints_of_another_family(self, reference, tmp_path, name):
         run = new_run(tmp_path / "run", family="reacher2")

@@ -18,7 +18,7 @@ K = {"oracle": 0, "adapt-sv": 3, "maml": 3}
 
 
 @pytest.fixture(scope="module")
-def compared(compiled, tmp_path_factory):  # noqa: ARG001
+def compared(tmp_path_factory):
     """A comparison that nothing interrupted; tests must not change it."""
     folder = tmp_path_factory.mktemp("compare") / "point"
     finished = compare(folder, algorithms=("adapt-sv", "maml", "adapt-sv"), seeds=(0, 1, 0))

@@ -161,7 +161,6 @@ class Nowhere(PointSimulation):
         return done
 
 
-@pytest.mark.usefixtures("compiled")
 class TestOtherMethods:
     def fresh(self, name, folder):
         """A run of another method that was never trained, without a folder of its own."""
@@ -282,7 +281,6 @@ class TestPlot:
         assert said in tesp("plot", run, *words).sentence()
         assert files(run) == before
 
-    @pytest.mark.usefixtures("compiled")
     def test_a_method_without_embedding_and_rates_gets_sentences(self, tmp_path):
         run = tmp_path / "told"
         runs.train(tiny_config(algorithm="maml", meta_updates=0, evaluation_tasks=1), run)

@@ -14,7 +14,6 @@ from tesp.tasks import registry
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 pytestmark = [
-    pytest.mark.usefixtures("compiled_examples"),
     # Two episodes of five steps change nothing.
     pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning"),
 ]

@@ -27,7 +27,6 @@ from tesp.config import override
 from tesp.tasks.registry import families
 
 pytestmark = [
-    pytest.mark.usefixtures("compiled_examples"),
     pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning"),
 ]
 

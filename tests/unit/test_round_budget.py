@@ -152,7 +152,6 @@ def near():
     )
 
 
-@pytest.mark.usefixtures("compiled")
 def test_an_interrupted_run_resumes_bit_for_bit(near, tmp_path, monkeypatch):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     assert tesp("train", "point", *near, "--output", whole).code == 0

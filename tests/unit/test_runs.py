@@ -65,7 +65,7 @@ ROUNDS = K + 2
 
 
 @pytest.fixture
-def shared(monkeypatch, compiled):  # noqa: ARG001
+def shared(monkeypatch):
     monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
 
 

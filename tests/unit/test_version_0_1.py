@@ -61,7 +61,7 @@ def test_its_meta_updates_judged_the_last_epoch():
 
 
 @pytest.fixture
-def old_run(tmp_path, monkeypatch, compiled):  # noqa: ARG001
+def old_run(tmp_path, monkeypatch):
     """A run of one meta-update, as that version would have left it; and what its learner was."""
     monkeypatch.setattr(runs, "build_learner", shared_learner)
     config = tiny_config(**OPTIONS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from tesp.errors import ConfigurationError
 from tesp.plotting.evaluations import fast_updates_of
@@ -104,7 +104,7 @@ def half_width(values: np.ndarray) -> np.ndarray:
     seeds = len(values)
     if seeds < 2:
         return np.zeros(values.shape[1:])
-    return stats.t.ppf(0.975, seeds - 1) * values.std(axis=0, ddof=1) / np.sqrt(seeds)
+    return scipy.stats.t.ppf(0.975, seeds - 1) * values.std(axis=0, ddof=1) / np.sqrt(seeds)
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,8 +124,8 @@ def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # The values lie in one sample: what is drawn is a whole seed, with all of its evaluations.
     with warnings.catch_warnings():
         # What was not recorded is NaN, and so is its interval.
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        found = scipy.stats.bootstrap(
             (values,), np.mean, axis=0, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=generator
         )
     return found.confidence_interval.low, found.confidence_interval.high

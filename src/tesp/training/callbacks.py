@@ -1,19 +1,10 @@
-"""What happens beside training: records, TensorBoard, progress. They watch and change nothing."""
-
-# The generated modules of TensorBoard's format have no type stubs.
-# pyright: reportAttributeAccessIssue=false
+"""What happens beside training: records, progress. They watch and change nothing."""
 
 import abc
-import os
-import socket
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import RecordWriter
 
 from tesp.progress import ProgressBar
 from tesp.training.run_folder import RunFolder, append_records
@@ -49,39 +40,6 @@ class WriteRecords(Callback):
 
 #: Columns that say where a number belongs and are no curves themselves.
 _NOT_DRAWN = ("meta_update", "seed", "fast_update", "tasks", "episodes_per_task")
-
-
-class WriteTensorBoard(Callback):
-    """Writes every number as a TensorBoard scalar over meta-updates.
-
-    Events are written here and at once: a writer with a thread of its own would wait forever on a full disk.
-    """
-
-    def __init__(self, folder: RunFolder, first_meta_update: int):
-        folder.tensorboard.mkdir(exist_ok=True)
-        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
-        earlier = sum(1 for _ in folder.tensorboard.iterdir())
-        self._file = RecordWriter(str(folder.tensorboard / f"{name}.{earlier}"))
-        self._write(Event(file_version="brain.Event:2"))
-        if earlier:
-            # Events of meta-updates that are done again after a crash are marked as replaced.
-            self._write(Event(step=first_meta_update + 1, session_log=SessionLog(status=SessionLog.START)))
-
-    def _write(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._file.write(event.SerializeToString())
-
-    def on_records(self, records):
-        """Write the scalars of training and evaluation records."""
-        for record in records:
-            if record["kind"] != "reference":
-                values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars(record).items()]
-                self._write(Event(step=record["meta_update"], summary=Summary(value=values)))
-        self._file.flush()
-
-    def close(self):
-        """Close the event file."""
-        self._file.close()
 
 
 def scalars(record: Record) -> dict[str, int | float]:

@@ -68,7 +68,6 @@ def test_algorithms_without_a_warm_up_round_report_none():
     assert "warm_up_return" not in summarise(rounds(0, 1))[0]
 
 
-@pytest.mark.usefixtures("compiled")
 class TestTinyRun:
     @pytest.fixture
     def loaded(self, reference, monkeypatch):

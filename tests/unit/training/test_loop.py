@@ -174,7 +174,6 @@ def assert_good(folder, meta_update):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.parameters))
 
 
-@pytest.mark.usefixtures("compiled")
 class TestNotFinite:
     def test_observation(self, broken_family, tmp_path):
         folder = tmp_path / "run"
