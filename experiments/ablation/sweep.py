@@ -204,12 +204,15 @@ class Processes:
             return -signal.SIGTERM
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
-            command = [sys.executable, "-m", "tesp.cli", *words]
-            process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(self.command(words, log), env=environment, stdout=file, stderr=subprocess.STDOUT)
             self._running.add(process)
             code = process.wait()
         self._running.discard(process)
         return code
+
+    def command(self, words: list[str], log: Path) -> list[str]:
+        """Return the whole command that runs ``tesp`` with the words."""
+        return [sys.executable, "-m", "tesp.cli", *words]
 
     def end(self, *_: object) -> None:
         """End all children, which go on from their last checkpoints another time, and then the sweep."""

@@ -262,3 +262,43 @@ def test_tables_and_figure_are_written(analysis, invented, tmp_path):
     np.testing.assert_allclose(lines["ABC"].get_xdata(), [20, 40, 60, 80])
     assert len(figure.axes) == 3
     assert (tmp_path / "ablation.png").stat().st_size > 0
+
+
+class TestStepSizes:
+    @pytest.fixture
+    def step_sizes(self, load):
+        return load("step_sizes")
+
+    def test_the_plan(self, step_sizes, load, tmp_path):
+        planned = step_sizes.plan(step_sizes.Arguments(seeds=(10,)))
+        assert len(planned) == 2 * len(step_sizes.RULES)
+        assert {load("variants").variant_of(json.loads(to_json(run.config))) for run in planned} == {"ABC", "AB"}
+        configs = {run.name.split("-", 1)[1]: run.config.meta for run in planned if run.method == "tesp"}
+        assert configs["tesp-first-2e-4-seed10"].learning_rate == 2e-4
+        assert configs["tesp-constant-ceiling-seed10"].learning_rate_ceiling == "constant"
+        assert configs["tesp-two-sided-seed10"] == configs["tesp-found-seed10"]
+        children = step_sizes.WithRules()
+        for rule, word in (("two-sided", "two-sided"), ("found", "-m")):
+            command = children.command(["resume", "a b"], tmp_path / f"reacher2-tesp-{rule}-seed10.log")
+            assert command[2 if rule == "two-sided" else 1] == word
+
+    def test_the_two_sided_rule(self, step_sizes):
+        settings = tesp.preset_config("point", "quick").meta
+        bound = settings.kl_bound
+
+        def after(last):
+            return step_sizes.two_sided(settings, 1.0, 3e-3, np.array([0.0, bound / 9, last]))
+
+        assert after(3 * bound) == after(np.nan) == pytest.approx(2e-3)
+        assert after(bound) == 3e-3
+        assert after(bound / 3) == pytest.approx(4.5e-3)
+
+    def test_the_table(self, step_sizes, sweep, load, tmp_path):
+        planned = step_sizes.plan(step_sizes.Arguments(families=("point",), methods=("tesp",), seeds=(1, 2)))
+        for run in planned[:1] + planned[5:7]:
+            rows = records_of(run.config, (0, 40), lambda _: {"seconds": 1.0}, lambda *_, seed=run.seed: -float(seed))
+            write_run(tmp_path / run.name, run.config, rows)
+            load("stored").store(tmp_path / run.name, tmp_path / "records")
+        table = step_sizes.table(tmp_path / "records")
+        assert rows_of(table, "point, tesp, found") == ["2", *["−1.5 [−2.0, −1.0]"] * 6]
+        assert rows_of(table, "point, tesp, constant-ceiling") == ["1", *["−2.0"] * 6]
