@@ -21,7 +21,7 @@ from tesp.tasks import family_files
 from tesp.tasks.base import Family
 from tesp.tasks.goal_family import checked_count
 from tesp.training.callbacks import Callback, ShowProgress, WriteRecords
-from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state
+from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state, state_like
 from tesp.training.loop import Training
 from tesp.training.loop import train as train_loop
 from tesp.training.run_folder import RunFolder, versions
@@ -260,8 +260,8 @@ def load(path: str | os.PathLike[str], checkpoint: str | int = "best") -> MetaLe
 def _load_state(folder: RunFolder, config: Config, learner: Learner, which: str | int) -> TrainingState:
     checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
     try:
-        fresh = initial_state(learner.algorithm, learner.meta, config.seed)
-        return checkpoints.restore(fresh, _checkpoint_number(checkpoints, which, folder))
+        like = state_like(learner.algorithm, learner.meta)
+        return checkpoints.restore(like, _checkpoint_number(checkpoints, which, folder))
     finally:
         checkpoints.close()
 
@@ -329,8 +329,10 @@ def _continue(
         checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
         stack.callback(checkpoints.close)
         latest = checkpoints.latest()
-        fresh = initial_state(learner.algorithm, learner.meta, config.seed)
-        state = fresh if latest is None else checkpoints.restore(fresh, latest)
+        if latest is None:
+            state = initial_state(learner.algorithm, learner.meta, config.seed)
+        else:
+            state = checkpoints.restore(state_like(learner.algorithm, learner.meta), latest)
         scored = latest is not None and checkpoints.has_score(latest)
         evaluated = _rewind_records(folder, latest, _rows_of_an_evaluation(config) if scored else None)
         identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}

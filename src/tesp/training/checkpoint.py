@@ -50,6 +50,19 @@ def initial_state(algorithm: Algorithm, meta: MetaUpdateSettings, seed: int) -> 
     return TrainingState(parameters, optimiser().init(parameters), 0, 0, 0.0, meta.learning_rate, average)
 
 
+def state_like(algorithm: Algorithm, meta: MetaUpdateSettings) -> TrainingState:
+    """Return zeros in the shapes of a run's state, for `Checkpoints.restore`: nothing is drawn and nothing compiled."""
+
+    def learned() -> tuple[Parameters, optax.OptState]:
+        parameters = algorithm.init(jax.random.key(0))
+        return parameters, optimiser().init(parameters)
+
+    shapes = jax.eval_shape(learned)
+    parameters, optimiser_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    average = parameters if meta.parameter_average > 0 else None
+    return TrainingState(parameters, optimiser_state, 0, 0, 0.0, meta.learning_rate, average)
+
+
 class Checkpoints:
     """The checkpoints in one folder, one subfolder a meta-update.
 
@@ -111,15 +124,16 @@ class Checkpoints:
         """Return the meta-update of the last checkpoint, or None."""
         return self._manager.latest_step()
 
-    def restore(self, fresh: TrainingState, meta_update: int) -> TrainingState:
-        """Read a checkpoint of a run whose fresh state has the shapes of ``fresh``.
+    def restore(self, like: TrainingState, meta_update: int) -> TrainingState:
+        """Read a checkpoint of a run whose state has the shapes of ``like``.
 
-        One of version 0.1, which knew neither a step size nor an average, gets those of ``fresh``.
+        One of version 0.1, which knew neither a step size nor an average, gets the step size of ``like`` and, where one
+        is kept, its own parameters as the average.
 
         Raises:
             RunFolderError: It does not exist, is damaged or holds parameters of another shape.
         """
-        template = _arrays(fresh)
+        template = _arrays(like)
         if meta_update not in self._manager.all_steps():
             raise RunFolderError(
                 f"There is no checkpoint of meta-update {meta_update} in {self._folder}; "
@@ -138,8 +152,8 @@ class Checkpoints:
                 "it is damaged, or was written for another family, algorithm or network size. Remove it or restore "
                 "the run's own."
             ) from error
-        restored = fresh._replace(**stored)
-        if fresh.average is not None and "average" not in stored:
+        restored = like._replace(**stored)
+        if like.average is not None and "average" not in stored:
             restored = restored._replace(average=restored.parameters)
         return restored._replace(
             meta_update=int(restored.meta_update),

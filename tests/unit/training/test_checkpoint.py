@@ -8,7 +8,7 @@ from helpers.data import tiny_tesp
 from helpers.trees import assert_identical
 from tesp.adaptation.meta_update import MetaUpdateSettings
 from tesp.errors import RunFolderError
-from tesp.training.checkpoint import Checkpoints, initial_state
+from tesp.training.checkpoint import Checkpoints, initial_state, state_like
 
 ALGORITHM, META = tiny_tesp(), MetaUpdateSettings(learning_rate=7e-4)
 
@@ -40,10 +40,30 @@ def test_comes_back_bit_for_bit(checkpoints, folder, fresh):
     state = at(fresh, 3)._replace(wall_seconds=1.25, step_size=0.1 + 0.2)
     checkpoints.save(state, -1.0)
     for reader in (checkpoints, Checkpoints(folder, read_only=True)):
-        restored = reader.restore(fresh, 3)
+        restored = reader.restore(state_like(ALGORITHM, META), 3)
         assert_identical(restored.parameters, jax.tree.map(np.asarray, state.parameters))
         assert_identical(restored.optimiser_state, jax.tree.map(np.asarray, state.optimiser_state))
         assert restored[2:] == (3, 21, 1.25, 0.1 + 0.2, None)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_what_is_restored_into_is_like_a_fresh_state_and_compiles_nothing(average):
+    meta = MetaUpdateSettings(parameter_average=average)
+    compiled = []
+
+    def listen(event, _duration, **_):
+        compiled.append(event.endswith("backend_compile_duration"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        like = state_like(ALGORITHM, meta)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not any(compiled)
+    fresh = initial_state(ALGORITHM, meta, 0)
+    kinds = [jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), state) for state in (like, fresh)]
+    assert kinds[0] == kinds[1]
+    assert like[2:6] == fresh[2:6]
 
 
 def test_keeps_the_last_and_the_best(checkpoints, folder, fresh):
@@ -102,7 +122,7 @@ def test_one_that_does_not_exist(checkpoints, fresh):
 def test_one_of_something_else(checkpoints, fresh, other):
     checkpoints.save(at(fresh, 1))
     with pytest.raises(RunFolderError, match="does not fit the run's configuration"):
-        checkpoints.restore(initial_state(other, META, 0), 1)
+        checkpoints.restore(state_like(other, META), 1)
 
 
 def test_damaged_score(checkpoints, folder, fresh):
