@@ -26,7 +26,7 @@ _COMMANDS = {
 
 _USAGE = """usage: tesp COMMAND …
 
-  tesp train FAMILY [--preset quick|paper] [--seed N] [--output DIR] …   meta-train; `tesp train FAMILY --help`
+  tesp train FAMILY [--preset quick|small|paper] [--seed N] [--output DIR] …   meta-train; `tesp train FAMILY --help`
   tesp resume RUN                           continue an interrupted run
   tesp evaluate RUN [--checkpoint best]     returns on D, D′ and D″ after 0…K fast-updates
   tesp adapt RUN --goal X Y                 adapt to one task it has never seen

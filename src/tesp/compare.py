@@ -135,6 +135,7 @@ def _check(folder: Path, config: Config) -> None:
     family = build_family(config)
     build_learner(config, family)
     runs.check_task_count(config, family.sample_task_sets(config.seed))
+    runs.check_restart(config, family)
     if not folder.exists():
         return
     stored = RunFolder.open(folder)

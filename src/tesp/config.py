@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import cattrs
+import equinox as eqx
+import jax
 import numpy as np
 import tyro
 from cattrs.v import format_exception
@@ -18,6 +20,7 @@ from tesp.algorithms.tesp import TESP, AblationSettings
 from tesp.errors import ConfigurationError
 from tesp.estimators.advantages import EstimationSettings
 from tesp.interaction import Learner, SamplingSettings
+from tesp.networks.policy import ConditionalPolicy
 from tesp.tasks import family_files
 from tesp.tasks.base import Family
 from tesp.tasks.registry import make_family
@@ -138,7 +141,8 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
 
     Args:
         family: Name of the family, or ``FILE.py:NAME``.
-        preset: ``paper`` (the paper's numbers) or ``quick`` (small networks, for minutes on a laptop).
+        preset: ``paper`` (the paper's numbers), ``quick`` (small networks, for minutes on a laptop) or ``small`` (the
+            same networks, trained longer).
         algorithm: Name of the algorithm.
         overrides: Values by field name, whichever group the field is in.
 
@@ -214,6 +218,7 @@ def build_learner(config: Config, family: Family | Interface) -> Learner:
         ConfigurationError: An option has no meaning for the algorithm.
     """
     algorithm = build_algorithm(config, family)
+    _require_conditional_policy(algorithm, config.algorithm)
     size, episodes = config.sampling.buffer_size, config.sampling.episodes_per_round
     if algorithm.warm_up and not algorithm.keep_all and size > episodes:
         raise ConfigurationError(
@@ -226,6 +231,19 @@ def build_learner(config: Config, family: Family | Interface) -> Learner:
             "round of methods that adapt without one. Leave it out."
         )
     return Learner(algorithm, config.sampling, config.fast, config.meta, config.estimation)
+
+
+def _require_conditional_policy(algorithm: Algorithm, name: str) -> None:
+    def policy(key):
+        fresh = algorithm.init(key)
+        return algorithm.policy(fresh.adapted, fresh.shared)
+
+    made = eqx.filter_eval_shape(policy, jax.random.key(0))
+    if not isinstance(made, ConditionalPolicy):
+        raise ConfigurationError(
+            f"The algorithm {name!r} has the policy {type(made).__name__}, which must be a "
+            "tesp.networks.policy.ConditionalPolicy: derive it from that class and give it condition and respond."
+        )
 
 
 def check_storable(config: Config) -> None:

@@ -18,7 +18,7 @@ from tesp.errors import ConfigurationError, RunFolderError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.interaction import Learner
 from tesp.tasks import family_files
-from tesp.tasks.base import Family
+from tesp.tasks.base import Family, Simulation
 from tesp.tasks.goal_family import checked_count
 from tesp.training.callbacks import Callback, ShowProgress, WriteRecords
 from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state, state_like
@@ -151,6 +151,7 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
     check_task_count(config, task_sets)
     check_storable(config)
     learner = build_learner(config, family)
+    check_restart(config, family)
     require_wandb(config.log)
     place = output or default_output(config)
     folder = RunFolder.create(place, to_json(config), task_sets, family.interface, config.family_reference)
@@ -174,6 +175,21 @@ def check_task_count(config: Config, task_sets: dict[str, TaskSet]) -> None:
             f"tasks_per_update = {drawn} is not possible with {there_are} training tasks: they are drawn without "
             "replacement. Give fewer tasks_per_update or more tasks_per_set."
         )
+
+
+def check_restart(config: Config, family: Family) -> None:
+    """Refuse rounds in steps where a simulation whose episode is over cannot be started again.
+
+    Raises:
+        ConfigurationError: Rounds are measured in steps and the family's simulations have no method ``restart``.
+    """
+    if config.sampling.round_budget != "steps":
+        return
+    with contextlib.closing(family.simulate(1)) as simulation:
+        if isinstance(simulation, Simulation) and simulation.compiled is None:
+            # With nothing to restart it does nothing, or says what is missing.
+            simulation.reset(family.sample_task_sets(config.seed)["train"].tasks[:1])
+            simulation.restart(np.zeros(0, int))
 
 
 def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:

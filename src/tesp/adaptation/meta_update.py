@@ -58,7 +58,8 @@ class MetaUpdateSettings:
     """ε, the clip range of the probability ratio."""
     kl_bound: float = 0.01
     """Of the epochs' parameters, the unchanged ones among them, those with the lowest policy loss are kept whose mean
-    KL divergence to the sampling policy is below this bound."""
+    KL divergence to the sampling policy is below this bound. With a loss on every round both are means over the rounds,
+    weighted as the losses are, so that the policy of the last round alone may go further."""
     stop_at_kl_bound: bool = False
     """End the epochs of a meta-update as soon as the mean KL divergence passes the bound."""
     embedding_penalty: float = 0.01
@@ -98,11 +99,15 @@ class MetaUpdateSettings:
             raise ConfigurationError(
                 f"parameter_average = {self.parameter_average} is not possible; give 0 or more and less than 1."
             )
-        low, high = self.learning_rate_range
-        if not 0 < low <= high < float("inf"):
+        between = self.learning_rate_range
+        if len(between) != 2 or not 0 < between[0] <= between[1] < float("inf"):
             raise ConfigurationError(
-                f"learning_rate_range = {self.learning_rate_range} is not possible; give two positive numbers, the "
-                "smaller first."
+                f"learning_rate_range = {between} is not possible; give two positive numbers, the smaller first."
+            )
+        if self.learning_rate_schedule == "adaptive" and not between[0] <= self.learning_rate <= between[1]:
+            raise ConfigurationError(
+                f"learning_rate = {self.learning_rate} is not possible with learning_rate_schedule = 'adaptive' and "
+                f"learning_rate_range = {between}, which it begins in; give one inside, or another range."
             )
 
     @property

@@ -50,11 +50,22 @@ def following(settings: MetaUpdateSettings, found: float, used: float, kl: Float
     """
     if settings.learning_rate_schedule != "adaptive":
         return found
-    share = float(np.mean(kl[1:] < settings.kl_bound))
+    share = admissible_share(settings, kl)
     low, high = settings.learning_rate_range
     if share < SHARE:
         return max(used * LOWER, low)
     return min(found * RAISE, high) if share == 1.0 and used == found else found
+
+
+def admissible_share(settings: MetaUpdateSettings, kl: Float[np.ndarray, " candidate"]) -> float:
+    """Return s, the share of the steps taken after which the mean KL divergence was below its bound.
+
+    Args:
+        settings: The bound.
+        kl: As for `following`.
+    """
+    taken = kl[1:][~np.isnan(kl[1:])]
+    return float(np.mean(taken < settings.kl_bound)) if taken.size else 0.0
 
 
 def _ceiling(settings: MetaUpdateSettings, left: float) -> float:

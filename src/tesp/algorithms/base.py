@@ -43,7 +43,7 @@ class Algorithm(eqx.Module):
 
     @abc.abstractmethod
     def policy(self, adapted: PyTree, shared: PyTree) -> PyTree:
-        """Return the policy: a callable pytree (observation, embedding) → (mean, log_std)."""
+        """Return the policy, a `tesp.networks.policy.ConditionalPolicy`."""
 
     @abc.abstractmethod
     def embedding(

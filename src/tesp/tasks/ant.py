@@ -51,7 +51,8 @@ PRESETS = make_presets(
     encoder=256,
     embedding=32,
     penalty=0.01,
-    scaled={"embedding_size": 16, "episodes_per_round": 8, "buffer_size": 5, "evaluation_tasks": 20},
+    scaled={"embedding_size": 16, "episodes_per_round": 8, "buffer_size": 5},
+    quick={"evaluation_tasks": 20},
 )
 
 

@@ -187,7 +187,7 @@ class Family(abc.ABC):
     @property
     @abc.abstractmethod
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values that suit this family, by preset name (``paper``, ``quick``)."""
+        """Configuration values that suit this family, by preset name (``paper``, ``quick``, ``small``)."""
 
     @property
     @abc.abstractmethod

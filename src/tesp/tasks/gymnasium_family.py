@@ -57,7 +57,7 @@ class GymnasiumFamily(Family):
         environments: How many there are at most; 0: 64 if ``sync``, one for every thread or core if ``async``. No
             result depends on it.
         preset_values: Configuration values by preset. Those of ``quick`` go before the small sizes that it has anyway,
-            those of ``paper`` before the library's defaults; other names are presets of their own.
+            those of ``paper`` before the library's defaults and rounds in steps; other names are presets of their own.
 
     Raises:
         ConfigurationError: A value is not possible, the environment cannot be made or given a task, its spaces are of
@@ -123,7 +123,10 @@ class GymnasiumFamily(Family):
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values by preset name: ``paper`` is the library's defaults, ``quick`` small networks."""
+        """Configuration values by preset name.
+
+        ``paper`` is the library's defaults with rounds in steps; ``quick`` and ``small`` have small networks.
+        """
         return merged_presets(self.preset_values)
 
     @property

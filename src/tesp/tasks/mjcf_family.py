@@ -51,7 +51,7 @@ class MJCFFamily(Family):
         keyframe: Name or index of the keyframe that is the start; by default the first, or the model's defaults.
         camera: Name or index of the camera that pictures are taken from; by default the first, or a free one.
         preset_values: Configuration values by preset. Those of ``quick`` go before the small sizes that it has anyway,
-            those of ``paper`` before the library's defaults; other names are presets of their own.
+            those of ``paper`` before the library's defaults and rounds in steps; other names are presets of their own.
         factory_options: Values of further options, JSON-able, if the function that makes the family takes some.
     """
 
@@ -117,7 +117,10 @@ class MJCFFamily(Family):
 
     @property
     def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values by preset name: ``paper`` is the library's defaults, ``quick`` small networks."""
+        """Configuration values by preset name.
+
+        ``paper`` is the library's defaults with rounds in steps; ``quick`` and ``small`` have small networks.
+        """
         return merged_presets(self.preset_values)
 
     @property

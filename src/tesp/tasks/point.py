@@ -23,14 +23,23 @@ from tesp.tasks.state_noise import StateNoise
 STEP_LENGTH = 0.1
 
 # The point needs the later fast-updates for precision; a loss on every round would let the first one do nearly
-# everything.
+# everything. Small rates that quickly become larger suit an encoder or a vector, whose gradients are large here; whole
+# policies need large rates from the start.
 PRESETS = make_presets(
     units=(64, 64),
     encoder=64,
     embedding=8,
     penalty=0.01,
-    scaled={"early_loss_weight": 0.0, "epochs": 20},
-    quick={"meta_updates": 50, "evaluate_every": 10},
+    scaled={
+        "early_loss_weight": 0.0,
+        "epochs": 20,
+        "learning_rate": 1e-3,
+        "initial_rate": 0.001,
+        "rates_step": 1.0,
+        "embedding_penalty": 0.01,
+        "algorithms": {"maml": {"initial_rate": 0.05}, "meta-sgd": {"initial_rate": 0.05}},
+    },
+    quick={"meta_updates": 40, "evaluate_every": 10, "parameter_average": 0.8},
 )
 
 

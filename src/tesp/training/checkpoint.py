@@ -143,6 +143,8 @@ class Checkpoints:
             known = self._manager.item_metadata(meta_update)["state"]
             if known is not None and "step_size" not in known:
                 template = {name: template[name] for name in TrainingState._fields[:5]}
+            elif known is not None and "average" not in known:
+                template.pop("average", None)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(template))
             stored = self._manager.restore(meta_update, args=arguments)["state"]
             _require_same_shapes(template, stored)

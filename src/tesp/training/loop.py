@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tesp.adaptation.meta_update import MetaUpdated
-from tesp.adaptation.step_size import averaged, step_size
+from tesp.adaptation.step_size import admissible_share, averaged, step_size
 from tesp.adaptation.step_size import following as following_step
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
@@ -154,8 +154,8 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
         _average(state, updated.parameters, learner.meta.parameter_average),
     )
     record = {"kind": "train", **training.identity, **_columns(following, adaptation, updated, used)}
-    share = np.mean(np.asarray(updated.kl)[1:] < learner.meta.kl_bound)
-    record["admissible_share"] = round(float(share), 4)
+    record["admissible_share"] = round(admissible_share(learner.meta, np.asarray(updated.kl)), 4)
+    record["step_size_found"] = following.step_size
     record["seconds"] = round(elapsed, 4)
     record["seconds_cpu"] = round(process_time() - cpu_began, 4)
     record |= {f"seconds_{name}": round(value, 4) for name, value in seconds.items()}
