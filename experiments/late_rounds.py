@@ -27,14 +27,18 @@ SETS = ("train", "in_distribution", "out_of_distribution")
 
 def continued(run: Path, folder: Path, budget: str, meta_updates: int, evaluate_every: int) -> None:
     """Train a copy of a run on with a round budget."""
-    if not folder.exists():
+    wanted = override(
+        from_json((run / "config.json").read_text(encoding="utf-8")), round_budget=budget, evaluate_every=evaluate_every
+    )
+    wanted = override(wanted, meta_updates=wanted.schedule.meta_updates + meta_updates)
+    if folder.exists():
+        if to_json(wanted) != (folder / "config.json").read_text(encoding="utf-8"):
+            raise tesp.RunFolderError(f"{folder} continues another run, or this one otherwise; give another --output.")
+    else:
         beside = folder.with_name(f".{folder.name}")
         shutil.rmtree(beside, ignore_errors=True)
         shutil.copytree(run, beside)
-        config = from_json((beside / "config.json").read_text(encoding="utf-8"))
-        total = config.schedule.meta_updates + meta_updates
-        config = override(config, round_budget=budget, meta_updates=total, evaluate_every=evaluate_every)
-        write_whole(beside / "config.json", to_json(config))
+        write_whole(beside / "config.json", to_json(wanted))
         os.replace(beside, folder)
     runs.resume(folder, Console())
 

@@ -179,10 +179,18 @@ def override(config: Config, **values: Any) -> Config:
     unknown = set(values) - {f.name for f in dataclasses.fields(config)} | set(values) & set(groups)
     if unknown:
         raise ConfigurationError(
-            f"The configuration has no field {sorted(unknown)[0]!r}; "
+            f"The configuration has no field {min(unknown)!r}{_successor(min(unknown))}; "
             f"`tesp train {config.family_reference} --help` lists all."
         )
     return dataclasses.replace(config, **changed, **values)
+
+
+#: Fields of version 0.1 and what they are called today.
+_RENAMED = {"learning_rate_decay": "learning_rate_schedule", "early_rounds_weight": "early_loss_weight"}
+
+
+def _successor(name: str) -> str:
+    return f" any more: it is {_RENAMED[name]!r} now" if name in _RENAMED else ""
 
 
 def _groups(config: Config) -> list[str]:
@@ -291,10 +299,12 @@ def _of_today(stored: Any) -> Any:
     meta = stored.get("meta") if isinstance(stored, dict) else None
     if not isinstance(meta, dict):
         return stored
-    renamed = {"learning_rate_decay": "learning_rate_schedule", "early_rounds_weight": "early_loss_weight"}
-    if not renamed.keys() & meta.keys():
+    if not _RENAMED.keys() & meta.keys():
         return stored
-    meta = {renamed.get(name, name): value for name, value in meta.items()}
+    for old, new in _RENAMED.items():
+        if old in meta and new in meta:
+            raise ConfigurationError(f"{old!r} and {new!r}, which is its name today, are both given; leave one out")
+    meta = {_RENAMED.get(name, name): value for name, value in meta.items()}
     meta.setdefault("judge_last_epoch", True)
     if meta.get("learning_rate_schedule") == "none":
         meta["learning_rate_schedule"] = "constant"

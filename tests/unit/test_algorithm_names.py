@@ -5,6 +5,7 @@ import pytest
 
 import tesp
 from helpers.running import tiny_config
+from tesp.algorithms.maml import MAML
 from tesp.algorithms.registry import ABLATIONS, ALGORITHMS
 from tesp.compare import at_equal_experience
 from tesp.config import build_family, build_learner, from_json, override, preset_config, to_json, value_of
@@ -75,12 +76,12 @@ class TestAblations:
     @pytest.mark.parametrize(
         ("name", "taken_away"),
         [
-            ("tesp", (False, False, True, 0.05)),
-            ("tesp-v1", (True, False, True, 0.05)),
-            ("tesp-v2", (False, True, True, 0.05)),
-            ("tesp-v3", (False, False, True, 0.05)),
+            ("tesp", (False, False, True, 0.001)),
+            ("tesp-v1", (True, False, True, 0.001)),
+            ("tesp-v2", (False, True, True, 0.001)),
+            ("tesp-v3", (False, False, True, 0.001)),
             ("tesp-v4", (False, False, False, 0.0)),
-            ("tesp-v5", (False, False, False, 0.05)),
+            ("tesp-v5", (False, False, False, 0.001)),
         ],
     )
     def test_what_becomes_of_the_algorithm(self, name, taken_away):
@@ -136,7 +137,7 @@ class TestLayers:
     def layered(self, monkeypatch):
         own = {
             "tesp": {"clip": 0.3, "buffer": "best"},
-            "maml": {"learning_rate": 0.5, "early_loss_weight": 0.1},
+            "maml": {"learning_rate": 0.005, "early_loss_weight": 0.1},
         }
         common = {"clip": 0.1, "learning_rate": 1e-3, "early_loss_weight": 0.2, "buffer_size": 6}
         quick = {**PRESETS["quick"], **common, "algorithms": own}
@@ -151,7 +152,7 @@ class TestLayers:
         [
             ("adapt-sv", 0.1, 1e-3, 0.2),  # the preset
             ("meta-sgd", 0.1, 1e-3, 0.2),
-            ("maml", 0.1, 0.5, 0.1),  # what the preset has for it
+            ("maml", 0.1, 0.005, 0.1),  # what the preset has for it
             ("tesp", 0.3, 1e-3, 0.2),
             ("tesp-v5", 0.3, 1e-3, 0.2),  # an ablation takes TESP's
             ("tesp-v2", 0.3, 1e-3, 0.2),
@@ -177,3 +178,17 @@ class TestLayers:
     def test_presets_stay_as_they_are(self):
         first = preset_config("layered", "quick", "maml")
         assert preset_config("layered", "quick", "maml") == first
+
+
+class TestAPolicyOfAnotherKind:
+    class Plain(MAML):
+        def policy(self, adapted, shared):
+            return lambda observation, embedding: (observation, embedding)
+
+    def test_is_refused_before_anything_is_trained(self, monkeypatch):
+        monkeypatch.setitem(ALGORITHMS, "plain", self.Plain)
+        config = preset_config("point", "quick", "plain")
+        with pytest.raises(
+            tesp.ConfigurationError, match="'plain' has the policy function, which must be a tesp.networks"
+        ):
+            learner_of(config)

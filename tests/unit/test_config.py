@@ -28,6 +28,8 @@ IMPOSSIBLE = [
     ({"early_loss_final": -0.1}, "early_loss_final = -0.1"),
     ({"parameter_average": 1.0}, "parameter_average = 1.0"),
     ({"learning_rate_range": (0.1, 0.01)}, r"learning_rate_range = \(0.1, 0.01\)"),
+    ({"learning_rate": 0.5}, r"learning_rate = 0.5 is not possible with .*'adaptive' and learning_rate_range"),
+    ({"learning_rate": 1e-6}, "learning_rate = 1e-06 is not possible with .*'adaptive'"),
     ({"discount": 1.5}, "discount = 1.5"),
     ({"gae_lambda": -0.1}, "gae_lambda = -0.1"),
     ({"policy_units": (8, 0)}, r"policy_units = \(8, 0\)"),
@@ -49,6 +51,12 @@ IMPOSSIBLE = [
 def test_values_that_are_not_possible_are_named(values, said):
     with pytest.raises(tesp.ConfigurationError, match=said):
         preset_config("point", "quick", **values)
+
+
+def test_a_fixed_step_size_may_lie_outside_the_range_of_the_adaptive_one():
+    assert (
+        preset_config("point", "quick", learning_rate=0.5, learning_rate_schedule="constant").meta.learning_rate == 0.5
+    )
 
 
 def test_values_at_the_edge_are_possible():
@@ -74,6 +82,10 @@ def test_unknown_names():
         preset_config("point", "fast")
     with pytest.raises(tesp.ConfigurationError, match="no field 'buffersize'"):
         preset_config("point", buffersize=3)
+    with pytest.raises(
+        tesp.ConfigurationError, match="'learning_rate_decay' any more: it is 'learning_rate_schedule' now"
+    ):
+        preset_config("point", learning_rate_decay="linear")
     with pytest.raises(tesp.ConfigurationError, match="no field 'sampling'"):
         preset_config("point", sampling={})
 
@@ -82,7 +94,7 @@ def test_override_reaches_every_group_and_nothing_else():
     config = preset_config("point", "quick")
     changed = override(config, seed=3, spacing=0.2, clip=0.3, meta_updates=7)
     assert (changed.seed, changed.task.spacing, changed.meta.clip, changed.schedule.meta_updates) == (3, 0.2, 0.3, 7)
-    back = override(changed, seed=0, spacing=None, clip=config.meta.clip, meta_updates=50)
+    back = override(changed, seed=0, spacing=None, clip=config.meta.clip, meta_updates=40)
     assert back == config
 
 
@@ -112,6 +124,7 @@ class TestJson:
             spacing=0.07,
             second_order=True,
             learning_rate=1e-7,
+            learning_rate_range=(1e-8, 0.3),
             learning_rate_schedule="adaptive",
             conditioning="modulate",
         )

@@ -8,17 +8,22 @@ import pytest
 
 from helpers.learners import ALGORITHM, GOALS, HORIZON, adapt, fresh
 from helpers.point import PointSimulation
-from helpers.running import assert_same_run, options, records, tesp
-from tesp import interaction
+from helpers.running import assert_same_run, options, records, tesp, tiny_config
+from tesp import interaction, runs
 from tesp.adapt import adaptation_records, round_of
 from tesp.adaptation.fast_update import FastUpdateSettings
 from tesp.adaptation.meta_update import MetaUpdateSettings
 from tesp.algorithms.maml import MAML
+from tesp.config import override
 from tesp.episodes.budget import ROUND_CAPACITY
+from tesp.errors import ConfigurationError
 from tesp.estimators.advantages import EstimationSettings
 from tesp.evaluation.protocol import mean_return, outcome_columns, summarise
 from tesp.interaction import Learner, SamplingSettings
+from tesp.tasks import registry
+from tesp.tasks.base import Simulation
 from tesp.tasks.point import PointFamily
+from tesp.tasks.point import PointSimulation as WholePoint
 
 N = 3
 #: Nearer, so that episodes end early.
@@ -174,3 +179,21 @@ def test_an_interrupted_run_resumes_bit_for_bit(near, tmp_path, monkeypatch):
     assert tesp("resume", parted).code == 0
     assert calls[0] == {"at_once": 3}
     assert_same_run(parted, whole)
+
+
+class Once(WholePoint):
+    restart = Simulation.restart
+
+
+class OnceFamily(PointFamily):
+    def simulate(self, count, threads=0):
+        return Once(self, count)
+
+
+def test_a_family_whose_simulations_cannot_be_restarted_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_FACTORIES", {**registry._FACTORIES, "once": OnceFamily})
+    config = tiny_config("once", round_budget="steps")
+    with pytest.raises(ConfigurationError, match="Once has no method restart"):
+        runs.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    runs.check_restart(override(config, round_budget="episodes"), OnceFamily())

@@ -11,6 +11,7 @@ from helpers.running import as_json, records, shared_learner, tiny_config
 from helpers.trees import assert_identical
 from tesp import runs
 from tesp.config import build_family, from_json, override, to_json
+from tesp.errors import ConfigurationError
 from tesp.training import checkpoint
 from tesp.training.checkpoint import Checkpoints, initial_state
 
@@ -52,6 +53,13 @@ def test_its_configurations_are_read(then, now):
     assert (config.meta.early_loss_ratio, config.meta.early_loss_final, config.meta.parameter_average) == (1, 1, 0)
     assert config.network.conditioning == "concatenate"
     assert from_json(to_json(config)) == config
+
+
+def test_a_name_of_then_and_the_one_of_today_together_are_refused():
+    with pytest.raises(
+        ConfigurationError, match="'early_rounds_weight' and 'early_loss_weight', which is its name today"
+    ):
+        from_json(of_version_0_1(tiny_config(**OPTIONS), early_loss_weight=0.5))
 
 
 def test_its_meta_updates_judged_the_last_epoch():

@@ -100,7 +100,7 @@ class MetaUpdateSettings:
                 f"parameter_average = {self.parameter_average} is not possible; give 0 or more and less than 1."
             )
         between = self.learning_rate_range
-        if len(between) != 2 or not 0 < between[0] <= between[1] < float("inf"):
+        if not 0 < between[0] <= between[1] < float("inf"):
             raise ConfigurationError(
                 f"learning_rate_range = {between} is not possible; give two positive numbers, the smaller first."
             )

@@ -58,14 +58,15 @@ def following(settings: MetaUpdateSettings, found: float, used: float, kl: Float
 
 
 def admissible_share(settings: MetaUpdateSettings, kl: Float[np.ndarray, " candidate"]) -> float:
-    """Return s, the share of the steps taken after which the mean KL divergence was below its bound.
+    """Return s, the share of the steps after which the mean KL divergence was below its bound.
+
+    Steps that were not taken, because an earlier one went beyond the bound, count as if they had gone beyond it too.
 
     Args:
         settings: The bound.
         kl: As for `following`.
     """
-    taken = kl[1:][~np.isnan(kl[1:])]
-    return float(np.mean(taken < settings.kl_bound)) if taken.size else 0.0
+    return float(np.mean(kl[1:] < settings.kl_bound))
 
 
 def _ceiling(settings: MetaUpdateSettings, left: float) -> float:

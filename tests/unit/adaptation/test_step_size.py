@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tesp.adaptation.meta_update import MetaUpdateSettings
-from tesp.adaptation.step_size import averaged, following, step_size
+from tesp.adaptation.step_size import admissible_share, averaged, following, step_size
 
 FIRST, TOTAL = 0.02, 10
 
@@ -50,6 +50,7 @@ def test_a_divergence_at_the_bound_is_not_below_it():
 def test_candidates_that_were_not_computed_count_as_too_far():
     """Where the epochs stop at the bound, the rest of the table is NaN."""
     stopped = np.array([0.0, 0.005, 0.005, 0.02, *[np.nan] * 7])
+    assert admissible_share(settings(), stopped) == 0.2
     assert following(settings(), 0.02, 0.02, stopped) == pytest.approx(0.02 * 0.85)
     all_but_one = np.array([0.0, *[0.005] * 9, np.nan])
     assert following(settings(), 0.02, 0.02, all_but_one) == 0.02
