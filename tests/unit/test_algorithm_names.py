@@ -189,6 +189,6 @@ class TestAPolicyOfAnotherKind:
         monkeypatch.setitem(ALGORITHMS, "plain", self.Plain)
         config = preset_config("point", "quick", "plain")
         with pytest.raises(
-            tesp.ConfigurationError, match="'plain' has the policy function, which must be a tesp.networks"
+            tesp.ConfigurationError, match=r"'plain' has the policy function, which must be a tesp\.networks"
         ):
             learner_of(config)
