@@ -98,7 +98,7 @@ class TestRecords:
         assert bias["quantiles"]["0"] == pytest.approx(values.min(), rel=1e-5)
         assert bias["quantiles"]["50"] == pytest.approx(np.median(values), rel=1e-5)
         assert bias["quantiles"]["100"] == pytest.approx(values.max(), rel=1e-5)
-        assert (bias["bound"], bias["initial_rate"], bias["learned"]) == (0.1, 0.05, True)
+        assert (bias["bound"], bias["initial_rate"], bias["learned"]) == (0.1, 0.001, True)
         assert bias["at_bound"] == 0.0
 
     def test_rates_at_the_bound_are_counted(self, loaded, monkeypatch):

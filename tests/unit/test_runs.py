@@ -50,6 +50,7 @@ TRAIN = (
         "mean_absolute_rate",
         "log_std",
         "step_size",
+        "step_size_found",
         "steps_sampled",
         "seconds",
         "seconds_cpu",
