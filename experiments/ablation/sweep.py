@@ -232,12 +232,16 @@ def main(arguments: Arguments) -> int:
             folder = arguments.output / run.name
             print(f"{number} {state_of(run, folder)}: tesp {shlex.join(run.training(folder))}")
         return 0
-    processes = Processes()
+    records = arguments.records or arguments.output / "records"
+    return train(planned, arguments.output, records, arguments.workers, Processes())
+
+
+def train(planned: Sequence[Planned], output: Path, records: Path, workers: int, processes: Processes) -> int:
+    """Bring a plan to its end in processes that end with this one; say how it went and return the exit code."""
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, processes.end)
-    records = arguments.records or arguments.output / "records"
     try:
-        wrong = work(planned, arguments.output, records, arguments.workers, processes)
+        wrong = work(planned, output, records, workers, processes)
     except KeyboardInterrupt:
         print("ended; the same command goes on from the last checkpoints")
         return 130

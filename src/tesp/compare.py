@@ -134,8 +134,9 @@ def _check(folder: Path, config: Config) -> None:
     check_storable(config)
     family = build_family(config)
     build_learner(config, family)
-    runs.check_task_count(config, family.sample_task_sets(config.seed))
-    runs.check_restart(config, family)
+    task_sets = family.sample_task_sets(config.seed)
+    runs.check_task_count(config, task_sets)
+    runs.check_restart(config, family, task_sets)
     if not folder.exists():
         return
     stored = RunFolder.open(folder)

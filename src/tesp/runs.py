@@ -151,7 +151,7 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
     check_task_count(config, task_sets)
     check_storable(config)
     learner = build_learner(config, family)
-    check_restart(config, family)
+    check_restart(config, family, task_sets)
     require_wandb(config.log)
     place = output or default_output(config)
     folder = RunFolder.create(place, to_json(config), task_sets, family.interface, config.family_reference)
@@ -177,7 +177,7 @@ def check_task_count(config: Config, task_sets: dict[str, TaskSet]) -> None:
         )
 
 
-def check_restart(config: Config, family: Family) -> None:
+def check_restart(config: Config, family: Family, task_sets: dict[str, TaskSet]) -> None:
     """Refuse rounds in steps where a simulation whose episode is over cannot be started again.
 
     Raises:
@@ -188,7 +188,7 @@ def check_restart(config: Config, family: Family) -> None:
     with contextlib.closing(family.simulate(1)) as simulation:
         if isinstance(simulation, Simulation) and simulation.compiled is None:
             # With nothing to restart it does nothing, or says what is missing.
-            simulation.reset(family.sample_task_sets(config.seed)["train"].tasks[:1])
+            simulation.reset(task_sets["train"].tasks[:1])
             simulation.restart(np.zeros(0, int))
 
 

@@ -24,6 +24,7 @@ IMPOSSIBLE = [
     ({"embedding_penalty": -1.0}, "embedding_penalty = -1.0"),
     ({"epochs": 1, "judge_last_epoch": False}, "epochs = 1 is not possible without judge_last_epoch"),
     ({"early_loss_weight": float("nan")}, "early_loss_weight = nan"),
+    ({"early_loss_weight": float("inf")}, "early_loss_weight = inf"),
     ({"early_loss_ratio": 1.5}, "early_loss_ratio = 1.5"),
     ({"early_loss_final": -0.1}, "early_loss_final = -0.1"),
     ({"parameter_average": 1.0}, "parameter_average = 1.0"),

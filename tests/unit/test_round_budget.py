@@ -196,4 +196,4 @@ def test_a_family_whose_simulations_cannot_be_restarted_is_refused_before_anythi
     with pytest.raises(ConfigurationError, match="Once has no method restart"):
         runs.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    runs.check_restart(override(config, round_budget="episodes"), OnceFamily())
+    runs.check_restart(override(config, round_budget="episodes"), OnceFamily(), {})

@@ -90,8 +90,10 @@ class MetaUpdateSettings:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
         for name in ("embedding_penalty", "early_loss_weight"):
-            if not getattr(self, name) >= 0:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 0 or more.")
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigurationError(
+                    f"{name} = {getattr(self, name)} is not possible; give 0 or a finite number above."
+                )
         for name in ("early_loss_ratio", "early_loss_final"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a number from 0 to 1.")

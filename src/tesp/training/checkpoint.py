@@ -45,22 +45,28 @@ class TrainingState(NamedTuple):
 
 def initial_state(algorithm: Algorithm, meta: MetaUpdateSettings, seed: int) -> TrainingState:
     """Return the state of a fresh run."""
-    parameters = algorithm.init(jax.random.key(seed))
-    average = parameters if meta.parameter_average > 0 else None
-    return TrainingState(parameters, optimiser().init(parameters), 0, 0, 0.0, meta.learning_rate, average)
+    return _untrained(*_drawn(algorithm, seed), meta)
 
 
 def state_like(algorithm: Algorithm, meta: MetaUpdateSettings) -> TrainingState:
     """Return zeros in the shapes of a run's state, for `Checkpoints.restore`: nothing is drawn and nothing compiled."""
-
-    def learned() -> tuple[Parameters, optax.OptState]:
-        parameters = algorithm.init(jax.random.key(0))
-        return parameters, optimiser().init(parameters)
-
-    shapes = jax.eval_shape(learned)
+    shapes = jax.eval_shape(lambda: _drawn(algorithm, 0))
     parameters, optimiser_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return _untrained(parameters, optimiser_state, meta)
+
+
+def _drawn(algorithm: Algorithm, seed: int) -> tuple[Parameters, optax.OptState]:
+    parameters = algorithm.init(jax.random.key(seed))
+    return parameters, optimiser().init(parameters)
+
+
+def _untrained(parameters: Parameters, optimiser_state: optax.OptState, meta: MetaUpdateSettings) -> TrainingState:
     average = parameters if meta.parameter_average > 0 else None
     return TrainingState(parameters, optimiser_state, 0, 0, 0.0, meta.learning_rate, average)
+
+
+#: Fields that version 0.1 did not have.
+_LATER_FIELDS = ("step_size", "average")
 
 
 class Checkpoints:
@@ -127,8 +133,8 @@ class Checkpoints:
     def restore(self, like: TrainingState, meta_update: int) -> TrainingState:
         """Read a checkpoint of a run whose state has the shapes of ``like``.
 
-        One of version 0.1, which knew neither a step size nor an average, gets the step size of ``like`` and, where one
-        is kept, its own parameters as the average.
+        One without a step size, of version 0.1, gets that of ``like``; one without an average, where one is to be kept,
+        gets its own parameters as the average.
 
         Raises:
             RunFolderError: It does not exist, is damaged or holds parameters of another shape.
@@ -141,10 +147,9 @@ class Checkpoints:
             )
         try:
             known = self._manager.item_metadata(meta_update)["state"]
-            if known is not None and "step_size" not in known:
-                template = {name: template[name] for name in TrainingState._fields[:5]}
-            elif known is not None and "average" not in known:
-                template.pop("average", None)
+            for name in _LATER_FIELDS:
+                if known is not None and name not in known:
+                    template.pop(name, None)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(template))
             stored = self._manager.restore(meta_update, args=arguments)["state"]
             _require_same_shapes(template, stored)

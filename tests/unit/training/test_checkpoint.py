@@ -66,6 +66,13 @@ def test_what_is_restored_into_is_like_a_fresh_state_and_compiles_nothing(averag
     assert like[2:6] == fresh[2:6]
 
 
+def test_one_without_an_average_begins_one(checkpoints, fresh):
+    checkpoints.save(at(fresh, 1))
+    restored = checkpoints.restore(state_like(ALGORITHM, MetaUpdateSettings(parameter_average=0.9)), 1)
+    assert_identical(restored.average, restored.parameters)
+    assert restored.step_size == fresh.step_size
+
+
 def test_keeps_the_last_and_the_best(checkpoints, folder, fresh):
     for meta_update, score in enumerate([-5.0, -3.0, -4.0, None, -9.0, None]):
         checkpoints.save(at(fresh, meta_update), score)
