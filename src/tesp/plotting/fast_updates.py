@@ -77,6 +77,8 @@ def _draw_returns(axes: Axes, records: Mapping[int, Record], index: int) -> None
         error_kw={"ecolor": "black", "elinewidth": 1.2},
     )
     axes.axhline(0.0, color=style.GREY, linewidth=1.0)
+    # Bars would otherwise end the panel at 0, and their numbers would lie on its title.
+    axes.use_sticky_edges = False
     axes.margins(y=0.1)
     if len(records) > MOST_NUMBERS:
         return

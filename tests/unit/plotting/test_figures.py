@@ -130,6 +130,15 @@ def test_fast_updates_show_the_last_evaluation(tmp_path):
     assert [bar.get_height() for bar in earlier.axes[0].patches] == [-100.0, -90.0]
 
 
+def test_numbers_of_bars_are_apart_from_the_title(tmp_path):
+    figure = plot_fast_updates(read([*REFERENCES, *evaluations(0, 25, last=3)]), tmp_path / "a.png")
+    figure.set_dpi(style.RESOLUTION)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        assert len(axes.texts) == 4
+        assert not any(axes.title.get_window_extent().overlaps(text.get_window_extent()) for text in axes.texts)
+
+
 def test_many_bars_have_no_room_for_numbers(tmp_path):
     figure = plot_fast_updates(read(evaluations(0, last=8)), tmp_path / "a.png")
     assert [(len(axes.patches), len(axes.texts)) for axes in figure.axes] == [(9, 0)] * 3
