@@ -83,8 +83,8 @@ def checked_sizes(family: str, preset: str, overrides: dict) -> Sizes:
     Raises:
         ConfigurationError: The configuration is not possible, or its operations are not counted here.
     """
-    from tesp.algorithms.tesp import AblationSettings
-    from tesp.config import build_family, build_learner
+    from tesp.algorithms.settings import AblationSettings
+    from tesp.building import build_family, build_learner
     from tesp.errors import ConfigurationError
 
     config = configuration(family, preset, overrides)
@@ -102,7 +102,7 @@ def checked_sizes(family: str, preset: str, overrides: dict) -> Sizes:
 def _work(task: dict) -> dict:
     if task["measure"] == "matrix":
         return _matrix_speed(task["size"], task["sharded"], task["repetitions"])
-    from tesp.config import build_family
+    from tesp.building import build_family
 
     config = configuration(task["family"], task["preset"], task["overrides"])
     family = build_family(config)

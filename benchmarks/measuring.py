@@ -294,7 +294,7 @@ class Sizes:
 
 def built(task: dict) -> tuple[Any, Any, Sizes]:
     """Make the configuration, the family and the sizes of a task."""
-    from tesp.config import build_family
+    from tesp.building import build_family
 
     config = configuration(task["family"], task["preset"], task["overrides"])
     family = build_family(config)

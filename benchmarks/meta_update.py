@@ -51,7 +51,7 @@ def measure(family_name: str, arguments: argparse.Namespace) -> dict:
     import tesp
 
     tesp.use_all_cores()
-    from tesp.config import build_family, build_learner
+    from tesp.building import build_family, build_learner
     from tesp.errors import ConfigurationError
     from tesp.evaluation.protocol import Evaluator
     from tesp.training.checkpoint import initial_state

@@ -19,7 +19,7 @@ def sampling_speeds(task: dict) -> dict:
 
 def closed_form_speeds(task: dict) -> dict:
     """Speeds of our rounds of an arm in closed form and of the engine's physics alone, by turns."""
-    from tesp.config import build_family
+    from tesp.building import build_family
 
     config, family, sizes = built({**task, "overrides": {**task["overrides"], "engine": "closed-form"}})
     engine = build_family(configuration(task["family"], task["preset"], {**task["overrides"], "engine": "mujoco"}))
@@ -60,7 +60,8 @@ def _rounds(config, family, sizes: Sizes) -> Callable[[int], float]:
     import jax
     import numpy as np
 
-    from tesp.config import build_learner, override
+    from tesp.building import build_learner
+    from tesp.config import override
 
     learner = build_learner(override(config, fast_updates=0), family)
     parameters = learner.algorithm.init(jax.random.key(0))

@@ -93,7 +93,7 @@ def main() -> None:
 
 def _checked(arguments: argparse.Namespace) -> list[dict]:
     """Return the points to measure, or refuse all of it before anything is measured."""
-    from tesp.config import build_family, build_learner
+    from tesp.building import build_family, build_learner
     from tesp.errors import ConfigurationError
     from tesp.plotting.style import check_output
 
@@ -122,7 +122,7 @@ def _work(task: dict) -> dict:
     tesp.use_all_cores()
     import jax
 
-    from tesp.config import build_family, build_learner
+    from tesp.building import build_family, build_learner
     from tesp.evaluation.protocol import Evaluator
     from tesp.training.checkpoint import initial_state
     from tesp.training.loop import Training, one_meta_update

@@ -18,7 +18,7 @@ import numpy as np
 
 import tesp
 from tesp.adaptation.meta_update import optimiser, task_objective
-from tesp.config import build_algorithm, build_family, build_learner
+from tesp.building import build_algorithm, build_family, build_learner
 from tesp.estimators.gaussian import kl_divergence
 from tesp.networks.gru import GRU
 from tesp.networks.policy import Policy

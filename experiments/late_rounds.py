@@ -19,6 +19,7 @@ import tesp
 from tesp import runs
 from tesp.config import from_json, override, to_json
 from tesp.plotting.records import read_run
+from tesp.stored import stored_config
 from tesp.training.run_folder import RunFolder, write_whole
 
 BUDGETS = ("episodes", "steps")
@@ -68,7 +69,7 @@ def main(
         evaluate_every: Meta-updates between evaluations.
         output: Where the two continuations go.
     """
-    done = runs.stored_config(RunFolder.open(run)).schedule.meta_updates
+    done = stored_config(RunFolder.open(run)).schedule.meta_updates
     output.mkdir(parents=True, exist_ok=True)
     for budget in BUDGETS:
         continued(run, output / budget, budget, meta_updates, evaluate_every)

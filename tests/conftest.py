@@ -14,29 +14,34 @@ if sys.platform == "linux":
 # A command that runs in this process must not change how its later children see the processor.
 os.environ["TESP_CPU_DEVICES"] = "1"
 
-#: Where the processes of one session find what the others have compiled.
-COMPILED = "JAX_COMPILATION_CACHE_DIR"
-FIRST = COMPILED not in os.environ
-if FIRST:
-    os.environ[COMPILED] = tempfile.mkdtemp(prefix="tesp-compiled-")
-
 # The tests compile much and compute little. Children inherit this, so that they compute bit for bit the same.
 QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 if QUICK_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}".strip()
 os.environ |= {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    # Thousands of small programs are compiled sooner than they are found.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
 }
 
 # Under test every annotated shape is checked. This must stand before the first import of tesp.
 install_import_hook("tesp", "beartype.beartype")
 
 import hypothesis  # noqa: E402
-import jax  # noqa: E402
 import pytest  # noqa: E402
+
+from tesp.compilation_cache import use_compilation_cache  # noqa: E402
+
+#: Where all processes of a session find what others have compiled. The user's own cache makes the next session quicker;
+#: without one, a folder that goes with the session.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+TEMPORARY = CACHE not in os.environ and use_compilation_cache() is None
+if TEMPORARY:
+    os.environ["TESP_COMPILATION_CACHE"] = tempfile.mkdtemp(prefix="tesp-compiled-")
+    use_compilation_cache()
+
+import jax  # noqa: E402
 
 pytest_plugins = ["helpers.run_fixtures", "helpers.documents"]
 
@@ -53,8 +58,8 @@ LONGEST = ("test_docs_shell.py", "test_docs.py", "test_agents.py")
 
 
 def pytest_unconfigure():
-    if FIRST:
-        shutil.rmtree(os.environ[COMPILED], ignore_errors=True)
+    if TEMPORARY:
+        shutil.rmtree(os.environ["TESP_COMPILATION_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

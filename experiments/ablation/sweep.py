@@ -26,6 +26,7 @@ import tesp
 from tesp import runs
 from tesp.commands.reproducing import option
 from tesp.config import Config, override
+from tesp.stored import stored_config
 from tesp.training.run_folder import RunFolder
 from tesp.training.settings import LogSettings
 
@@ -143,7 +144,7 @@ def state_of(run: Planned, folder: Path) -> State:
     """
     if not folder.exists():
         return "new"
-    if _of_results(runs.stored_config(RunFolder.open(folder))) != _of_results(run.config):
+    if _of_results(stored_config(RunFolder.open(folder))) != _of_results(run.config):
         raise tesp.RunFolderError(f"{folder} was made with other options than these; give another --output.")
     return "finished" if runs.is_finished(folder) else "begun"
 

@@ -1,40 +1,13 @@
-"""TESP: meta-reinforcement learning with task embeddings and a shared policy."""
+"""TESP: meta-reinforcement learning with task embeddings and a shared policy.
 
-from importlib.metadata import version
+Importing the package imports none of what it stands on but Gymnasium, with which its environments are registered: a
+name brings its module when it is first used. The names and their modules stand in ``__init__.pyi``.
+"""
 
-from tesp.adapt import AdaptationWarning
-from tesp.agents import AdaptedAgent, MetaLearner
-from tesp.config import Config, preset_config
-from tesp.devices import use_all_cores
-from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
-from tesp.runs import Run, load, load_run, resume, train
-from tesp.tasks.gymnasium_family import GymnasiumFamily
-from tesp.tasks.mjcf_family import MJCFFamily
-from tesp.tasks.registry import families, make_family, register_environments, register_family
+import lazy_loader
 
-__version__ = version("tesp")
-__all__ = [
-    "AdaptationWarning",
-    "AdaptedAgent",
-    "Config",
-    "ConfigurationError",
-    "GymnasiumFamily",
-    "MJCFFamily",
-    "MetaLearner",
-    "NonFiniteError",
-    "Run",
-    "RunFolderError",
-    "TespError",
-    "families",
-    "load",
-    "load_run",
-    "make_family",
-    "preset_config",
-    "register_environments",
-    "register_family",
-    "resume",
-    "train",
-    "use_all_cores",
-]
+from tesp.environments import register_environments as _register_environments
 
-register_environments()
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+_register_environments()

@@ -16,15 +16,17 @@ from rich.console import Console
 from tesp import tensor_files
 from tesp.adapt import AdaptationRound, adaptation_key, after_text, checked_seed, round_of, warn_if_alike
 from tesp.adaptation.objective import Batch
-from tesp.config import Config, build_algorithm, build_learner, from_json, to_json
+from tesp.building import build_algorithm, build_learner
+from tesp.config import Config, from_json, to_json
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.interaction import Learner, Progress, RoundResult
+from tesp.interface import Interface
 from tesp.progress import ProgressBar, stderr_if
 from tesp.tasks.base import EnvironmentPool, Simulation
 from tesp.tasks.goal_family import checked_count
 from tesp.tasks.vector_pool import Environment, EnvironmentOf, VectorPool, to_bounds
-from tesp.types import Episodes, Interface, Parameters, PyTree
+from tesp.types import Episodes, Parameters, PyTree
 
 LEARNER, AGENT = "trained-learner", "adapted-agent"
 

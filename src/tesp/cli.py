@@ -7,8 +7,10 @@ from importlib import import_module
 
 from rich.console import Console
 
+from tesp.compilation_cache import use_compilation_cache
 from tesp.devices import use_all_cores
 from tesp.errors import NonFiniteError, TespError
+from tesp.offscreen import use_offscreen_rendering
 
 #: Commands and the modules they are in. A module is imported when its command is called.
 _COMMANDS = {
@@ -53,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         use_all_cores()
+        use_compilation_cache()
+        use_offscreen_rendering()
         import_module(_COMMANDS[command]).run(rest, console)
     except TespError as error:
         errors.print(f"tesp: {error}", markup=False)

@@ -8,13 +8,15 @@ from rich.console import Console
 
 from tesp import runs
 from tesp.algorithms.registry import ALGORITHMS, IMPLIED
-from tesp.config import Config, build_algorithm, build_family, build_learner, check_storable, override
+from tesp.building import build_algorithm, build_family, build_learner
+from tesp.config import Config, check_storable, override
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.plotting.comparison import comparison_csv, comparison_markdown, comparison_rows
 from tesp.plotting.curves import plot_learning_curves
 from tesp.plotting.records import read_run
 from tesp.plotting.references import ORACLE
 from tesp.progress import ProgressBar
+from tesp.stored import stored_config
 from tesp.tasks.family_files import parts
 from tesp.training.run_folder import RunFolder, write_whole
 from tesp.training.settings import LogSettings
@@ -140,7 +142,7 @@ def _check(folder: Path, config: Config) -> None:
     if not folder.exists():
         return
     stored = RunFolder.open(folder)
-    if _of_results(runs.stored_config(stored)) != _of_results(config):
+    if _of_results(stored_config(stored)) != _of_results(config):
         raise RunFolderError(
             f"{folder} was made with other options than these. Give the same options to continue the comparison, or "
             "another folder with --output."

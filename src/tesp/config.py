@@ -3,73 +3,23 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import cattrs
-import equinox as eqx
-import jax
-import numpy as np
 import tyro
 from cattrs.v import format_exception
 
-from tesp.adaptation.fast_update import FastUpdateSettings
-from tesp.adaptation.meta_update import MetaUpdateSettings
-from tesp.algorithms.base import Algorithm
-from tesp.algorithms.registry import ABLATIONS, ALGORITHMS, IMPLIED, make_algorithm
-from tesp.algorithms.tesp import TESP, AblationSettings
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.algorithms.registry import ABLATIONS, ALGORITHMS, IMPLIED, has_ablations
+from tesp.algorithms.settings import AblationSettings
+from tesp.episodes.settings import SamplingSettings
 from tesp.errors import ConfigurationError
-from tesp.estimators.advantages import EstimationSettings
-from tesp.interaction import Learner, SamplingSettings
-from tesp.networks.policy import ConditionalPolicy
+from tesp.estimators.settings import EstimationSettings
+from tesp.networks.settings import NetworkSettings
+from tesp.presets import presets_of
 from tesp.tasks import family_files
-from tesp.tasks.base import Family
-from tesp.tasks.registry import make_family
+from tesp.tasks.settings import FamilySettings
 from tesp.training.settings import LogSettings, ScheduleSettings
-from tesp.types import Interface
-
-
-@dataclass(frozen=True)
-class FamilySettings:
-    """Options of the family of tasks. Left out (None), the family's own default holds."""
-
-    horizon: int | None = None
-    """H, control steps after which an episode is cut off."""
-    tasks_per_set: int | None = None
-    """Number of tasks in each of D, D′ and D″."""
-    inner_radius: float | None = None
-    """Goals lie further than this from the origin, metres."""
-    boundary_radius: float | None = None
-    """Goals of D and D′ lie within this distance of the origin and those of D″ beyond, metres."""
-    outer_radius: float | None = None
-    """Goals of D″ lie within this distance of the origin, metres."""
-    spacing: float | None = None
-    """Least distance between goals, metres."""
-    engine: Literal["mujoco", "closed-form"] | None = None
-    """What steps a reacher: MuJoCo, or the arm's equations of motion written out, which is many times faster."""
-    when_unhealthy: Literal["terminate", "continue"] | None = None
-    """What happens to an ant that falls: `terminate` ends its episode (as the paper's authors), `continue` does not."""
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Sizes of the networks."""
-
-    policy_units: tuple[int, ...] = (256, 256)
-    """Units of the policy's hidden layers."""
-    encoder_units: int = 256
-    """Units of the task encoder's GRU."""
-    embedding_size: int = 8
-    """d, entries of the task embedding."""
-    conditioning: Literal["concatenate", "modulate"] = "concatenate"
-    """How a shared policy takes the embedding: as further inputs, or as scale and shift of what enters every hidden
-    unit. No meaning for methods whose policy is conditioned on nothing."""
-
-    def __post_init__(self):
-        if not len(self.policy_units):
-            raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
-        for name in ("policy_units", "encoder_units", "embedding_size"):
-            if np.min(getattr(self, name), initial=1) < 1:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give sizes of 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -121,7 +71,7 @@ class Config:
                     f"{name} = {given!r} is not possible with the algorithm {self.algorithm!r}, which stands for "
                     f"{name} = {value!r}; give that, or another algorithm."
                 )
-        if self.ablation != AblationSettings() and ALGORITHMS[self.algorithm] is not TESP:
+        if self.ablation != AblationSettings() and not has_ablations(self.algorithm):
             raise ConfigurationError(
                 f"The algorithm {self.algorithm!r} has no ablations; buffer, adapt_policy, fast_update and fixed_rate "
                 "are options of 'tesp'."
@@ -149,7 +99,7 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     Raises:
         ConfigurationError: The family, the preset, a field or a value is not known or not possible.
     """
-    presets = make_family(family).presets
+    presets = presets_of(family)
     if preset not in presets:
         raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
     values = dict(presets[preset])
@@ -195,63 +145,6 @@ def _successor(name: str) -> str:
 
 def _groups(config: Config) -> list[str]:
     return [f.name for f in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
-
-
-def build_family(config: Config) -> Family:
-    """Make the configured family."""
-    given = {name: value for name, value in dataclasses.asdict(config.task).items() if value is not None}
-    return make_family(config.family_reference, **given)
-
-
-def build_algorithm(config: Config, family: Family | Interface) -> Algorithm:
-    """Make the configured algorithm for a family, or for what agents of it see and do."""
-    return make_algorithm(
-        config.algorithm,
-        config.ablation,
-        observation_size=family.observation_size,
-        action_size=family.action_size,
-        task_size=family.task_size,
-        embedding_size=config.network.embedding_size,
-        policy_units=tuple(config.network.policy_units),
-        encoder_units=config.network.encoder_units,
-        initial_rate=config.fast.initial_rate,
-        conditioning=config.network.conditioning,
-    )
-
-
-def build_learner(config: Config, family: Family | Interface) -> Learner:
-    """Make the configured learner for a family, or for what agents of it see and do.
-
-    Raises:
-        ConfigurationError: An option has no meaning for the algorithm.
-    """
-    algorithm = build_algorithm(config, family)
-    _require_conditional_policy(algorithm, config.algorithm)
-    size, episodes = config.sampling.buffer_size, config.sampling.episodes_per_round
-    if algorithm.warm_up and not algorithm.keep_all and size > episodes:
-        raise ConfigurationError(
-            f"buffer_size = {size} is not possible with episodes_per_round = {episodes}: the warm-up round must fill "
-            f"the buffer. Give a buffer_size of at most {episodes} or more episodes_per_round."
-        )
-    if config.sampling.extra_episodes and (algorithm.warm_up or not config.fast.fast_updates):
-        raise ConfigurationError(
-            f"extra_episodes is not possible with the algorithm {config.algorithm!r}: it stands in for the warm-up "
-            "round of methods that adapt without one. Leave it out."
-        )
-    return Learner(algorithm, config.sampling, config.fast, config.meta, config.estimation)
-
-
-def _require_conditional_policy(algorithm: Algorithm, name: str) -> None:
-    def policy(key):
-        fresh = algorithm.init(key)
-        return algorithm.policy(fresh.adapted, fresh.shared)
-
-    made = eqx.filter_eval_shape(policy, jax.random.key(0))
-    if not isinstance(made, ConditionalPolicy):
-        raise ConfigurationError(
-            f"The algorithm {name!r} has the policy {type(made).__name__}, which must be a "
-            "tesp.networks.policy.ConditionalPolicy: derive it from that class and give it condition and respond."
-        )
 
 
 def check_storable(config: Config) -> None:

@@ -15,9 +15,10 @@ from tesp.evaluation.protocol import evaluation_key
 from tesp.interaction import RoundResult
 from tesp.progress import ProgressBar
 from tesp.runs import Run
+from tesp.task_sets import TASK_SETS
 from tesp.tasks.base import EnvironmentPool, Simulation
 from tesp.training.run_folder import write_whole
-from tesp.types import TASK_SETS, PyTree
+from tesp.types import PyTree
 
 #: Shares of the rates, in per cent, below which the stored quantiles lie.
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)

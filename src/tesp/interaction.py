@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,52 +14,31 @@ import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from tesp.acting import Actor, act_once, condition_tasks
-from tesp.adaptation.fast_update import Context, FastUpdateSettings, fast_update
+from tesp.adaptation.fast_update import Context, fast_update
 from tesp.adaptation.meta_update import (
     Experience,
     MetaUpdated,
-    MetaUpdateSettings,
     Round,
     early_weights,
     meta_update,
 )
 from tesp.adaptation.objective import Batch
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks, task_mesh
 from tesp.algorithms.base import Algorithm
 from tesp.episodes import buffer as episode_buffer
 from tesp.episodes.budget import ROUND_CAPACITY
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
-from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.estimators.advantages import EstimationSettings, advantages
+from tesp.episodes.settings import SamplingSettings
+from tesp.errors import NonFiniteError
+from tesp.estimators.advantages import advantages
+from tesp.estimators.settings import EstimationSettings
 from tesp.tasks.base import EnvironmentPool, Simulation
 from tesp.types import Episodes, Parameters, PyTree
 
 #: Separates the seeds of environments from the noise of actions.
 _ENVIRONMENTS = 0x5EED
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How much is sampled."""
-
-    tasks_per_update: int = 20
-    """Training tasks of one meta-update, drawn without replacement."""
-    episodes_per_round: int = 25
-    """N, the episodes sampled per task in one round."""
-    buffer_size: int = 16
-    """M, the best episodes that a task's buffer keeps."""
-    extra_episodes: bool = False
-    """Give a method without a warm-up round as many episodes as one has: its first round samples 2N instead of N.
-    For the comparison at equal experience."""
-    round_budget: Literal["episodes", "steps"] = "episodes"
-    """What N is a measure of. `episodes`: a round has N episodes of every task. `steps`: it goes on, with complete
-    episodes, until every task has N·H control steps (H: horizon), but to no more than 4·N episodes."""
-
-    def __post_init__(self):
-        for name in ("tasks_per_update", "episodes_per_round", "buffer_size"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")
 
 
 class RoundResult(NamedTuple):

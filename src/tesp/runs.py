@@ -13,10 +13,13 @@ from rich.console import Console
 
 from tesp.adapt import checked_task
 from tesp.agents import AdaptedAgent, MetaLearner
-from tesp.config import Config, build_family, build_learner, check_storable, from_json, to_json
+from tesp.building import build_family, build_learner
+from tesp.config import Config, check_storable, to_json
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.interaction import Learner
+from tesp.stored import stored_config
+from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
 from tesp.tasks.base import Family, Simulation
 from tesp.tasks.goal_family import checked_count
@@ -26,7 +29,7 @@ from tesp.training.loop import Training
 from tesp.training.loop import train as train_loop
 from tesp.training.run_folder import RunFolder, versions
 from tesp.training.wandb_callback import WandbError, WriteWandb, require_wandb
-from tesp.types import TASK_SETS, Parameters, TaskSet
+from tesp.types import Parameters
 
 
 @dataclass(frozen=True)
@@ -295,18 +298,6 @@ def checkpoint_numbers(path: str | os.PathLike[str]) -> list[int]:
         return checkpoints.steps()
     finally:
         checkpoints.close()
-
-
-def stored_config(folder: RunFolder) -> Config:
-    """Return the configuration of a run.
-
-    Raises:
-        RunFolderError: It is damaged.
-    """
-    try:
-        return from_json(folder.read_config())
-    except ConfigurationError as error:
-        raise RunFolderError(f"{folder.path / 'config.json'} is damaged. {error}") from error
 
 
 def _stored_family(folder: RunFolder, config: Config) -> Family:

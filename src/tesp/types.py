@@ -1,18 +1,12 @@
 """Data that travels between the rooms. Axes have names, always in the order ``task episode step feature``."""
 
-import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import numpy as np
 from jaxtyping import Bool, Float
 
 #: Any pytree of arrays.
 PyTree = Any
-
-#: The names of the three task sets: D, D′ and D″ of the paper.
-TASK_SETS = ("train", "in_distribution", "out_of_distribution")
 
 
 class Episodes(eqx.Module):
@@ -59,60 +53,3 @@ class Parameters(NamedTuple):
     adapted: PyTree
     rates: PyTree
     shared: PyTree
-
-
-@dataclass(frozen=True)
-class TaskSet:
-    """Named tasks of one family.
-
-    Attributes:
-        name: ``train``, ``in_distribution`` or ``out_of_distribution``.
-        tasks: One row of task parameters per task; for the five families the goal (x, y) in metres.
-    """
-
-    name: str
-    tasks: Float[np.ndarray, "task parameter"]
-
-
-def nested_tuple(value: Any) -> Any:
-    """Return nested lists as nested tuples."""
-    return tuple(nested_tuple(x) for x in value) if isinstance(value, list) else value
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What an agent sees, what it does, and for how long: all that it knows of an environment beforehand.
-
-    Attributes:
-        observation_shape: Shape of an observation.
-        action_low: Least values of an action in the environment's units, nested as the action is.
-        action_high: Greatest values, likewise. Policies act in [−1, 1], which is scaled linearly to these.
-        task_size: Number of parameters of a task.
-        horizon: H, control steps after which an episode is cut off.
-    """
-
-    observation_shape: tuple[int, ...]
-    action_low: Any
-    action_high: Any
-    task_size: int
-    horizon: int
-
-    @classmethod
-    def from_json(cls, text: str) -> "Interface":
-        """Read what ``json.dumps(dataclasses.asdict(…))`` wrote.
-
-        Raises:
-            ValueError: It is no JSON.
-            TypeError: It has other fields.
-        """
-        return cls(**{name: nested_tuple(value) for name, value in json.loads(text).items()})
-
-    @property
-    def observation_size(self) -> int:
-        """Number of entries of an observation."""
-        return int(np.prod(self.observation_shape, dtype=int))
-
-    @property
-    def action_size(self) -> int:
-        """Number of entries of an action."""
-        return int(np.size(self.action_low))

@@ -13,11 +13,13 @@ from helpers.running import any_parameter_differs, assert_same_run, records, sha
 from helpers.trees import assert_identical, named_leaves, random_like
 from tesp import config as configuration
 from tesp import runs
-from tesp.adaptation.fast_update import FastUpdateSettings, fast_update
-from tesp.adaptation.meta_update import Experience, MetaUpdateSettings, Round, task_objective
+from tesp.adaptation.fast_update import fast_update
+from tesp.adaptation.meta_update import Experience, Round, task_objective
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.algorithms.base import rates_like
 from tesp.algorithms.registry import ALGORITHMS, make_algorithm
-from tesp.types import TASK_SETS, Parameters
+from tesp.task_sets import TASK_SETS
+from tesp.types import Parameters
 
 META = MetaUpdateSettings(clip=0.15, embedding_penalty=0.3)
 SIZES = {

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tesp.environments import CARDS, register_environments
 from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.task_sets import TASK_SETS
 from tesp.tasks.goal_family import GoalFamily
-from tesp.tasks.registry import ENVIRONMENTS, make_family, register_environments
-from tesp.types import TASK_SETS
+from tesp.tasks.registry import make_family
 
 FAMILIES = {"point": 2, "wheeled": 9, "ant": 29, "reacher2": 8, "reacher4": 14}
 ACTIONS = {"point": 2, "wheeled": 2, "ant": 8, "reacher2": 2, "reacher4": 4}
@@ -116,8 +117,7 @@ def test_simulations_are_those_of_a_single_environment(row, name, family):
     # In closed form another number of simulations is another compiled program, which may round differently.
     options, tolerance = ({"engine": row[1]}, 1e-12) if len(row) > 1 else ({}, 0.0)
     for index in range(3):
-        identifier = next(key for key, value in ENVIRONMENTS.items() if value == name)
-        env = gymnasium.make(identifier, **options).unwrapped
+        env = gymnasium.make(CARDS[name].environment, **options).unwrapped
         env.reset(options={"goal": goals(3)[index]})
         for t, action in enumerate(actions(family, 12, 3)[:, index]):
             observation, reward, _, truncated, _ = env.step(action)
@@ -274,7 +274,7 @@ def test_bad_arguments_are_named(family):
         simulation.step(np.arange(2), bad)
 
 
-@pytest.mark.parametrize("identifier", ENVIRONMENTS)
+@pytest.mark.parametrize("identifier", [card.environment for card in CARDS.values()])
 def test_gymnasium_finds_no_fault(identifier):
     register_environments()
     env = gymnasium.make(identifier, render_mode="rgb_array")

@@ -8,7 +8,7 @@ import tesp
 from helpers.running import any_parameter_differs, records, shared_learner, tiny_config
 from helpers.running import tesp as command
 from tesp import runs
-from tesp.config import build_algorithm, build_family
+from tesp.building import build_algorithm, build_family
 from tesp.networks.policy import ModulatedPolicy, Policy
 
 

@@ -6,7 +6,8 @@ import math
 import jax
 import pytest
 
-from tesp.config import build_algorithm, build_family, build_learner, from_json, override, preset_config, to_json
+from tesp.building import build_algorithm, build_family, build_learner
+from tesp.config import from_json, override, preset_config, to_json
 from tesp.tasks.registry import families, make_family
 
 ROWS = [(family, preset) for family in families() for preset in make_family(family).presets]

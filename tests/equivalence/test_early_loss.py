@@ -10,8 +10,9 @@ import pytest
 from helpers import reference
 from helpers.data import ACTION, EMBEDDING, OBSERVATION, condition_of, random_batch, random_context, tiny_tesp
 from helpers.trees import assert_close, assert_identical, random_like
-from tesp.adaptation.fast_update import Context, FastUpdateSettings
-from tesp.adaptation.meta_update import Experience, MetaUpdateSettings, Round, task_objective
+from tesp.adaptation.fast_update import Context
+from tesp.adaptation.meta_update import Experience, Round, task_objective
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.algorithms.adapt_sv import AdaptSV
 from tesp.algorithms.meta_sgd import MetaSGD
 from tesp.types import Parameters

@@ -16,8 +16,8 @@ from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, first_meta_update
 from helpers.point import PointSimulation
 from helpers.trees import all_different, assert_close, assert_identical, task_slice
 from tesp.episodes import buffer
+from tesp.episodes.settings import SamplingSettings
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.interaction import SamplingSettings
 
 TESTS = Path(__file__).parents[1]
 

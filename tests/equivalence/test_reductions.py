@@ -16,7 +16,8 @@ from tesp.algorithms.maml import MAML
 from tesp.algorithms.meta_sgd import MetaSGD
 from tesp.algorithms.oracle import Oracle
 from tesp.algorithms.registry import make_algorithm
-from tesp.algorithms.tesp import TESP, AblationSettings
+from tesp.algorithms.settings import AblationSettings
+from tesp.algorithms.tesp import TESP
 from tesp.config import preset_config
 
 RATE = 0.05

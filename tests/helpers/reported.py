@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.running import tiny_config
-from tesp.config import build_family, to_json
+from tesp.building import build_family
+from tesp.config import to_json
 from tesp.films.writing import write_film
+from tesp.task_sets import TASK_SETS
 from tesp.training.run_folder import RunFolder, append_records
-from tesp.types import TASK_SETS
 
 #: Elements that have no end.
 VOID = {"meta", "link", "img", "br"}

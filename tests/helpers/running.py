@@ -16,7 +16,8 @@ import numpy as np
 
 from helpers.trees import assert_identical
 from tesp import cli
-from tesp.config import Config, build_family, build_learner, preset_config
+from tesp.building import build_family, build_learner
+from tesp.config import Config, preset_config
 from tesp.runs import load_run
 
 #: Small enough to run in less than a second once it is compiled.

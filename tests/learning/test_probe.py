@@ -10,11 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from tesp.adaptation.fast_update import FastUpdateSettings
-from tesp.adaptation.meta_update import MetaUpdateSettings, optimiser
+from tesp.adaptation.meta_update import optimiser
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.algorithms.tesp import TESP
-from tesp.estimators.advantages import EstimationSettings
-from tesp.interaction import Learner, SamplingSettings
+from tesp.episodes.settings import SamplingSettings
+from tesp.estimators.settings import EstimationSettings
+from tesp.interaction import Learner
 from tesp.tasks.base import Simulation, Transition
 
 HORIZON = 8

@@ -9,7 +9,7 @@ import pytest
 
 import tesp
 from tesp.config import to_json
-from tesp.types import TASK_SETS
+from tesp.task_sets import TASK_SETS
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "ablation"
 

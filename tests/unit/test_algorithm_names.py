@@ -7,8 +7,9 @@ import tesp
 from helpers.running import tiny_config
 from tesp.algorithms.maml import MAML
 from tesp.algorithms.registry import ABLATIONS, ALGORITHMS
+from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
-from tesp.config import build_family, build_learner, from_json, override, preset_config, to_json, value_of
+from tesp.config import from_json, override, preset_config, to_json, value_of
 from tesp.tasks import registry
 from tesp.tasks.point import PRESETS, PointFamily
 from tesp.tasks.registry import families, make_family

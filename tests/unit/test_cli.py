@@ -12,7 +12,8 @@ import textwrap
 import pytest
 
 from helpers.running import TINY, files, options, records, tesp, timeless, tiny_config
-from tesp.config import Config, build_family, preset_config, to_json
+from tesp.building import build_family
+from tesp.config import Config, preset_config, to_json
 from tesp.runs import RunFolder
 from tesp.tasks.registry import families
 

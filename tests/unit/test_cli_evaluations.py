@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from helpers.running import checkpoint_folders, files, options, records, tesp, timeless
+from tesp.task_sets import TASK_SETS
 from tesp.tasks import registry
 from tesp.tasks.base import Simulation
 from tesp.tasks.point import PointFamily, PointSimulation
-from tesp.types import TASK_SETS
 
 K = 3
 ROWS = len(TASK_SETS) * (K + 1)

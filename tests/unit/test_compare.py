@@ -9,8 +9,8 @@ import pytest
 
 from helpers.comparing import WRITTEN, compare, going_wrong
 from helpers.running import assert_same_run, files, records, tesp
+from tesp.task_sets import TASK_SETS
 from tesp.training import loop
-from tesp.types import TASK_SETS
 
 METHODS = ("oracle", "adapt-sv", "maml")
 RUNS = {f"{method}-seed{seed}" for method in METHODS for seed in (0, 1)}

@@ -4,7 +4,8 @@ import pytest
 
 import tesp
 from helpers.running import as_json, tiny_config
-from tesp.config import Config, build_family, build_learner, from_json, override, preset_config, to_json
+from tesp.building import build_family, build_learner
+from tesp.config import Config, from_json, override, preset_config, to_json
 
 IMPOSSIBLE = [
     ({"episodes_per_round": 0}, "episodes_per_round = 0"),

@@ -11,15 +11,15 @@ from rich.console import Console
 
 from helpers.running import TINY, files, shared_learner, tesp, tiny_config
 from tesp import runs
-from tesp.config import build_family, build_learner
+from tesp.building import build_family, build_learner
 from tesp.details import _layer, details
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.plotting.records import read_records
 from tesp.runs import load_run
+from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointFamily, PointSimulation
 from tesp.training.checkpoint import initial_state
-from tesp.types import TASK_SETS
 
 FIGURES = {"task_paths.png", "embeddings.png", "rates.png"}
 K = 3

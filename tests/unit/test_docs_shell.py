@@ -22,7 +22,7 @@ from PIL import Image
 
 from helpers import running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
-from tesp import compare, config, runs
+from tesp import building, compare, config, runs
 from tesp.config import override
 from tesp.tasks.registry import families
 
@@ -77,7 +77,7 @@ def tiny_runs(trained, monkeypatch):
 
     def compare_one(configs, output, console=None):
         for given in configs:
-            config.build_algorithm(given, config.build_family(given))
+            building.build_algorithm(given, building.build_family(given))
         return compare_all([tiny(configs[0])], output, console)
 
     monkeypatch.setattr(runs, "train", train_tiny)

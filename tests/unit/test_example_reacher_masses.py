@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tesp
-from tesp.config import build_family
+from tesp.building import build_family
 from tesp.tasks import registry
 from tesp.tasks.mjcf_family import MJCFFamily
 

@@ -20,7 +20,7 @@ from helpers.running import (
     tiny_config,
 )
 from tesp import runs
-from tesp.types import TASK_SETS
+from tesp.task_sets import TASK_SETS
 
 IDENTITY = {"kind", "family", "algorithm", "seed"}
 PROGRESS = {"meta_update", "environment_steps", "wall_seconds"}
@@ -221,7 +221,7 @@ class TestLoading:
 
     def test_a_run_without_a_checkpoint(self, tmp_path):
         config = tiny_config()
-        sets = tesp.config.build_family(config).sample_task_sets(0)
+        sets = tesp.building.build_family(config).sample_task_sets(0)
         runs.RunFolder.create(tmp_path / "run", tesp.config.to_json(config), sets)
         with pytest.raises(tesp.RunFolderError, match=r"no checkpoint yet; `tesp resume .*run` starts it"):
             runs.load_run(tmp_path / "run")

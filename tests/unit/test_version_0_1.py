@@ -10,7 +10,8 @@ import pytest
 from helpers.running import as_json, records, shared_learner, tiny_config
 from helpers.trees import assert_identical
 from tesp import runs
-from tesp.config import build_family, from_json, override, to_json
+from tesp.building import build_family
+from tesp.config import from_json, override, to_json
 from tesp.errors import ConfigurationError
 from tesp.training import checkpoint
 from tesp.training.checkpoint import Checkpoints, initial_state

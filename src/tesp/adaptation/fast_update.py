@@ -1,7 +1,6 @@
 """One fast-update of one task: a policy gradient step with per-parameter rates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -9,36 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from tesp.adaptation.objective import Batch, Steps, vanilla_loss
-from tesp.errors import ConfigurationError
+from tesp.adaptation.settings import FastUpdateSettings
 from tesp.types import Episodes, PyTree
-
-
-@dataclass(frozen=True)
-class FastUpdateSettings:
-    """How a task's parameters are adapted."""
-
-    fast_updates: int = 3
-    """K, the number of fast-updates of a task."""
-    initial_rate: float = 0.001
-    """Initial value of every entry of the learned rates α (or the fixed rate)."""
-    rate_bound: float = 0.1
-    """The rates are used after clipping to [−bound, bound]."""
-    inner_gradient_norm: float = 60.0
-    """Gradients of the fast-update are clipped to this global norm."""
-    second_order: bool = False
-    """Differentiate the meta-update through the gradients of the fast-updates, on the stored episodes."""
-
-    def __post_init__(self):
-        if self.fast_updates < 0:
-            raise ConfigurationError(f"fast_updates = {self.fast_updates} is not possible; give 0 or more.")
-        for name in ("rate_bound", "inner_gradient_norm"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
-        if not abs(self.initial_rate) <= self.rate_bound:
-            raise ConfigurationError(
-                f"initial_rate = {self.initial_rate} is not possible with rate_bound = {self.rate_bound}, which rates "
-                "are clipped to; give a smaller initial_rate or a larger rate_bound."
-            )
 
 
 class Context(NamedTuple):

@@ -1,8 +1,7 @@
 """The meta-update: PPO on the adapted policies, over θ_TE, α and θ_policy together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,108 +13,14 @@ from tesp.adaptation.chunks import sum_over_chunks
 from tesp.adaptation.fast_update import (
     Condition,
     Context,
-    FastUpdateSettings,
     bounded_rates,
     descend,
     fast_update,
 )
 from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
-from tesp.errors import ConfigurationError
 from tesp.types import Parameters, PyTree
-
-
-@dataclass(frozen=True)
-class MetaUpdateSettings:
-    """How the meta-learner's parameters are trained."""
-
-    learning_rate: float = 3e-4
-    """Step size of Adam; under the schedule `adaptive` the one that it starts from."""
-    learning_rate_schedule: Literal["constant", "linear", "last_third", "adaptive"] = "constant"
-    """`linear` lowers the step size to zero over the run; `last_third` keeps it for two thirds of the run and
-    lowers it to zero over the rest, so that late meta-updates settle. `adaptive` finds it: after a meta-update in which
-    too few epochs were below `kl_bound` it is lowered, after one in which all were it is raised."""
-    learning_rate_range: tuple[float, float] = (1e-5, 2e-2)
-    """Least and greatest step size of the schedule `adaptive`."""
-    learning_rate_ceiling: Literal["constant", "linear"] = "linear"
-    """Whether the greatest step size of the schedule `adaptive` falls linearly to the least one over the run."""
-    parameter_average: float = 0.0
-    """Decay per meta-update of a moving average of the parameters, which is then what is evaluated and adapted;
-    training goes on from the parameters themselves. 0: no average."""
-    rates_step: float = 1.0
-    """Step size of the rates α, as a multiple of Adam's step size for everything else. Adam moves every entry by
-    about its step size whatever the size of the gradient, so rates with hardly any gradient wander to the bound;
-    smaller steps keep them near their initial value until the gradients agree."""
-    project_rates: bool = False
-    """Keep α inside its bound after every step. Otherwise α is only used clipped, and an entry that has passed
-    the bound has no gradient any more and stays there."""
-    epochs: int = 20
-    """Full-batch PPO epochs of one meta-update."""
-    judge_last_epoch: bool = False
-    """Let the parameters after the last epoch's step compete too. Otherwise that step is not taken, for it could not
-    be kept: the candidates are the parameters after 0 … epochs − 1 steps."""
-    clip: float = 0.15
-    """ε, the clip range of the probability ratio."""
-    kl_bound: float = 0.01
-    """Of the epochs' parameters, the unchanged ones among them, those with the lowest policy loss are kept whose mean
-    KL divergence to the sampling policy is below this bound. With a loss on every round both are means over the rounds,
-    weighted as the losses are, so that the policy of the last round alone may go further."""
-    stop_at_kl_bound: bool = False
-    """End the epochs of a meta-update as soon as the mean KL divergence passes the bound."""
-    embedding_penalty: float = 0.01
-    """η, weight of the mean square of the task embedding's entries."""
-    early_loss_weight: float = 0.0
-    """w, weight of a PPO loss on the rounds before the last: the warm-up round and rounds 1 … K, each at its own θ^k
-    and h^k, which are differentiated. Nothing else in the objective trains what the agent does while it explores, so
-    that the episodes in the buffer can get worse while the last round improves."""
-    early_loss_ratio: float = 1.0
-    """Each early round counts so many times as much as the round after it: round K has weight w, round K−1 w times this
-    ratio, and so on."""
-    early_loss_final: float = 1.0
-    """What is left of w at the end of the run, as a share; it changes linearly from meta-update to meta-update."""
-    tasks_at_once: int = 0
-    """Tasks a device computes in one vectorised call (0: one on a CPU, all on an accelerator). Only where it is one
-    task can the steps that it has not be skipped."""
-
-    def __post_init__(self):
-        for name, allowed in (("epochs", 1), ("tasks_at_once", 0)):
-            if getattr(self, name) < allowed:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give {allowed} or more.")
-        if self.epochs == 1 and not self.judge_last_epoch:
-            raise ConfigurationError(
-                "epochs = 1 is not possible without judge_last_epoch: only the unchanged parameters would compete. "
-                "Give 2 or more, or judge_last_epoch."
-            )
-        for name in ("learning_rate", "rates_step", "clip", "kl_bound"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a positive number.")
-        for name in ("embedding_penalty", "early_loss_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigurationError(
-                    f"{name} = {getattr(self, name)} is not possible; give 0 or a finite number above."
-                )
-        for name in ("early_loss_ratio", "early_loss_final"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give a number from 0 to 1.")
-        if not 0 <= self.parameter_average < 1:
-            raise ConfigurationError(
-                f"parameter_average = {self.parameter_average} is not possible; give 0 or more and less than 1."
-            )
-        between = self.learning_rate_range
-        if not 0 < between[0] <= between[1] < float("inf"):
-            raise ConfigurationError(
-                f"learning_rate_range = {between} is not possible; give two positive numbers, the smaller first."
-            )
-        if self.learning_rate_schedule == "adaptive" and not between[0] <= self.learning_rate <= between[1]:
-            raise ConfigurationError(
-                f"learning_rate = {self.learning_rate} is not possible with learning_rate_schedule = 'adaptive' and "
-                f"learning_rate_range = {between}, which it begins in; give one inside, or another range."
-            )
-
-    @property
-    def steps(self) -> int:
-        """Steps of Adam in one meta-update."""
-        return self.epochs if self.judge_last_epoch else self.epochs - 1
 
 
 class Round(NamedTuple):

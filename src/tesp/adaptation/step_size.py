@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from tesp.adaptation.meta_update import MetaUpdateSettings
+from tesp.adaptation.settings import MetaUpdateSettings
 
 #: The step size is lowered if less than this share of the epochs was below the bound of the KL divergence.
 SHARE = 0.6

@@ -1,15 +1,14 @@
-"""Algorithms by name, and the configuration values that a name stands for."""
+"""Algorithms by name, and the configuration values that a name stands for. An algorithm is imported when it is made."""
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tesp.algorithms.adapt_sv import AdaptSV
-from tesp.algorithms.base import Algorithm
-from tesp.algorithms.maml import MAML
-from tesp.algorithms.meta_sgd import MetaSGD
-from tesp.algorithms.oracle import Oracle
-from tesp.algorithms.tesp import TESP, AblationSettings
+from tesp.algorithms.settings import AblationSettings
+
+if TYPE_CHECKING:
+    from tesp.algorithms.base import Algorithm
 
 #: The ablations of section 5.3 of the paper: TESP with one value changed.
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -20,21 +19,29 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "tesp-v5": {"fixed_rate": True},
 }
 
-#: Algorithms by name. A factory is called with those of the sizes and rates that its signature names.
-ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
-    "tesp": TESP,
-    "maml": MAML,
-    "meta-sgd": MetaSGD,
-    "adapt-sv": AdaptSV,
-    "oracle": Oracle,
-    **dict.fromkeys(ABLATIONS, TESP),
+_TESP = "tesp.algorithms.tesp:TESP"
+
+#: Algorithms by name: a factory, or where one is found as ``module:name``. It is called with those of the sizes and
+#: rates that its signature names.
+ALGORITHMS: dict[str, "str | Callable[..., Algorithm]"] = {
+    "tesp": _TESP,
+    "maml": "tesp.algorithms.maml:MAML",
+    "meta-sgd": "tesp.algorithms.meta_sgd:MetaSGD",
+    "adapt-sv": "tesp.algorithms.adapt_sv:AdaptSV",
+    "oracle": "tesp.algorithms.oracle:Oracle",
+    **dict.fromkeys(ABLATIONS, _TESP),
 }
 
 #: Configuration values without which an algorithm would not be what its name says.
 IMPLIED: dict[str, dict[str, Any]] = {"oracle": {"fast_updates": 0}, **ABLATIONS}
 
 
-def make_algorithm(name: str, ablation: AblationSettings, **values: Any) -> Algorithm:
+def has_ablations(name: str) -> bool:
+    """Tell whether a name stands for TESP, from which something can be taken away."""
+    return ALGORITHMS[name] == _TESP
+
+
+def make_algorithm(name: str, ablation: AblationSettings, **values: Any) -> "Algorithm":
     """Make an algorithm by name.
 
     Args:
@@ -42,8 +49,9 @@ def make_algorithm(name: str, ablation: AblationSettings, **values: Any) -> Algo
         ablation: What is taken away from TESP; the others are made as they are.
         values: Sizes and rates; each algorithm takes those that it has a use for.
     """
-    factory = ALGORITHMS[name]
-    if factory is TESP:
+    found = ALGORITHMS[name]
+    factory = pkgutil.resolve_name(found) if isinstance(found, str) else found
+    if has_ablations(name):
         values = {**values, **_ablated(ablation, values)}
     wanted = inspect.signature(factory).parameters
     return factory(**{name: value for name, value in values.items() if name in wanted})

@@ -10,7 +10,7 @@ from tesp.commands.parsing import Folder, parse
 from tesp.commands.showing import print_table
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.progress import ProgressBar
-from tesp.types import TASK_SETS
+from tesp.task_sets import TASK_SETS
 
 
 @dataclass(frozen=True)

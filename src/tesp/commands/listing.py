@@ -22,16 +22,15 @@ class ListArguments:
 
 def run(arguments: list[str], console: Console) -> None:
     """List families and runs."""
-    from tesp.tasks.registry import families, make_family
+    from tesp.presets import presets_of
+    from tesp.tasks.registry import families
 
     parsed = parse(ListArguments, arguments, "tesp list")
     table = Table(title="families")
     for title in ("family", "observation", "action", "horizon", "presets"):
         table.add_column(title)
     for name in families():
-        family = make_family(name)
-        sizes = (family.observation_size, family.action_size, family.horizon)
-        table.add_row(name, *map(str, sizes), ", ".join(family.presets))
+        table.add_row(name, *map(str, _sizes(name)), ", ".join(presets_of(name)))
     console.print(table)
     # Runs of a comparison lie one folder deeper.
     found = [path for depth in ("[!.]*", "[!.]*/[!.]*") for path in parsed.folder.glob(f"{depth}/config.json")]
@@ -53,13 +52,22 @@ def run(arguments: list[str], console: Console) -> None:
         console.print(line, markup=False)
 
 
+def _sizes(name: str) -> tuple[int, int, int]:
+    """Return the numbers of entries of a family's observations and actions, and its horizon."""
+    from tesp.environments import CARDS
+    from tesp.tasks.registry import make_family
+
+    known = CARDS.get(name) or make_family(name)
+    return known.observation_size, known.action_size, known.horizon
+
+
 def _run_row(path: Path) -> list[str]:
     """Return a row of the table of runs."""
-    from tesp import runs
+    from tesp.stored import stored_config
     from tesp.training.run_folder import RunFolder
 
     folder = RunFolder.open(path)
-    config = runs.stored_config(folder)
+    config = stored_config(folder)
     done = max((record.get("meta_update", 0) for record in folder.read_records()), default=0)
     columns = (config.family, config.algorithm, config.preset, str(config.seed))
     return [*columns, f"{done}/{config.schedule.meta_updates}"]

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tesp.commands.parsing import parse
 from tesp.errors import ConfigurationError, TespError
-from tesp.types import TASK_SETS
+from tesp.task_sets import TASK_SETS
 
 View = Literal["body", "plane"]
 

@@ -82,7 +82,7 @@ def _check_output(output: Path) -> None:
 
 
 def _check_runs(folders: Sequence[Path]) -> None:
-    from tesp.runs import stored_config
+    from tesp.stored import stored_config
     from tesp.training.run_folder import RunFolder
 
     families = {stored_config(RunFolder.open(folder)).family: folder for folder in folders}
@@ -97,7 +97,7 @@ def _source(folder: Path, drawn: Path):
     from tesp.config import preset_config, to_json
     from tesp.plotting.records import read_run
     from tesp.reporting.page import Source
-    from tesp.runs import stored_config
+    from tesp.stored import stored_config
     from tesp.training.run_folder import RunFolder
 
     run, config = read_run(folder), stored_config(RunFolder.open(folder))

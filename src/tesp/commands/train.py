@@ -15,7 +15,6 @@ from tesp.errors import ConfigurationError
 def run(arguments: list[str], console: Console) -> None:
     """Meta-train."""
     from tesp import config as configuration
-    from tesp import runs
 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="paper")
@@ -40,6 +39,9 @@ def run(arguments: list[str], console: Console) -> None:
         """The run folder to make; by default runs/FAMILY-ALGORITHM-PRESET-seedSEED."""
 
     parsed = parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
+    # Only now: this imports JAX, which no misspelt option should wait for.
+    from tesp import runs
+
     folder = parsed.output or runs.default_output(parsed.config)
     console.print(f"run folder: {folder}", markup=False)
     run = runs.train(parsed.config, folder, console)

@@ -1,34 +1,13 @@
 """From the episodes of one task to their advantages: returns, baseline, GAE."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tesp.errors import ConfigurationError
 from tesp.estimators import linear_baseline
 from tesp.estimators.returns import discounted_returns, generalised_advantages
+from tesp.estimators.settings import EstimationSettings
 from tesp.types import Episodes
-
-
-@dataclass(frozen=True)
-class EstimationSettings:
-    """How advantages are estimated."""
-
-    discount: float = 0.99
-    """γ, the discount per control step."""
-    gae_lambda: float = 0.97
-    """λ of generalised advantage estimation."""
-    normalise_advantages: Literal["none", "task"] = "none"
-    """`task` shifts and scales the advantages of each task and round to mean 0 and standard deviation 1."""
-
-    def __post_init__(self):
-        for name in ("discount", "gae_lambda"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise ConfigurationError(f"{name} = {value} is not possible; give a number between 0 and 1.")
 
 
 def advantages(episodes: Episodes, settings: EstimationSettings) -> Float[Array, "episode step"]:

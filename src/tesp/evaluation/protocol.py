@@ -10,8 +10,9 @@ from jaxtyping import PRNGKeyArray
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.errors import NonFiniteError
 from tesp.interaction import Adaptation, Learner
+from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.base import Family
-from tesp.types import TASK_SETS, Parameters, TaskSet
+from tesp.types import Parameters
 
 #: Separates the randomness of evaluation from that of training.
 _EVALUATION = 0x7E57

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tesp.errors import ConfigurationError
+from tesp.interface import Interface
+from tesp.task_sets import TaskSet
 from tesp.tasks.compiled_dynamics import CompiledDynamics
-from tesp.types import Interface, TaskSet
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,8 @@ class Family(abc.ABC):
         action_size: Number of actuators.
         task_size: Number of parameters of a task (2: the goal's x and y in metres).
         horizon: Control steps after which an episode is truncated.
+        preset_values: What the family changes of the library's presets: values by field name, by preset name. None:
+            what the library has for a family of this name, if anything.
     """
 
     name: str
@@ -183,6 +186,7 @@ class Family(abc.ABC):
     action_size: int
     task_size: int
     horizon: int
+    preset_values: Any = None
 
     @property
     @abc.abstractmethod

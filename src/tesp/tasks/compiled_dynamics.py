@@ -1,22 +1,25 @@
-"""Simulations as pure functions, so that a whole round of sampling can be compiled with the policy inside."""
+"""Simulations as pure functions, so that a whole round of sampling can be compiled with the policy inside.
+
+The arrays are JAX's; that is not said in the annotations, for whoever only describes a family need not import it.
+"""
 
 import abc
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 
 class CompiledTransition(NamedTuple):
     """What one control step did to one simulation; the fields are those of `Transition`."""
 
-    observation: Float[Array, " observation"]
-    reward: Float[Array, ""]
-    distance_reward: Float[Array, ""]
-    distance: Float[Array, ""]
-    position: Float[Array, "2"]
-    terminated: Bool[Array, ""]
-    success: Bool[Array, ""]
-    healthy: Bool[Array, ""]
+    observation: Float[Any, " observation"]
+    reward: Float[Any, ""]
+    distance_reward: Float[Any, ""]
+    distance: Float[Any, ""]
+    position: Float[Any, "2"]
+    terminated: Bool[Any, ""]
+    success: Bool[Any, ""]
+    healthy: Bool[Any, ""]
 
 
 class CompiledDynamics(abc.ABC):
@@ -27,11 +30,11 @@ class CompiledDynamics(abc.ABC):
     """
 
     @abc.abstractmethod
-    def start(self, task: Float[Array, " parameter"]) -> tuple[Any, Float[Array, " observation"], Float[Array, "2"]]:
+    def start(self, task: Float[Any, " parameter"]) -> tuple[Any, Float[Any, " observation"], Float[Any, "2"]]:
         """Return the state at the start (any pytree of arrays), the first observation and the position in metres."""
 
     @abc.abstractmethod
     def step(
-        self, state: Any, task: Float[Array, " parameter"], action: Float[Array, " action"]
+        self, state: Any, task: Float[Any, " parameter"], action: Float[Any, " action"]
     ) -> tuple[Any, CompiledTransition]:
         """Advance by one control step; the action is clipped to [−1, 1] here."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tesp.errors import ConfigurationError
+from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.scales import PAPER, QUICK, SMALL
-from tesp.types import TASK_SETS, TaskSet
 
 
 def merged_presets(given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

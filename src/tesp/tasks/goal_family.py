@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.task_sets import TaskSet
 from tesp.tasks.base import Family, Simulation, Transition
 from tesp.tasks.goals import Annulus, sample_task_sets
 from tesp.tasks.scales import PAPER, QUICK, SMALL
-from tesp.types import TaskSet
 
 #: Weight of ‖a‖² in the reward.
 ACTION_COST = 0.001

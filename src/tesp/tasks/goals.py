@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
-from tesp.types import TASK_SETS, TaskSet
+from tesp.task_sets import TASK_SETS, TaskSet
 
 #: Candidates drawn from the square at once, batches of them before a draw counts as jammed, and restarts.
 CANDIDATES = 4096

@@ -19,13 +19,14 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
+from tesp.interface import Interface, nested_tuple
+from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.base import Family
 from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.family_files import describe_error
 from tesp.tasks.goal_family import check_simulate, checked_count
 from tesp.tasks.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
 from tesp.tasks.vector_pool import VectorPool, check_spaces
-from tesp.types import TASK_SETS, Interface, TaskSet, nested_tuple
 
 #: Environments that are stepped one after the other, at most. More give the policy larger batches, and take memory.
 MOST_SYNC = 64

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
+from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.base import Family, Transition
 from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.goal_family import check_simulate, checked_count
 from tesp.tasks.mjcf_model import Dynamics, FieldFunction, ModelSource, load_model, suggestion
 from tesp.tasks.mjcf_simulation import DERIVED_STAGES, Body, Functions, MJCFSimulation, State
-from tesp.types import TASK_SETS, TaskSet
 
 #: (generator, count, name of the task set) → tasks (count, p).
 TaskSampler = Callable[[np.random.Generator, int, str], np.ndarray]

@@ -3,37 +3,24 @@
 import dataclasses
 import difflib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-import gymnasium
-
 from tesp.errors import ConfigurationError
 from tesp.tasks import family_files
-from tesp.tasks.ant import AntFamily
 from tesp.tasks.base import Family
-from tesp.tasks.point import PointFamily
-from tesp.tasks.reacher import Reacher2Family, Reacher4Family
-from tesp.tasks.wheeled import WheeledFamily
 
 FamilyFactory = Callable[..., Family]
 
-_FACTORIES: dict[str, FamilyFactory | Family] = {
-    "point": PointFamily,
-    "wheeled": WheeledFamily,
-    "ant": AntFamily,
-    "reacher2": Reacher2Family,
-    "reacher4": Reacher4Family,
-}
-
-#: Gymnasium environments and the families they are made of.
-ENVIRONMENTS = {
-    "tesp/Point-v0": "point",
-    "tesp/Wheeled-v0": "wheeled",
-    "tesp/Ant-v0": "ant",
-    "tesp/Reacher2-v0": "reacher2",
-    "tesp/Reacher4-v0": "reacher4",
+#: Families by name: a factory, a family, or where one of them is found as ``module:name``.
+_FACTORIES: dict[str, FamilyFactory | Family | str] = {
+    "point": "tesp.tasks.point:PointFamily",
+    "wheeled": "tesp.tasks.wheeled:WheeledFamily",
+    "ant": "tesp.tasks.ant:AntFamily",
+    "reacher2": "tesp.tasks.reacher:Reacher2Family",
+    "reacher4": "tesp.tasks.reacher:Reacher4Family",
 }
 
 
@@ -54,8 +41,9 @@ def register_family(name: str, factory: FamilyFactory | Family) -> None:
     """
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f"The family's name is {name!r}; it must be a text that is not empty.")
-    if _FACTORIES.setdefault(name, factory) is not factory:
+    if name in _FACTORIES and _registered(name) is not factory:
         raise ConfigurationError(f"A family named {name!r} is registered already; choose another name.")
+    _FACTORIES[name] = factory
 
 
 def make_family(name: str, **options: Any) -> Family:
@@ -88,7 +76,7 @@ def _factory(name: str) -> tuple[FamilyFactory, list[str] | None]:
     """Return what makes a family, and the names of the options it takes (None: any)."""
     found: Any
     if name in _FACTORIES:
-        found = _FACTORIES[name]
+        found = _registered(name)
     elif family_files.is_reference(name):
         found = family_files.load(name)
     else:
@@ -102,6 +90,12 @@ def _factory(name: str) -> tuple[FamilyFactory, list[str] | None]:
     if not callable(found):
         raise ConfigurationError(f"{name} is {found!r}; it must be a Family, or a class or function that returns one.")
     return cast(FamilyFactory, found), option_names(cast(FamilyFactory, found))
+
+
+def _registered(name: str) -> FamilyFactory | Family:
+    """Return what a name was registered with; the library's own are imported now."""
+    found = _FACTORIES[name]
+    return pkgutil.resolve_name(found) if isinstance(found, str) else found
 
 
 def _changed(family: Family, **options: Any) -> Family:
@@ -132,22 +126,6 @@ def option_names(factory: FamilyFactory) -> list[str] | None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
     return [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
-
-
-def register_environments() -> None:
-    """Register the families with Gymnasium, for instance ``tesp/Ant-v0``; calling it again does nothing.
-
-    Keyword arguments of ``gymnasium.make`` are the family's options, but for the horizon: that is
-    ``max_episode_steps``, after which episodes are truncated.
-    """
-    for identifier, name in ENVIRONMENTS.items():
-        if identifier not in gymnasium.registry:
-            gymnasium.register(
-                identifier,
-                entry_point="tesp.tasks.environment:FamilyEnvironment",
-                max_episode_steps=make_family(name).horizon,
-                kwargs={"family": name},
-            )
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -36,7 +36,7 @@ def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
         raise TespError(
             f"No OpenGL context for rendering could be made ({type(error).__name__}: {error}). On a "
             "machine without a screen set MUJOCO_GL=egl (install libegl1) or MUJOCO_GL=osmesa "
-            "(install libosmesa6) before Python starts."
+            "(install libosmesa6) before Python starts, or call tesp.use_offscreen_rendering() first of all."
         ) from error
 
 

@@ -11,8 +11,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from jaxtyping import Float, Int
 
 from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.interface import Interface
 from tesp.tasks.base import EnvironmentPool, PoolTransition
-from tesp.types import Interface
 
 #: At most so many environments are made of a function that makes one.
 MOST_COPIES = 8

@@ -1,16 +1,17 @@
 """Checkpoints of a run: atomic, the last n and the best, never pickled."""
 
+import logging
 import math
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from tesp.adaptation.meta_update import MetaUpdateSettings, optimiser
+from tesp.adaptation.meta_update import optimiser
+from tesp.adaptation.settings import MetaUpdateSettings
 from tesp.algorithms.base import Algorithm
 from tesp.errors import RunFolderError
 from tesp.types import Parameters, PyTree
@@ -69,6 +70,18 @@ def _untrained(parameters: Parameters, optimiser_state: optax.OptState, meta: Me
 _LATER_FIELDS = ("step_size", "average")
 
 
+@cache
+def _orbax() -> tuple[Any, Any]:
+    """Import Orbax, which takes seconds, and undo what that does to the root logger of the user's program."""
+    handlers, level = list(logging.root.handlers), logging.root.level
+    import orbax.checkpoint
+    from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    return orbax.checkpoint, preservation_policy
+
+
 class Checkpoints:
     """The checkpoints in one folder, one subfolder a meta-update.
 
@@ -77,7 +90,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep_last: int = 2, read_only: bool = False):
-        policies = preservation_policy
+        ocp, policies = _orbax()
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
                 [
@@ -112,6 +125,7 @@ class Checkpoints:
             if score is None or self.has_score(state.meta_update):
                 return
             self._manager.delete(state.meta_update)
+        ocp, _ = _orbax()
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_arrays(state)))
         # A checkpoint that was not evaluated never counts as the best.
         metrics = {"score": -math.inf if score is None else float(score)}
@@ -139,6 +153,7 @@ class Checkpoints:
         Raises:
             RunFolderError: It does not exist, is damaged or holds parameters of another shape.
         """
+        ocp, _ = _orbax()
         template = _arrays(like)
         if meta_update not in self._manager.all_steps():
             raise RunFolderError(

@@ -18,11 +18,12 @@ from tesp.adaptation.step_size import following as following_step
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
 from tesp.interaction import Adaptation, Learner
+from tesp.task_sets import TaskSet
 from tesp.tasks.base import Family
 from tesp.training.callbacks import Callback, Record
 from tesp.training.checkpoint import Checkpoints, TrainingState
 from tesp.training.settings import ScheduleSettings
-from tesp.types import Parameters, TaskSet
+from tesp.types import Parameters
 
 #: Separates the randomness of training from that of evaluation.
 _TRAINING = 0x7E59

@@ -17,8 +17,9 @@ from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
 from tesp.files import written_beside
+from tesp.interface import Interface
+from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
-from tesp.types import TASK_SETS, Interface, TaskSet
 
 _PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
 #: A run is not started with less free space than this, bytes.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tesp.bounds import require_at_least
 from tesp.errors import ConfigurationError
 
 
@@ -24,12 +25,8 @@ class ScheduleSettings:
     """Threads that step the physics (0: all cores). No result depends on it."""
 
     def __post_init__(self):
-        for name in ("meta_updates", "evaluation_tasks", "threads"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 0 or more.")
-        for name in ("evaluate_every", "checkpoint_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} = {getattr(self, name)} is not possible; give 1 or more.")
+        require_at_least(self, 0, "meta_updates", "evaluation_tasks", "threads")
+        require_at_least(self, 1, "evaluate_every", "checkpoint_every", "keep_checkpoints")
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,9 @@ import pytest
 from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp, with_garbage
 from helpers.trees import assert_close, assert_identical, random_like
-from tesp.adaptation.fast_update import (
-    FastUpdateSettings,
-    bounded_rates,
-    descend,
-    fast_update,
-    inner_gradient,
-)
+from tesp.adaptation.fast_update import bounded_rates, descend, fast_update, inner_gradient
 from tesp.adaptation.objective import vanilla_loss
+from tesp.adaptation.settings import FastUpdateSettings
 from tesp.errors import ConfigurationError
 
 ALGORITHM = tiny_tesp()

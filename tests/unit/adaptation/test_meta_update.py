@@ -13,15 +13,8 @@ from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp, with_garbage
 from helpers.trees import all_different, assert_close, assert_identical, random_like, task_slice
 from tesp.adaptation import meta_update as module
-from tesp.adaptation.fast_update import FastUpdateSettings
-from tesp.adaptation.meta_update import (
-    Experience,
-    MetaUpdateSettings,
-    Round,
-    early_weights,
-    optimiser,
-    task_objective,
-)
+from tesp.adaptation.meta_update import Experience, Round, early_weights, optimiser, task_objective
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from tesp.adaptation.meta_update import MetaUpdateSettings
+from tesp.adaptation.settings import MetaUpdateSettings
 from tesp.adaptation.step_size import admissible_share, averaged, following, step_size
 
 FIRST, TOTAL = 0.02, 10

@@ -8,7 +8,7 @@ import pytest
 from helpers.data import random_episodes, with_garbage
 from tesp.errors import ConfigurationError
 from tesp.estimators import advantages as module
-from tesp.estimators.advantages import EstimationSettings
+from tesp.estimators.settings import EstimationSettings
 
 advantages = eqx.filter_jit(module.advantages)
 

@@ -6,14 +6,14 @@ from helpers.data import random_episodes
 from helpers.running import TINY, records, shared_learner, tiny_config
 from tesp.adaptation.meta_update import Round
 from tesp.adaptation.objective import Batch
-from tesp.config import build_family
+from tesp.building import build_family
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError
 from tesp.evaluation.protocol import Evaluator, outcome_columns, stand_still, summarise
 from tesp.interaction import Adaptation, RoundResult
 from tesp.runs import load_run
+from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointSimulation
-from tesp.types import TASK_SETS
 
 HORIZON = TINY["horizon"]
 

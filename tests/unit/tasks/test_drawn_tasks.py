@@ -3,11 +3,11 @@ import pytest
 
 from tesp.config import preset_config
 from tesp.errors import ConfigurationError
+from tesp.task_sets import TASK_SETS
 from tesp.tasks import registry
 from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.point import PointFamily
 from tesp.tasks.scales import PAPER, QUICK, SMALL
-from tesp.types import TASK_SETS
 
 
 def draw(generator, count, task_set):

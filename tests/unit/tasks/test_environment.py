@@ -4,11 +4,11 @@ import gymnasium
 import numpy as np
 import pytest
 
+from tesp.environments import register_environments
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.tasks.ant import AntFamily
 from tesp.tasks.environment import FamilyEnvironment
 from tesp.tasks.point import PointFamily
-from tesp.tasks.registry import register_environments
 
 register_environments()
 

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from helpers.running import options, records, tesp, tiny_config
+from tesp.building import build_family
 from tesp.compare import default_output
-from tesp.config import Config, build_family, from_json, preset_config, to_json
+from tesp.config import Config, from_json, preset_config, to_json
 from tesp.errors import ConfigurationError
 from tesp.runs import load_run, resume, train
 from tesp.tasks import family_files

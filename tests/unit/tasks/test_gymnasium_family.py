@@ -11,12 +11,12 @@ import tesp
 from helpers.running import tiny_config
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
+from tesp.interface import Interface
 from tesp.tasks import registry
 from tesp.tasks.base import Family
 from tesp.tasks.gymnasium_family import GymnasiumFamily
 from tesp.tasks.registry import make_family
 from tesp.tasks.vector_pool import check_same_spaces
-from tesp.types import Interface
 
 #: As a file, since what is defined in one must reach other processes by itself.
 FILE = '''

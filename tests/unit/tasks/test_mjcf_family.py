@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tesp.errors import ConfigurationError, NonFiniteError, TespError
-from tesp.types import TASK_SETS
+from tesp.task_sets import TASK_SETS
 
 from .cart import CART, DYNAMICS, MODEL, NAMES, make, observe, rollout, some_actions, some_tasks
 

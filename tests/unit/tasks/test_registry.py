@@ -1,10 +1,11 @@
 import gymnasium
 import pytest
 
+from tesp.environments import CARDS, register_environments
 from tesp.errors import ConfigurationError
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
-from tesp.tasks.registry import families, make_family, register_environments, register_family
+from tesp.tasks.registry import families, make_family, register_family
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,7 @@ def test_environments_are_registered_once():
     before = gymnasium.registry["tesp/Ant-v0"]
     register_environments()
     assert gymnasium.registry["tesp/Ant-v0"] is before
-    limits = {key: gymnasium.registry[key].max_episode_steps for key in registry.ENVIRONMENTS}
+    limits = {key: gymnasium.registry[key].max_episode_steps for key in (card.environment for card in CARDS.values())}
     assert limits == {
         "tesp/Point-v0": 100,
         "tesp/Wheeled-v0": 200,
@@ -64,3 +65,10 @@ def test_environments_are_registered_once():
         "tesp/Reacher2-v0": 200,
         "tesp/Reacher4-v0": 200,
     }
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_cards_say_what_families_are(name):
+    family, card = make_family(name), CARDS[name]
+    sizes = (family.observation_size, family.action_size, family.horizon)
+    assert sizes == (card.observation_size, card.action_size, card.horizon)

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.data import tiny_tesp
 from helpers.trees import assert_identical
-from tesp.adaptation.meta_update import MetaUpdateSettings
+from tesp.adaptation.settings import MetaUpdateSettings
 from tesp.errors import RunFolderError
 from tesp.training.checkpoint import Checkpoints, initial_state, state_like
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from helpers.running import files, options, records, shared_learner, tesp, tiny_config
 from tesp import compare, config, runs
 from tesp.errors import ConfigurationError
+from tesp.stored import stored_config
 from tesp.training.callbacks import scalars
 from tesp.training.run_folder import RunFolder
 from tesp.training.settings import LogSettings
@@ -258,7 +259,7 @@ class TestSettings:
         (tmp_path / "all").mkdir()
         folder = tmp_path / "all" / "tesp-seed0"
         run.rename(folder)
-        stored = runs.stored_config(RunFolder.open(folder))
+        stored = stored_config(RunFolder.open(folder))
         other = dataclasses.replace(stored, log=LogSettings(wandb="offline", tensorboard=False))
         compare.compare([other], tmp_path / "all")
         assert (tmp_path / "all" / "comparison.md").is_file()

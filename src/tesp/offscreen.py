@@ -5,11 +5,12 @@ import os
 import sys
 
 
-def choose_backend() -> None:
+def use_offscreen_rendering() -> None:
     """Set ``MUJOCO_GL=egl`` on Linux where there is no screen but there is EGL, unless the variable is set already.
 
-    MuJoCo reads the variable once, when it is first imported, and takes a window system's context by default, which
-    needs a screen. Gymnasium's own MuJoCo environments read it when they first render.
+    Importing ``tesp`` does not call this; the command line does. In a program of your own call it before anything
+    imports MuJoCo, which reads the variable once, then, and takes a window system's context by default, which needs a
+    screen. Gymnasium's own MuJoCo environments read it when they first render.
     """
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if sys.platform == "linux" and not screen and "MUJOCO_GL" not in os.environ and _has_egl():

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tesp.tasks import offscreen
+from tesp import offscreen
 
 
 class TestBackend:
@@ -17,7 +17,7 @@ class TestBackend:
         return monkeypatch
 
     def test_egl_without_a_screen(self, machine):
-        offscreen.choose_backend()
+        offscreen.use_offscreen_rendering()
         assert os.environ["MUJOCO_GL"] == "egl"
 
     @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ class TestBackend:
     )
     def test_nothing_is_chosen_where_the_default_may_work(self, machine, name, value):
         machine.setenv(name, value)
-        offscreen.choose_backend()
+        offscreen.use_offscreen_rendering()
         assert "MUJOCO_GL" not in os.environ
 
     def test_nothing_is_chosen_without_egl_or_on_other_systems(self, machine):
         machine.setattr(offscreen.sys, "platform", "darwin")
-        offscreen.choose_backend()
+        offscreen.use_offscreen_rendering()
         assert "MUJOCO_GL" not in os.environ
 
         def fail(_):
@@ -38,11 +38,11 @@ class TestBackend:
 
         machine.setattr(offscreen.sys, "platform", "linux")
         machine.setattr(offscreen.ctypes, "CDLL", fail)
-        offscreen.choose_backend()
+        offscreen.use_offscreen_rendering()
         assert "MUJOCO_GL" not in os.environ
 
     @pytest.mark.parametrize("value", ["disable", "osmesa", ""])
     def test_a_choice_of_the_user_stays(self, machine, value):
         machine.setenv("MUJOCO_GL", value)
-        offscreen.choose_backend()
+        offscreen.use_offscreen_rendering()
         assert os.environ["MUJOCO_GL"] == value

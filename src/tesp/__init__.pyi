@@ -1,0 +1,40 @@
+from .adapt import AdaptationWarning
+from .agents import AdaptedAgent, MetaLearner
+from .compilation_cache import use_compilation_cache
+from .config import Config, preset_config
+from .devices import use_all_cores
+from .environments import register_environments
+from .errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
+from .offscreen import use_offscreen_rendering
+from .runs import Run, load, load_run, resume, train
+from .tasks.gymnasium_family import GymnasiumFamily
+from .tasks.mjcf_family import MJCFFamily
+from .tasks.registry import families, make_family, register_family
+from .version import __version__
+
+__all__ = [
+    "AdaptationWarning",
+    "AdaptedAgent",
+    "Config",
+    "ConfigurationError",
+    "GymnasiumFamily",
+    "MJCFFamily",
+    "MetaLearner",
+    "NonFiniteError",
+    "Run",
+    "RunFolderError",
+    "TespError",
+    "__version__",
+    "families",
+    "load",
+    "load_run",
+    "make_family",
+    "preset_config",
+    "register_environments",
+    "register_family",
+    "resume",
+    "train",
+    "use_all_cores",
+    "use_compilation_cache",
+    "use_offscreen_rendering",
+]

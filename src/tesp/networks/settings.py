@@ -1,0 +1,31 @@
+"""Sizes of the networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tesp.bounds import impossible
+from tesp.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Sizes of the networks."""
+
+    policy_units: tuple[int, ...] = (256, 256)
+    """Units of the policy's hidden layers."""
+    encoder_units: int = 256
+    """Units of the task encoder's GRU."""
+    embedding_size: int = 8
+    """d, entries of the task embedding."""
+    conditioning: Literal["concatenate", "modulate"] = "concatenate"
+    """How a shared policy takes the embedding: as further inputs, or as scale and shift of what enters every hidden
+    unit. No meaning for methods whose policy is conditioned on nothing."""
+
+    def __post_init__(self):
+        if not len(self.policy_units):
+            raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
+        for name in ("policy_units", "encoder_units", "embedding_size"):
+            value = getattr(self, name)
+            if min(value if isinstance(value, Sequence) else [value]) < 1:
+                raise impossible(name, value, "sizes of 1 or more")

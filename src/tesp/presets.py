@@ -1,0 +1,136 @@
+"""Presets: configuration values by name, for every family. They are data; families know nothing of learning.
+
+``paper`` is the paper with its supplement and nothing else, ``quick`` small networks for minutes on a laptop, ``small``
+the same networks trained until the curves are flat. Values of a family go before those that all share.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tesp.tasks.registry import make_family
+
+#: Values by field name of the configuration. Under ``algorithms`` stand those of single methods.
+Values = Mapping[str, Any]
+
+#: What ``paper`` has besides the library's defaults.
+PAPER: Values = {"round_budget": "steps"}
+
+#: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
+#: embedding modulates the policy of methods that have one. The same for every method.
+LEARNING: Values = {
+    "learning_rate": 2e-3,
+    "learning_rate_schedule": "adaptive",
+    "judge_last_epoch": True,
+    "early_loss_weight": 0.3,
+    "initial_rate": 0.05,
+    "rates_step": 0.1,
+    "project_rates": True,
+    "embedding_penalty": 0.02,
+    "conditioning": "modulate",
+}
+
+#: Small sizes, with which a family trains in minutes.
+QUICK: Values = {
+    **LEARNING,
+    "policy_units": (64, 64),
+    "encoder_units": 64,
+    "episodes_per_round": 10,
+    "buffer_size": 6,
+    "epochs": 10,
+    "meta_updates": 100,
+    "evaluate_every": 20,
+    "evaluation_tasks": 40,
+}
+
+#: The same sizes, trained until the curves are flat.
+SMALL: Values = {
+    **QUICK,
+    "meta_updates": 300,
+    "evaluate_every": 25,
+    "evaluation_tasks": 0,
+    "parameter_average": 0.9,
+}
+
+#: What belongs to the length of a run: what a family changes of it in ``quick`` does not hold in ``small``.
+_LENGTH = ("meta_updates", "evaluate_every", "evaluation_tasks", "parameter_average")
+
+#: What both arms change of ``quick`` and ``small``.
+_ARM: Values = {"horizon": 100, "engine": "closed-form", "episodes_per_round": 20, "buffer_size": 10}
+
+#: What the families of the library change of these, by their names.
+OF_FAMILIES: dict[str, dict[str, Values]] = {
+    "point": {
+        "paper": {"policy_units": (64, 64), "encoder_units": 64, "embedding_size": 8, "embedding_penalty": 0.01},
+        # The point needs the later fast-updates for precision; a loss on every round would let the first one do nearly
+        # everything. Small rates that quickly become larger suit an encoder or a vector, whose gradients are large
+        # here; whole policies need large rates from the start.
+        "quick": {
+            "embedding_size": 8,
+            "horizon": 100,
+            "early_loss_weight": 0.0,
+            "epochs": 20,
+            "learning_rate": 1e-3,
+            "initial_rate": 0.001,
+            "rates_step": 1.0,
+            "embedding_penalty": 0.01,
+            "algorithms": {"maml": {"initial_rate": 0.05}, "meta-sgd": {"initial_rate": 0.05}},
+            "meta_updates": 40,
+            "evaluate_every": 10,
+            "parameter_average": 0.8,
+        },
+    },
+    "wheeled": {
+        "paper": {"policy_units": (256, 256), "encoder_units": 256, "embedding_size": 8, "embedding_penalty": 0.01},
+        "quick": {"embedding_size": 8, "horizon": 100, "episodes_per_round": 6, "buffer_size": 4},
+    },
+    "ant": {
+        "paper": {"policy_units": (512, 512), "encoder_units": 256, "embedding_size": 32, "embedding_penalty": 0.01},
+        "quick": {
+            "embedding_size": 16,
+            "horizon": 100,
+            "episodes_per_round": 8,
+            "buffer_size": 5,
+            "evaluation_tasks": 20,
+        },
+    },
+    "reacher2": {
+        "paper": {
+            "policy_units": (256, 256),
+            "encoder_units": 256,
+            "embedding_size": 8,
+            "embedding_penalty": 0.005,
+            "algorithms": {"adapt-sv": {"embedding_penalty": 0.001}},
+        },
+        "quick": {**_ARM, "embedding_size": 8},
+    },
+    "reacher4": {
+        "paper": {"policy_units": (512, 512), "encoder_units": 256, "embedding_size": 16, "embedding_penalty": 0.005},
+        "quick": {**_ARM, "embedding_size": 16},
+    },
+}
+
+
+def presets_of(family: str) -> dict[str, Values]:
+    """Return a family's presets by name.
+
+    Args:
+        family: Name of the family, or ``FILE.py:NAME``.
+
+    Raises:
+        ConfigurationError: There is no such family.
+    """
+    if family in OF_FAMILIES:
+        return merged(OF_FAMILIES[family])
+    made = make_family(family)
+    given = made.preset_values
+    return merged(OF_FAMILIES.get(made.name, {}) if given is None else given)
+
+
+def merged(given: Mapping[str, Values]) -> dict[str, Values]:
+    """Return the library's presets and others, with the given values before the library's own.
+
+    What is given for ``quick`` holds in ``small`` too, but for the length of the run.
+    """
+    sizes = {name: value for name, value in given.get("quick", {}).items() if name not in _LENGTH}
+    own: dict[str, Values] = {"paper": PAPER, "quick": QUICK, "small": {**SMALL, **sizes}}
+    return {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
