@@ -11,7 +11,7 @@ from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
 from tesp.config import from_json, override, preset_config, to_json, value_of
 from tesp.tasks import registry
-from tesp.tasks.point import PRESETS, PointFamily
+from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import families, make_family
 
 NAMES = ["tesp", "maml", "meta-sgd", "adapt-sv", "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
@@ -141,10 +141,9 @@ class TestLayers:
             "maml": {"learning_rate": 0.005, "early_loss_weight": 0.1},
         }
         common = {"clip": 0.1, "learning_rate": 1e-3, "early_loss_weight": 0.2, "buffer_size": 6}
-        quick = {**PRESETS["quick"], **common, "algorithms": own}
 
         class Layered(PointFamily):
-            presets = {"paper": PRESETS["paper"], "quick": quick}  # noqa: RUF012
+            preset_values = {"quick": {**common, "algorithms": own}}  # noqa: RUF012
 
         monkeypatch.setitem(registry._FACTORIES, "layered", Layered)
 

@@ -1,6 +1,5 @@
 """Checkpoints of a run: atomic, the last n and the best, never pickled."""
 
-import logging
 import math
 from functools import cache
 from pathlib import Path
@@ -72,13 +71,10 @@ _LATER_FIELDS = ("step_size", "average")
 
 @cache
 def _orbax() -> tuple[Any, Any]:
-    """Import Orbax, which takes seconds, and undo what that does to the root logger of the user's program."""
-    handlers, level = list(logging.root.handlers), logging.root.level
+    """Import Orbax when it is needed: it takes seconds, and gives the root logger of the program a handler."""
     import orbax.checkpoint
     from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
     return orbax.checkpoint, preservation_policy
 
 
