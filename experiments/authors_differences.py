@@ -19,7 +19,7 @@ import numpy as np
 import tesp
 from tesp.adaptation.meta_update import optimiser, task_objective
 from tesp.building import build_algorithm, build_family, build_learner
-from tesp.estimators.gaussian import kl_divergence
+from tesp.distributions import kl_divergence
 from tesp.networks.gru import GRU
 from tesp.networks.policy import Policy
 from tesp.tasks.goal_family import ACTION_COST

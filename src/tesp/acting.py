@@ -1,115 +1,83 @@
-"""Acting with the policies of many tasks at once, on as many rows as still run."""
+"""What acts: an agent under one belief about one task."""
 
-from functools import partial
+import abc
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+import equinox as eqx
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from tesp.types import PyTree
 
-#: Rows are padded to the whole round or to a half, a quarter, … of it, but to no less than this many.
-LEAST_ROWS = 16
 
+class Seen(NamedTuple):
+    """What an agent is told at a step.
 
-class Actor:
-    """The policies of all tasks of a round, compiled for a few numbers of rows.
-
-    Args:
-        own_policies: Whether every task has a policy of its own (``policy`` with leading axis ``task``) or all share
-            one.
-        policy: The policy, a `ConditionalPolicy`.
-        embedding: What each task's policy is conditioned on.
-        episodes: The rows of every task, as many as a round may have episodes; row i belongs to task i // episodes.
+    Attributes:
+        observation: s_t.
+        action: a_{t−1} as sampled, zero at the first step of an episode; None for agents without memory.
+        reward: r_{t−1}, likewise.
+        start: Whether this is the first step of an episode; likewise.
     """
 
-    def __init__(self, own_policies: bool, policy: PyTree, embedding: Float[Array, "task embedding"], episodes: int):
-        self._policy, self._tasks, self._episodes = policy, len(embedding), episodes
-        self._conditioned = condition_tasks(own_policies, policy, embedding)
-        self._act = self._act_apart if own_policies else self._act_alike
-
-    def __call__(
-        self,
-        rows: Int[np.ndarray, " row"],
-        observation: Float[np.ndarray, "row observation"],
-        noise: Float[np.ndarray, "row action"],
-    ) -> tuple[Float[np.ndarray, "row action"], Float[np.ndarray, "row action"], Float[np.ndarray, "row action"]]:
-        """Return a = μ + exp(log σ) ∘ noise, μ and log σ for the given rows, which stand task by task."""
-        action, mean, log_std = np.split(self._act(rows, observation, noise), 3, axis=-1)
-        return action, mean, log_std
-
-    def _act_alike(self, rows, observation, noise):
-        size = _padded(len(rows), self._tasks * self._episodes)
-        task = _filled((rows // self._episodes).astype(np.int32), size)
-        done = _act_shared(self._policy, self._conditioned, task, _filled(observation, size), _filled(noise, size))
-        return np.asarray(done)[: len(rows)]
-
-    def _act_apart(self, rows, observation, noise):
-        task = rows // self._episodes
-        # Which of its task's rows each row is, counted from 0 among those given.
-        place = np.arange(len(rows)) - np.searchsorted(task, task)
-        size = _padded(int(place.max()) + 1, self._episodes, 1)
-
-        def grid(x):
-            full = np.zeros((self._tasks, size, x.shape[-1]), np.float32)
-            full[task, place] = x
-            return full
-
-        done = _act_each(self._policy, self._conditioned, grid(observation), grid(noise))
-        return np.asarray(done)[task, place]
+    observation: Float[Any, "*batch observation"]
+    action: Float[Any, "*batch action"] | None = None
+    reward: Float[Any, "*batch"] | None = None
+    start: Bool[Any, "*batch"] | None = None
 
 
-def _padded(rows: int, most: int, least: int = LEAST_ROWS) -> int:
-    """Least of most, most/2, most/4, … (rounded up) that holds ``rows``, but not below ``least``."""
-    size = most
-    while (size + 1) // 2 >= max(rows, least) and size > 1:
-        size = (size + 1) // 2
-    return size
+class Acted(NamedTuple):
+    """What an agent does at a step.
 
-
-def _filled(x: np.ndarray, size: int) -> np.ndarray:
-    """Append zeros up to ``size`` rows."""
-    if len(x) == size:
-        return x
-    full = np.zeros((size, *x.shape[1:]), x.dtype)
-    full[: len(x)] = x
-    return full
-
-
-@partial(jax.jit, static_argnums=(0,))
-def condition_tasks(own_policies: bool, policy: PyTree, embedding: Float[Array, "task embedding"]) -> PyTree:
-    """Return what the embedding of every task contributes to its policy, with leading axis ``task``.
-
-    Args:
-        own_policies: Whether ``policy`` has a leading axis ``task``; otherwise all tasks share one.
-        policy: The policy, a `ConditionalPolicy`.
-        embedding: What each task's policy is conditioned on.
+    Attributes:
+        action: a_t, before clipping to [−1, 1].
+        behaviour: The distribution that it was drawn from, a pytree of arrays such as `tesp.distributions.Gaussian`.
+        memory: What the agent is to be given at the next step.
     """
-    return jax.vmap(lambda own, h: own.condition(h), in_axes=(0 if own_policies else None, 0))(policy, embedding)
+
+    action: Float[Any, "*batch action"]
+    behaviour: PyTree
+    memory: PyTree
 
 
-def act_once(
-    policy: PyTree,
-    conditioned: PyTree,
-    observation: Float[Array, "*batch observation"],
-    noise: Float[Array, "*batch action"],
-) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"], Float[Array, "*batch action"]]:
-    """Return a = μ + exp(log σ) ∘ noise, μ and log σ of one policy under what `condition_tasks` gave for one task."""
-    mean, log_std = policy.respond(observation, conditioned)
-    return mean + jnp.exp(log_std) * noise, mean, log_std
+class Agent(eqx.Module):
+    """Acts in the episodes of one task, under what is believed about it. Pure: what it remembers is an argument.
+
+    Many agents act at once, one for every task. So that what they have in common exists once, an agent has two parts.
+
+    Attributes:
+        shared: What the agents of all tasks have in common: arrays that do not depend on the belief.
+        own: What belongs to this task alone. In agents of many tasks it has a leading axis ``task``.
+        by_task: Whether ``own`` is large, as a policy of its own is. The rows of a task are then computed together;
+            otherwise every row gets its task's ``own``.
+        remembers: Whether the agent has memory. Only then is it told the action and the reward before.
+    """
+
+    remembers: ClassVar[bool] = False
+
+    shared: eqx.AbstractVar[PyTree]
+    own: eqx.AbstractVar[PyTree]
+    by_task: eqx.AbstractVar[bool]
+
+    def start(self, key: PRNGKeyArray) -> PyTree:
+        """Return the memory that an episode begins with, a pytree of arrays; ``key`` is the episode's own."""
+        return ()
+
+    @abc.abstractmethod
+    def act(self, memory: PyTree, seen: Seen, noise: Float[Any, " action"]) -> Acted:
+        """Act at one step.
+
+        Args:
+            memory: What `start` or the step before returned.
+            seen: What there is to see.
+            noise: Standard normal numbers, one for each entry of an action: all the randomness that there is.
+        """
+
+    def of(self, own: PyTree) -> "Agent":
+        """Return the agent of another task."""
+        return dataclasses.replace(self, own=own)
 
 
-def _sampled(*arguments):
-    return jnp.concatenate(act_once(*arguments), axis=-1)
-
-
-@jax.jit
-def _act_shared(policy, conditioned, task, observation, noise):
-    own = jax.tree.map(lambda x: x[task], conditioned)
-    return jax.vmap(partial(_sampled, policy))(own, observation, noise)
-
-
-@jax.jit
-def _act_each(policy, conditioned, observation, noise):
-    return jax.vmap(_sampled)(policy, conditioned, observation, noise)
+def act_as(agent: Agent, own: PyTree, memory: PyTree, seen: Seen, noise: Float[Any, " action"]) -> Acted:
+    """Act at one step as the agent of a task: what is vectorised over rows and tasks, ``agent`` the same for all."""
+    return agent.of(own).act(memory, seen, noise)

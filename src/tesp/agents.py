@@ -18,6 +18,7 @@ from tesp.adapt import AdaptationRound, adaptation_key, after_text, checked_seed
 from tesp.adaptation.objective import Batch
 from tesp.building import build_algorithm, build_learner
 from tesp.config import Config, from_json, to_json
+from tesp.distributions import Gaussian
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.interaction import Learner, Progress, RoundResult
@@ -383,10 +384,16 @@ class AdaptedAgent:
         def as_stored(prefix: str, kind: Callable[..., Any], leaves: Sequence[str]) -> PyTree:
             return kind(*(arrays[f"{prefix}.{leaf}"] for leaf in leaves))
 
+        def episodes(prefix: str) -> Episodes:
+            names = [field for field in Episodes.__dataclass_fields__ if field != "behaviour"]
+            # Agents of version 0.1 have the distribution's arrays among the others.
+            inside = f"{prefix}.behaviour" if f"{prefix}.behaviour.mean" in arrays else prefix
+            behaviour = as_stored(inside, Gaussian, Gaussian._fields)
+            return Episodes(**{name: arrays[f"{prefix}.{name}"] for name in names}, behaviour=behaviour)
+
         one = jax.tree.map(lambda x: x[None], parameters.adapted)
-        episodes = list(Episodes.__dataclass_fields__)
-        batch = Batch(as_stored("batch.episodes", Episodes, episodes), as_stored("batch", lambda x: x, ["advantages"]))
-        buffer = as_stored("buffer", Episodes, episodes) if algorithm.warm_up else None
+        batch = Batch(episodes("batch.episodes"), arrays["batch.advantages"])
+        buffer = episodes("buffer") if algorithm.warm_up else None
         outcomes = list(Outcomes.__dataclass_fields__)
         history = []
         for number in range(description["rounds"]):

@@ -13,7 +13,6 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from tesp.acting import Actor, act_once, condition_tasks
 from tesp.adaptation.fast_update import Context, fast_update
 from tesp.adaptation.meta_update import (
     Experience,
@@ -25,8 +24,10 @@ from tesp.adaptation.meta_update import (
 from tesp.adaptation.objective import Batch
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks, task_mesh
+from tesp.algorithms.agent import PolicyAgent, policy_agents
 from tesp.algorithms.base import Algorithm
 from tesp.episodes import buffer as episode_buffer
+from tesp.episodes.actor import Actor
 from tesp.episodes.budget import ROUND_CAPACITY
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
@@ -303,8 +304,7 @@ class _Rounds:
         """Sample step by step, policy and physics in turns."""
         began = perf_counter()
         # Acting is many small calls, for which one device is faster than a mesh.
-        policy, embedding = gather((policy, embedding))
-        act = Actor(self._learner.algorithm.adapts_policy, policy, embedding, noise.shape[1])
+        act = Actor(self._agents(*gather((policy, embedding))), *noise.shape[:2])
         drawn, seeds = np.asarray(noise), None
         if isinstance(self._simulation, EnvironmentPool):
             one_by_one = self._at_once is not None
@@ -318,13 +318,13 @@ class _Rounds:
         """Sample as one compiled loop, with the policy inside."""
         began = perf_counter()
         mesh = task_mesh(len(self._tasks))
-        own = self._learner.algorithm.adapts_policy
-        conditioned = condition_tasks(own, policy, embedding)
-        done = collect_compiled(
-            dynamics, act_once, own, policy, conditioned, self._tasks, noise, mesh, at_once=self._at_once
-        )
+        agents = self._agents(policy, embedding)
+        episodes, outcomes, _ = collect_compiled(dynamics, agents, self._tasks, noise, mesh, at_once=self._at_once)
         stopwatch.add("sampling", began)
-        return done
+        return episodes, outcomes
+
+    def _agents(self, policy, embedding) -> PolicyAgent:
+        return policy_agents(self._learner.algorithm.adapts_policy, policy, embedding)
 
 
 def _for_each_task(tree: PyTree, count: int) -> PyTree:

@@ -23,8 +23,7 @@ class Episodes(eqx.Module):
         action: a_t as sampled, before clipping to [−1, 1].
         reward: r_t, the family's full reward.
         distance_reward: −‖x − g‖₂ alone, in metres.
-        mean: Mean of the Gaussian that the action was drawn from.
-        log_std: Its log standard deviation.
+        behaviour: The distribution that the action was drawn from, a pytree of arrays.
         valid: Whether the step exists.
         terminated: Whether the episode ended at this step by itself.
         truncated: Whether the episode was cut off at this step by the horizon.
@@ -34,8 +33,7 @@ class Episodes(eqx.Module):
     action: Float[Any, "*batch step action"]
     reward: Float[Any, "*batch step"]
     distance_reward: Float[Any, "*batch step"]
-    mean: Float[Any, "*batch step action"]
-    log_std: Float[Any, "*batch step action"]
+    behaviour: PyTree
     valid: Bool[Any, "*batch step"]
     terminated: Bool[Any, "*batch step"]
     truncated: Bool[Any, "*batch step"]

@@ -76,10 +76,10 @@ def test_actions_come_from_the_recorded_gaussian(parameters, adaptation):
     for r in adaptation.rounds:
         episodes, valid = r.round.batch.episodes, np.asarray(r.round.batch.episodes.valid)
         mean, log_std = act(episodes.observation, r.round.embedding)
-        np.testing.assert_allclose(np.asarray(episodes.mean)[valid], np.asarray(mean)[valid], atol=1e-6)
-        np.testing.assert_allclose(np.asarray(episodes.log_std)[valid], np.asarray(log_std)[valid], atol=1e-6)
+        np.testing.assert_allclose(np.asarray(episodes.behaviour.mean)[valid], np.asarray(mean)[valid], atol=1e-6)
+        np.testing.assert_allclose(np.asarray(episodes.behaviour.log_std)[valid], np.asarray(log_std)[valid], atol=1e-6)
     noise = [
-        ((np.asarray(e.action) - np.asarray(e.mean)) / np.exp(e.log_std))[np.asarray(e.valid)]
+        ((np.asarray(e.action) - np.asarray(e.behaviour.mean)) / np.exp(e.behaviour.log_std))[np.asarray(e.valid)]
         for e in (r.round.batch.episodes for r in adaptation.rounds)
     ]
     every = np.concatenate(noise)

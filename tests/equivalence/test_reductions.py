@@ -102,7 +102,7 @@ def test_adapt_sv_whose_rates_are_zero_is_the_shared_policy():
     for result in adaptation.rounds:
         episodes = result.round.batch.episodes
         mean, _ = policy(episodes.observation, parameters.adapted)
-        assert_close(np.where(episodes.valid[..., None], mean, 0), episodes.mean, rtol=1e-4, atol=1e-6)
+        assert_close(np.where(episodes.valid[..., None], mean, 0), episodes.behaviour.mean, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(adaptation.adapted, np.tile(parameters.adapted, (len(GOALS), 1)))
     state = jax.jit(optimiser().init)(parameters)
     actual = learner.meta_update(parameters, state, adaptation, STEP_SIZE)

@@ -7,11 +7,13 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from tesp.acting import Acted, Agent
 from tesp.adaptation.task_axis import task_mesh
+from tesp.distributions import Gaussian
 from tesp.episodes.compiled import collect_compiled
 from tesp.tasks.compiled_dynamics import CompiledDynamics
 from tesp.tasks.reacher import Reacher2Family, Reacher4Family
@@ -20,11 +22,18 @@ TASKS, EPISODES, HORIZON = 4, 3, 12
 FAMILIES = {2: Reacher2Family(engine="closed-form"), 4: Reacher4Family(engine="closed-form")}
 
 
-def act(policy, embedding, observation, noise):
-    """A linear policy with a standard deviation that depends on what it observes."""
-    mean = observation @ policy + embedding
-    log_std = -0.5 + 0.1 * mean
-    return mean + jnp.exp(log_std) * noise, mean, log_std
+class Linear(Agent):
+    """A linear policy with a standard deviation that depends on what it observes; ``own`` is an offset."""
+
+    shared: Any
+    own: Any
+    by_task: bool = eqx.field(static=True, default=False)
+
+    def act(self, memory, seen, noise):
+        weight, offset = self.own if self.by_task else (self.shared, self.own)
+        mean = seen.observation @ weight + offset
+        behaviour = Gaussian(mean, -0.5 + 0.1 * mean)
+        return Acted(behaviour.sample(noise), behaviour, memory)
 
 
 def mesh():
@@ -45,10 +54,13 @@ class SampledRound:
         return FAMILIES[self.links].simulate(TASKS * EPISODES)
 
     def collect(self, **options):
-        return collect_compiled(
-            self.dynamics, act, self.own_policies, self.policy, self.embedding, self.tasks, self.noise,
-            task_mesh(TASKS), **options,
-        )  # fmt: skip
+        return collect_compiled(self.dynamics, self.agents, self.tasks, self.noise, task_mesh(TASKS), **options)[:2]
+
+    @property
+    def agents(self):
+        if self.own_policies:
+            return Linear(None, (self.policy, self.embedding), by_task=True)
+        return Linear(self.policy, self.embedding)
 
 
 def make_round(links, own_policies=False, seed=0):

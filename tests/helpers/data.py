@@ -9,6 +9,7 @@ import numpy as np
 from tesp.adaptation.fast_update import Context
 from tesp.adaptation.objective import Batch
 from tesp.algorithms.tesp import TESP
+from tesp.distributions import Gaussian
 from tesp.types import Episodes
 
 OBSERVATION, ACTION, EMBEDDING = 3, 2, 2
@@ -56,8 +57,7 @@ def random_episodes(
         action=draw(action),
         reward=draw(),
         distance_reward=draw(),
-        mean=draw(action, scale=0.1),
-        log_std=draw(action, scale=0.1),
+        behaviour=Gaussian(draw(action, scale=0.1), draw(action, scale=0.1)),
         valid=jnp.asarray(valid),
         terminated=jnp.asarray(last & (lengths < steps)[..., None]),
         truncated=jnp.asarray(last & (lengths == steps)[..., None]),

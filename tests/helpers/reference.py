@@ -57,7 +57,7 @@ def vanilla_loss(policy, h, episodes, advantages):
 
 def ratios(policy, h, episodes):
     mean, log_std = act(policy, episodes.observation, h)
-    behaviour = log_density(episodes.mean, episodes.log_std, episodes.action)
+    behaviour = log_density(*episodes.behaviour, episodes.action)
     return jnp.exp(log_density(mean, log_std, episodes.action) - behaviour)
 
 

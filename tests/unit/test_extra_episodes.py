@@ -53,7 +53,7 @@ def episodes(adaptation, index):
 
 def noise(sampled):
     """What the actions were moved by, as far as it can be told from the actions themselves."""
-    return np.asarray((sampled.action - sampled.mean) / np.exp(sampled.log_std))
+    return np.asarray((sampled.action - sampled.behaviour.mean) / np.exp(sampled.behaviour.log_std))
 
 
 def drawn(number):

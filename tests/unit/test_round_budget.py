@@ -71,7 +71,7 @@ def test_the_noise_of_an_episode_belongs_to_round_task_and_number():
         sampled = result.round.batch.episodes
         valid = np.asarray(sampled.valid)
         assert valid[:, N].any()
-        found = np.asarray((sampled.action - sampled.mean) / np.exp(sampled.log_std))
+        found = np.asarray((sampled.action - sampled.behaviour.mean) / np.exp(sampled.behaviour.log_std))
         for task, episode in np.argwhere(valid.any(axis=-1)):
             key = jax.random.key(0)
             for name in (number, task, episode):

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tesp.adaptation.chunks import pack, sum_over_chunks
-from tesp.estimators.gaussian import kl_divergence, log_probability
 from tesp.estimators.losses import clipped_surrogate_loss, masked_mean, policy_gradient_loss
 from tesp.types import Episodes, PyTree
 
@@ -30,7 +29,7 @@ class Steps(NamedTuple):
     Attributes:
         observation: s_t.
         action: a_t.
-        behaviour: Mean and log standard deviation of the Gaussian that a_t was drawn from.
+        behaviour: The distribution that a_t was drawn from.
         advantages: Â_t.
         exists: Which rows exist; the others are 0.
         weight: Share of each chunk in the existing rows of the batch; the shares sum to 1.
@@ -38,7 +37,7 @@ class Steps(NamedTuple):
 
     observation: Float[Array, "*batch chunk row observation"]
     action: Float[Array, "*batch chunk row action"]
-    behaviour: tuple[Float[Array, "*batch chunk row action"], Float[Array, "*batch chunk row action"]]
+    behaviour: PyTree
     advantages: Float[Array, "*batch chunk row"]
     exists: Bool[Array, "*batch chunk row"]
     weight: Float[Array, "*batch chunk"]
@@ -53,8 +52,7 @@ def steps_of(batch: Batch | Steps) -> Steps:
         return batch
     episodes = batch.episodes
     valid = jnp.asarray(episodes.valid)
-    behaviour = episodes.mean, episodes.log_std
-    packed, exists = pack((episodes.observation, episodes.action, behaviour, batch.advantages), valid)
+    packed, exists = pack((episodes.observation, episodes.action, episodes.behaviour, batch.advantages), valid)
 
     def clear(x):
         return jnp.where(exists.reshape(exists.shape + (1,) * (x.ndim - 2)), x, 0.0)
@@ -85,8 +83,7 @@ def vanilla_loss(policy: PyTree, embedding: Float[Array, " embedding"], batch: B
 
 def _vanilla(parameters, chunk: Steps):
     policy, embedding = parameters
-    mean, log_std = policy(chunk.observation, embedding)
-    log_p = log_probability(mean, log_std, chunk.action)
+    log_p = policy(chunk.observation, embedding).log_probability(chunk.action)
     return chunk.weight * policy_gradient_loss(log_p, chunk.advantages, chunk.exists), ()
 
 
@@ -98,11 +95,11 @@ def surrogate_terms(
 
     def surrogate(parameters, chunk: Steps):
         policy, embedding = parameters
-        mean, log_std = policy(chunk.observation, embedding)
-        log_p = log_probability(mean, log_std, chunk.action)
-        behaviour = log_probability(*chunk.behaviour, chunk.action)
+        distribution = policy(chunk.observation, embedding)
+        log_p = distribution.log_probability(chunk.action)
+        behaviour = chunk.behaviour.log_probability(chunk.action)
         loss = clipped_surrogate_loss(log_p, behaviour, chunk.advantages, chunk.exists, clip)
-        kl = masked_mean(kl_divergence(*chunk.behaviour, mean, log_std), chunk.exists)
+        kl = masked_mean(chunk.behaviour.kl_divergence(distribution), chunk.exists)
         return chunk.weight * loss, chunk.weight * kl
 
     return SurrogateTerms(*sum_over_chunks(surrogate, (policy, embedding), steps, steps.exists))

@@ -1,5 +1,6 @@
 """Collecting a whole round: in lockstep where every episode has a simulation, else in a pool of environments."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from time import perf_counter
@@ -8,13 +9,15 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tesp.acting import Seen
 from tesp.episodes.budget import Budget, judged, places_of
 from tesp.errors import NonFiniteError
 from tesp.tasks.base import EnvironmentPool, PoolTransition, Simulation
-from tesp.types import Episodes
+from tesp.types import Episodes, PyTree
 
-#: (rows, their observations (row, feature), their noise (row, action)) → action, mean, log_std.
-Act = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+#: (rows, what is seen there, their noise (row, action)) → actions, and the distributions that they are from. One with
+#: an attribute ``remembers`` that is true is told actions and rewards of the steps before.
+Act = Callable[[np.ndarray, Seen, np.ndarray], tuple[np.ndarray, PyTree]]
 
 
 @jax.tree_util.register_dataclass
@@ -117,14 +120,14 @@ def collect(
     for t in range(horizon):
         # A slice while it can be: gathering costs more than the rest of the bookkeeping.
         rows = slice(None) if len(running) == noise.shape[1] else running
-        action, mean, log_std = act(running, observation, noise[t, rows])
+        action, behaviour = act(running, record.seen(act, t, rows, observation), noise[t, rows])
         _require_finite("action", action, running, per_task, t)
         began = stopwatch.add("acting", began)
         step = simulation.step(running, action)
         began = stopwatch.add("physics", began)
         _require_finite("observation", step.observation, running, per_task, t)
         _require_finite("reward", step.reward, running, per_task, t)
-        record.write(t, rows, observation, action, mean, log_std, step)
+        record.write(t, rows, observation, action, behaviour, step)
         going = ~step.terminated
         observation, running = step.observation[going].astype(np.float32), running[going]
         began = stopwatch.add("recording", began)
@@ -148,14 +151,14 @@ def _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once) -> tup
     began = stopwatch.add("physics", began)
     while (ids := np.flatnonzero(row_of >= 0)).size:
         rows, times, seen = row_of[ids], time_of[ids], observation[ids]
-        action, mean, log_std = act(rows, seen, noise[rows, times])
+        action, behaviour = act(rows, record.seen(act, times, rows, seen), noise[rows, times])
         _require_finite("action", action, rows, capacity, times)
         began = stopwatch.add("acting", began)
         step = simulation.step(ids, action)
         began = stopwatch.add("physics", began)
         _require_finite("observation", step.observation, rows, capacity, times)
         _require_finite("reward", step.reward, rows, capacity, times)
-        record.write(times, rows, seen, action, mean, log_std, step)
+        record.write(times, rows, seen, action, behaviour, step)
         observation[ids] = step.observation
         time_of[ids] += 1
         over = step.terminated | (time_of[ids] == horizon)
@@ -199,7 +202,8 @@ def _collect_queued(pool, act, tasks, noise, stopwatch, seeds, at_once) -> tuple
         first = at[time_of[at] == 0]
         record.start[row_of[first]] = pool.first_position[first]
         observation = pool.observation[at].astype(np.float32)
-        action, mean, log_std = act(row_of[at], observation, noise[row_of[at], time_of[at]])
+        seen = record.seen(act, time_of[at], row_of[at], observation)
+        action, behaviour = act(row_of[at], seen, noise[row_of[at], time_of[at]])
         _require_finite("action", action, row_of[at], per_task, time_of[at])
         chosen[at] = action
         began = stopwatch.add("acting", began)
@@ -207,7 +211,7 @@ def _collect_queued(pool, act, tasks, noise, stopwatch, seeds, at_once) -> tuple
         began = stopwatch.add("physics", began)
         for quantity in ("observation", "reward"):
             _require_finite(quantity, getattr(done, quantity), row_of[at], per_task, time_of[at])
-        record.write(time_of[at], row_of[at], observation, action, mean, log_std, done)
+        record.write(time_of[at], row_of[at], observation, action, behaviour, done)
         time_of[at] += 1
         over = at[done.terminated | done.truncated | (time_of[at] == horizon)]
         budget.over(row_of[over], time_of[over])
@@ -240,24 +244,37 @@ class _Record:
             action=zeros(action_size),
             reward=zeros(),
             distance_reward=zeros(),
-            mean=zeros(action_size),
-            log_std=zeros(action_size),
+            behaviour=(),
             valid=zeros(dtype=bool),
             terminated=zeros(dtype=bool),
             truncated=zeros(dtype=bool),
         )
+        self.behaviour: PyTree = None
         self.start = start
         self.position = np.full((horizon, len(start), 2), np.nan)
         self.average_return, self.final_distance = np.zeros(len(start)), np.zeros(len(start))
         self.success, self.unhealthy = np.zeros(len(start), bool), np.zeros(len(start), bool)
 
-    def write(self, t, rows, observation, action, mean, log_std, step):
-        """Note what happened to ``rows``, a slice or indices, at step t, one for all or one for each."""
+    def seen(self, act: Act, t, rows, observation) -> Seen:
+        """Return what is seen in ``rows``, a slice or indices, at step t, one for all or one for each."""
+        if not getattr(act, "remembers", False):
+            return Seen(observation)
+        start = np.broadcast_to(t, len(observation)) == 0
+        # What stands at t − 1 = −1 is of the last step, which no episode has come to yet that is at its first.
+        before = np.where(start[:, None], 0.0, self.episodes.action[t - 1, rows]).astype(np.float32)
+        reward = np.where(start, 0.0, self.episodes.reward[t - 1, rows]).astype(np.float32)
+        return Seen(observation, before, reward, start)
+
+    def write(self, t, rows, observation, action, behaviour, step):
+        """Note what happened to ``rows`` at step t, both as for `seen`."""
         episodes = self.episodes
+        if self.behaviour is None:
+            shape = self.episodes.reward.shape
+            self.behaviour = jax.tree.map(lambda x: np.zeros((*shape, *x.shape[1:]), x.dtype), behaviour)
+        for kept, new in zip(jax.tree.leaves(self.behaviour), jax.tree.leaves(behaviour), strict=True):
+            kept[t, rows] = new
         episodes.observation[t, rows] = observation
         episodes.action[t, rows] = action
-        episodes.mean[t, rows] = mean
-        episodes.log_std[t, rows] = log_std
         episodes.reward[t, rows] = step.reward
         episodes.distance_reward[t, rows] = step.distance_reward
         episodes.valid[t, rows] = True
@@ -291,7 +308,8 @@ class _Record:
             start=grid(self.start),
             position=rows_first(self.position),
         )
-        return jax.tree.map(rows_first, self.episodes), outcomes
+        episodes = dataclasses.replace(self.episodes, behaviour=self.behaviour)
+        return jax.tree.map(rows_first, episodes), outcomes
 
 
 def _require_finite(quantity, values, running, per_task, t):

@@ -10,14 +10,12 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from tesp.acting import Agent, Seen, act_as
 from tesp.episodes.budget import Budget, judged, places_of
 from tesp.episodes.collect import Outcomes
 from tesp.errors import NonFiniteError
 from tesp.tasks.compiled_dynamics import CompiledDynamics
 from tesp.types import Episodes, PyTree
-
-#: (policy, what its embedding contributes, observation (observation,), noise (action,)) → action, mean, log_std.
-ActOnce = Callable[[PyTree, PyTree, Array, Array], tuple[Array, Array, Array]]
 
 #: Rows that are computed together where policies are shared: enough for fast products, few enough to leave out many.
 BLOCK = 64
@@ -29,38 +27,34 @@ _NEVER = np.iinfo(np.int32).max
 
 def collect_compiled(
     dynamics: CompiledDynamics,
-    act: ActOnce,
-    own_policies: bool,
-    policy: PyTree,
-    conditioned: PyTree,
+    agent: Agent,
     tasks: Float[Any, "task parameter"],
     noise: Float[Any, "task episode step action"],
     mesh: Mesh,
     block: int | None = None,
     at_once: int | None = None,
-) -> tuple[Episodes, Outcomes]:
+    memory: PyTree = (),
+) -> tuple[Episodes, Outcomes, PyTree]:
     """Sample one round as `collect` does, with the same results up to rounding.
 
-    Every device has its own tasks and stops when their episodes have ended. Where the policy is shared, rows are
+    Every device has its own tasks and stops when their episodes have ended. Unless agents act task by task, rows are
     computed in blocks, and those that still run move together into ever fewer of them, so that what a step costs
-    follows their number. Compiled once for each combination of dynamics, ``act`` and shapes.
+    follows their number. Compiled once for each combination of dynamics, kind of agent and shapes.
 
     Args:
         dynamics: The dynamics of one simulation.
-        act: How one policy acts on one observation; the axes are added here. Must be the same object every time.
-        own_policies: Whether ``policy`` has a leading axis ``task``; otherwise all tasks share one.
-        policy: The policy's parameters.
-        conditioned: What the embedding of each task contributes to its policy, with leading axis ``task``.
+        agent: The agents of all tasks, with a leading axis ``task`` in what is their own.
         tasks: The tasks.
         noise: Standard normal noise of the actions; its shape says how many episodes and steps.
         mesh: Devices, along an axis ``task``, whose number divides that of the tasks.
-        block: Rows that are computed together where the policy is shared; by default a few on a CPU and all of a
+        block: Rows that are computed together unless agents act task by task; by default a few on a CPU and all of a
             device's on an accelerator.
         at_once: N, if the round goes on until every task has N·H steps, as for `collect`. It is then sampled in waves
             of at most N episodes a task, each of those that may begin once the last wave is over.
+        memory: What the agents remember at the start of their episodes, (task, episode, …).
 
     Returns:
-        The padded episodes with axes (task, episode, step, …), and their outcomes.
+        The padded episodes with axes (task, episode, step, …), their outcomes, and what the agents remember at the end.
 
     Raises:
         NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
@@ -71,32 +65,23 @@ def collect_compiled(
         on_cpu = mesh.devices.flat[0].platform == "cpu"
         block = BLOCK if on_cpu else count // mesh.size * width
 
-    def sample(noise, begins):
+    def sample(noise, begins, memory):
         with jax.enable_x64(True):
             sampled = _sample(
-                dynamics,
-                act,
-                own_policies,
-                mesh,
-                block,
-                policy,
-                conditioned,
-                np.asarray(tasks, np.float64),
-                noise,
-                begins,
+                dynamics, mesh, block, agent.of(None), agent.own, np.asarray(tasks, np.float64), noise, begins, memory
             )
             *result, broken = jax.device_get(sampled)
         _raise_first(broken)
         return result
 
     if at_once is None:
-        episodes, outcomes = sample(noise, np.ones((count, capacity), bool))
+        episodes, outcomes, memory = sample(noise, np.ones((count, capacity), bool), memory)
     else:
-        episodes, outcomes = _in_waves(sample, np.asarray(noise), at_once)
-    return episodes, Outcomes(judged=judged(count, width, capacity), **outcomes)
+        episodes, outcomes, memory = _in_waves(sample, np.asarray(noise), at_once, jax.tree.map(np.asarray, memory))
+    return episodes, Outcomes(judged=judged(count, width, capacity), **outcomes), memory
 
 
-def _in_waves(sample: Callable, noise: np.ndarray, at_once: int) -> tuple[Episodes, dict[str, np.ndarray]]:
+def _in_waves(sample: Callable, noise: np.ndarray, at_once: int, memory: PyTree) -> tuple[Episodes, dict, PyTree]:
     """Sample wave by wave until no more episodes may begin; put each where its number says."""
     count, capacity, horizon, _ = noise.shape
     budget, result = Budget(count, at_once, capacity, horizon), None
@@ -107,9 +92,8 @@ def _in_waves(sample: Callable, noise: np.ndarray, at_once: int) -> tuple[Episod
         wave = np.divmod(places_of(rows, capacity, places, at_once), at_once)
         begins = np.zeros((count, at_once), bool)
         begins[wave] = True
-        own = np.zeros((count, at_once, *noise.shape[2:]), noise.dtype)
-        own[wave] = noise[task, number]
-        sampled = sample(own, begins)
+        of_the_wave = partial(_picked, wave, (task, number), (count, at_once))
+        sampled = sample(of_the_wave(noise), begins, jax.tree.map(of_the_wave, memory))
         if result is None:
             result = jax.tree.map(partial(_room, capacity), sampled)
         for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(sampled), strict=True):
@@ -119,6 +103,13 @@ def _in_waves(sample: Callable, noise: np.ndarray, at_once: int) -> tuple[Episod
     result[1]["start"][result[1]["length"] == 0] = np.nan
     result[1]["position"][result[1]["length"] == 0] = np.nan
     return tuple(result)
+
+
+def _picked(to: tuple, of: tuple, shape: tuple[int, int], x: np.ndarray) -> np.ndarray:
+    """Return an array of the given shape with the entries ``of`` of x at the places ``to``."""
+    picked = np.zeros((*shape, *x.shape[2:]), x.dtype)
+    picked[to] = x[of]
+    return picked
 
 
 def _room(capacity: int, x: np.ndarray) -> np.ndarray:
@@ -143,8 +134,7 @@ class _Steps(NamedTuple):
 
     observation: Any
     action: Any
-    mean: Any
-    log_std: Any
+    behaviour: PyTree
     reward: Any
     distance_reward: Any
     position: Any
@@ -158,6 +148,8 @@ class _Rows(NamedTuple):
         task: Its task.
         state: Its simulation.
         observation: What it observes now.
+        memory: What its agent remembers.
+        before: Action and reward of the step before, for agents with memory; otherwise nothing.
         summary: What it has come to.
     """
 
@@ -165,48 +157,57 @@ class _Rows(NamedTuple):
     task: Float[Array, "row parameter"]
     state: PyTree
     observation: Float[Array, "row observation"]
+    memory: PyTree
+    before: tuple[Float[Array, "row action"], Float[Array, " row"]] | None
     summary: _Summary
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _sample(dynamics, act, own_policies, mesh, block, policy, conditioned, tasks, noise, begins):
-    on_device = partial(_sample_on_device, dynamics, act, own_policies, block)
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _sample(dynamics, mesh, block, agent, own, tasks, noise, begins, memory):
+    on_device = partial(_sample_on_device, dynamics, block)
     task, whole = PartitionSpec("task"), PartitionSpec()
-    specs = (task if own_policies else whole, task, task, task, task)
+    specs = (whole, task, task, task, task, task)
     return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=task, check_vma=False)(
-        policy, conditioned, tasks, noise, begins
+        agent, own, tasks, noise, begins, memory
     )
 
 
-def _sample_on_device(dynamics, act, own_policies, block, policy, conditioned, tasks, noise, begins):
+def _sample_on_device(dynamics, block, agent, own, tasks, noise, begins, memory):
     count, episodes, horizon, _ = noise.shape
     real = count * episodes
     step_noise = jnp.moveaxis(noise, 2, 0).reshape(horizon, real, -1)
-    # Policies that differ need the rows of a task together: all rows are one block, and none moves.
-    block = real if own_policies else min(block, real)
+    # Agents that act task by task need the rows of a task together: all rows are one block, and none moves.
+    block = real if agent.by_task else min(block, real)
     size = -(-real // block) * block
     # The last block is filled up with rows that never run.
     origin = jnp.minimum(jnp.arange(size), real - 1)
     running = (jnp.arange(size) < real) & begins.reshape(-1)[origin]
-    rows, start = _begin(dynamics, tasks[origin // episodes], running)
+    memory = jax.tree.map(lambda x: x.reshape(real, *x.shape[2:])[origin], memory)
+    rows, start = _begin(dynamics, tasks[origin // episodes], running, memory)
+    if agent.remembers:
+        rows = rows._replace(before=(jnp.zeros((size, noise.shape[-1]), jnp.float32), jnp.zeros(size, jnp.float32)))
 
     def act_on(rows: _Rows, t):
         origin = jnp.minimum(rows.ids, real - 1)
         noise_now = step_noise[t][origin]
-        if not own_policies:
-            own = jax.tree.map(lambda x: x[origin // episodes], conditioned)
-            return jax.vmap(act, in_axes=(None, 0, 0, 0))(policy, own, rows.observation, noise_now)
-        grid = (x.reshape(count, episodes, -1) for x in (rows.observation, noise_now))
-        done = jax.vmap(jax.vmap(act, in_axes=(None, None, 0, 0)))(policy, conditioned, *grid)
-        return jax.tree.map(lambda x: x.reshape(real, -1), done)
+        seen = Seen(rows.observation)
+        if rows.before is not None:
+            seen = Seen(rows.observation, *rows.before, jnp.full(len(origin), t == 0))
+        if not agent.by_task:
+            mine = jax.tree.map(lambda x: x[origin // episodes], own)
+            return jax.vmap(act_as, in_axes=(None, 0, 0, 0, 0))(agent, mine, rows.memory, seen, noise_now)
+        told = jax.tree.map(lambda x: x.reshape(count, episodes, *x.shape[1:]), (rows.memory, seen, noise_now))
+        alike = jax.vmap(act_as, in_axes=(None, None, 0, 0, 0))
+        done = jax.vmap(alike, in_axes=(None, 0, 0, 0, 0))(agent, own, *told)
+        return jax.tree.map(lambda x: x.reshape(real, *x.shape[2:]), done)
 
     step = partial(_step, dynamics, act_on)
     rows, records, places = _follow(step, block, rows, _empty_records(step, block, rows, horizon))
-    summary = jax.tree.map(lambda x: jnp.zeros_like(x).at[rows.ids].set(x)[:real], rows.summary)
-    return _finished(records, summary, start[:real], places[:, :real], (count, episodes))
+    summary, memory = jax.tree.map(lambda x: jnp.zeros_like(x).at[rows.ids].set(x)[:real], (rows.summary, rows.memory))
+    return _finished(records, summary, start[:real], places[:, :real], memory, (count, episodes))
 
 
-def _begin(dynamics: CompiledDynamics, tasks: Array, running: Array) -> tuple[_Rows, Array]:
+def _begin(dynamics: CompiledDynamics, tasks: Array, running: Array, memory: PyTree) -> tuple[_Rows, Array]:
     """Put every row at its start; return the rows and their positions."""
     state, observation, position = jax.vmap(dynamics.start)(tasks)
     rows = len(tasks)
@@ -221,7 +222,7 @@ def _begin(dynamics: CompiledDynamics, tasks: Array, running: Array) -> tuple[_R
         terminated=flag,
         broken=jnp.full(rows, _NEVER, jnp.int32),
     )
-    return _Rows(jnp.arange(rows), tasks, state, observation.astype(jnp.float32), summary), position
+    return _Rows(jnp.arange(rows), tasks, state, observation.astype(jnp.float32), memory, None, summary), position
 
 
 def _empty_records(step: Callable, block: int, rows: _Rows, horizon: int) -> _Steps:
@@ -274,8 +275,8 @@ def _write(t, row, record: Array, values: Array) -> Array:
 
 def _step(dynamics: CompiledDynamics, act_on: Callable, rows: _Rows, t) -> tuple[_Rows, _Steps]:
     """Take the control step t with all rows; those whose episodes have ended go on without effect."""
-    # Also for a policy that makes numbers of its own, which are double in here.
-    action, mean, log_std = (x.astype(jnp.float32) for x in act_on(rows, t))
+    # Also for an agent that makes numbers of its own, which are double in here.
+    action, behaviour, memory = jax.tree.map(_single, act_on(rows, t))
     state, done = jax.vmap(dynamics.step)(rows.state, rows.task, action.astype(rows.task.dtype))
     before = rows.summary
     running = before.running
@@ -295,20 +296,35 @@ def _step(dynamics: CompiledDynamics, act_on: Callable, rows: _Rows, t) -> tuple
     taken = _Steps(
         observation=rows.observation,
         action=action,
-        mean=mean,
-        log_std=log_std,
+        behaviour=behaviour,
         reward=done.reward.astype(jnp.float32),
         distance_reward=done.distance_reward.astype(jnp.float32),
         position=done.position,
     )
-    return rows._replace(state=state, observation=done.observation.astype(jnp.float32), summary=summary), taken
+    following = rows._replace(
+        state=state,
+        observation=done.observation.astype(jnp.float32),
+        # What is over keeps what its agent remembered in the end.
+        memory=jax.tree.map(partial(_where, running), memory, rows.memory),
+        before=None if rows.before is None else (action, taken.reward),
+        summary=summary,
+    )
+    return following, taken
+
+
+def _single(x: Array) -> Array:
+    return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def _where(condition: Array, yes: Array, no: Array) -> Array:
+    return jnp.where(condition.reshape(-1, *(1,) * (yes.ndim - 1)), yes, no)
 
 
 def _all_finite(x: Array) -> Array:
     return jnp.all(jnp.isfinite(x).reshape(len(x), -1), axis=1)
 
 
-def _finished(records: _Steps, summary: _Summary, start, places, shape: tuple[int, int]):
+def _finished(records: _Steps, summary: _Summary, start, places, memory, shape: tuple[int, int]):
     """Put the records in the order (task, episode, step), with zeros (positions: NaN) in the padding."""
     (horizon, rows), size = places.shape, records.reward.shape[1]
     steps = jnp.arange(horizon, dtype=jnp.int32)
@@ -324,7 +340,7 @@ def _finished(records: _Steps, summary: _Summary, start, places, shape: tuple[in
         return jnp.where(valid.reshape(rows, horizon, *(1,) * (x.ndim - 2)), x, jnp.array(padding, x.dtype))
 
     episodes = Episodes(
-        **{name: ordered(getattr(records, name)) for name in _Steps._fields if name != "position"},
+        **{name: jax.tree.map(ordered, getattr(records, name)) for name in _Steps._fields if name != "position"},
         valid=valid,
         terminated=last & summary.terminated[:, None],
         truncated=valid & (steps == horizon - 1) & ~summary.terminated[:, None],
@@ -339,7 +355,7 @@ def _finished(records: _Steps, summary: _Summary, start, places, shape: tuple[in
         "start": start,
         "position": ordered(records.position, jnp.nan),
     }
-    return jax.tree.map(grid, (episodes, outcomes, summary.broken))
+    return jax.tree.map(grid, (episodes, outcomes, memory, summary.broken))
 
 
 def _raise_first(broken: Int[np.ndarray, "task episode"]) -> None:

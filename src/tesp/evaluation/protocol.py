@@ -136,8 +136,8 @@ def stand_still(family: Family, task_set: TaskSet, threads: int = 0, dynamics_no
         simulation.disturb(dynamics_noise, (_EVALUATION,))
     noise = np.zeros((count, 1, family.horizon, family.action_size), np.float32)
 
-    def act(_rows, _observation, step_noise):
-        return step_noise, step_noise, step_noise
+    def act(_rows, _seen, step_noise):
+        return step_noise, ()
 
     _, outcomes = collect(simulation, act, task_set.tasks, noise, Stopwatch())
     return outcome_columns(outcomes)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tesp.distributions import Gaussian
 from tesp.networks.initialisers import unit_columns
 from tesp.types import PyTree
 
@@ -42,15 +43,13 @@ class ConditionalPolicy(eqx.Module):
         """Return what the embedding contributes: a pytree of arrays."""
 
     @abc.abstractmethod
-    def respond(
-        self, observation: Float[Array, "*batch observation"], conditioned: PyTree
-    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
-        """Return mean and log standard deviation of the action under what `condition` gave."""
+    def respond(self, observation: Float[Array, "*batch observation"], conditioned: PyTree) -> Gaussian:
+        """Return the distribution of the action under what `condition` gave."""
 
     def __call__(
         self, observation: Float[Array, "*batch observation"], embedding: Float[Array, " embedding"]
-    ) -> tuple[Float[Array, "*batch action"], Float[Array, "*batch action"]]:
-        """Return mean and log standard deviation of the action for every observation of one task."""
+    ) -> Gaussian:
+        """Return the distribution of the action for every observation of one task."""
         return self.respond(observation, self.condition(embedding))
 
 
@@ -91,8 +90,7 @@ class Policy(ConditionalPolicy):
         x = jnp.tanh(observation @ first.weight[: observation.shape[-1]] + conditioned)
         for layer in others:
             x = jnp.tanh(layer(x))
-        mean, log_std = jnp.split(self.output(x), 2, axis=-1)
-        return mean, log_std
+        return Gaussian(*jnp.split(self.output(x), 2, axis=-1))
 
 
 class ModulatedPolicy(ConditionalPolicy):
@@ -141,8 +139,7 @@ class ModulatedPolicy(ConditionalPolicy):
         x = observation
         for layer, (gain, offset) in zip(self.hidden, conditioned, strict=True):
             x = jnp.tanh(layer(x) * gain + offset)
-        mean, log_std = jnp.split(self.output(x), 2, axis=-1)
-        return mean, log_std
+        return Gaussian(*jnp.split(self.output(x), 2, axis=-1))
 
 
 #: How a shared policy takes the embedding, by the name that configurations give it.

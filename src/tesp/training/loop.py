@@ -207,8 +207,9 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
 
 def _valid_mean(episodes):
     valid = episodes.valid[..., None]
-    total = jnp.sum(jnp.where(valid, episodes.log_std, 0.0))
-    return total / (jnp.sum(episodes.valid) * episodes.log_std.shape[-1]).astype(total.dtype)
+    log_std = episodes.behaviour.log_std
+    total = jnp.sum(jnp.where(valid, log_std, 0.0))
+    return total / (jnp.sum(episodes.valid) * log_std.shape[-1]).astype(total.dtype)
 
 
 def _require_finite(updated: MetaUpdated, ids: np.ndarray) -> None:

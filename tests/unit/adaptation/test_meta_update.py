@@ -15,6 +15,7 @@ from helpers.trees import all_different, assert_close, assert_identical, random_
 from tesp.adaptation import meta_update as module
 from tesp.adaptation.meta_update import Experience, Round, early_weights, optimiser, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.distributions import Gaussian
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters
 
@@ -71,7 +72,7 @@ def sampled(parameters, gradients, context, batch, seed):
     h, mean, log_std = behaviour(gradients, context, batch.episodes.observation)
     noise = np.random.default_rng(seed).normal(size=mean.shape)
     action = jnp.asarray(np.asarray(mean) + np.exp(log_std) * noise, jnp.float32)
-    own = dataclasses.replace(batch.episodes, action=action, mean=mean, log_std=log_std)
+    own = dataclasses.replace(batch.episodes, action=action, behaviour=Gaussian(mean, log_std))
     return Round(context, h, batch._replace(episodes=own))
 
 

@@ -47,7 +47,7 @@ def test_values(policy, batch, losses):
     np.testing.assert_allclose((vanilla, surrogate), expected_losses, rtol=1e-4)
     episodes, valid = batch.episodes, np.asarray(batch.episodes.valid)
     m, s = (np.asarray(x)[valid] for x in new)
-    bm, bs = np.asarray(episodes.mean)[valid], np.asarray(episodes.log_std)[valid]
+    bm, bs = (np.asarray(x)[valid] for x in episodes.behaviour)
     each = s - bs + (np.exp(2 * bs) + (bm - m) ** 2) / (2 * np.exp(2 * s)) - 0.5
     np.testing.assert_allclose(kl, each.sum(axis=-1).mean(), rtol=1e-4)
 

@@ -24,7 +24,7 @@ def with_returns(*returns) -> Episodes:
     wide = jnp.zeros((count, 1, 1))
     flat, flag = jnp.asarray(returns, jnp.float32).reshape(count, 1), jnp.ones((count, 1), bool)
     mark = jnp.arange(float(count)).reshape(count, 1, 1)
-    return Episodes(mark, wide, flat, flat, wide, wide, flag, flag, flag)
+    return Episodes(mark, wide, flat, flat, (wide, wide), flag, flag, flag)
 
 
 def marks(episodes):

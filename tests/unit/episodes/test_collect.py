@@ -1,7 +1,10 @@
+import jax
 import numpy as np
 import pytest
 
 from helpers.point import PointSimulation
+from tesp.acting import Seen
+from tesp.distributions import Gaussian
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import NonFiniteError
 
@@ -13,11 +16,11 @@ def noise_of(seed=0):
     return np.random.default_rng(seed).normal(size=(3, EPISODES, HORIZON, 2)).astype(np.float32)
 
 
-def act(_, observation, noise):
+def act(_, seen, noise):
     """A policy that depends on what it observes; the tasks are told apart by nothing."""
-    mean = (0.3 - observation).astype(np.float32)
+    mean = (0.3 - seen.observation).astype(np.float32)
     log_std = np.full_like(mean, -0.5) + 0.1 * mean
-    return mean + np.exp(log_std) * noise, mean, log_std
+    return mean + np.exp(log_std) * noise, Gaussian(mean, log_std)
 
 
 def one_by_one(noise):
@@ -27,7 +30,7 @@ def one_by_one(noise):
             simulation, steps = PointSimulation(), []
             observation = simulation.reset(goal[None]).astype(np.float32)
             for t in range(HORIZON):
-                action, mean, log_std = act(None, observation, noise[task, n, t])
+                action, (mean, log_std) = act(None, Seen(observation), noise[task, n, t])
                 done = simulation.step(np.array([0]), action)
                 steps.append((observation[0], action[0], mean[0], log_std[0], done))
                 observation = done.observation.astype(np.float32)
@@ -49,8 +52,9 @@ def test_equals_episodes_sampled_alone(collected):
         n, last = len(steps), steps[-1][-1]
         lengths.append(n)
         assert episodes.valid[at].tolist() == [True] * n + [False] * (HORIZON - n)
-        for name, index in (("observation", 0), ("action", 1), ("mean", 2), ("log_std", 3)):
-            np.testing.assert_allclose(getattr(episodes, name)[at][:n], [s[index] for s in steps], rtol=1e-6)
+        found = (episodes.observation, episodes.action, *episodes.behaviour)
+        for index, values in enumerate(found):
+            np.testing.assert_allclose(values[at][:n], [s[index] for s in steps], rtol=1e-6)
         for name in ("reward", "distance_reward"):
             expected = [getattr(s[-1], name)[0] for s in steps]
             np.testing.assert_allclose(getattr(episodes, name)[at][:n], expected, rtol=1e-6)
@@ -69,8 +73,8 @@ def test_equals_episodes_sampled_alone(collected):
 
 def test_padding_is_zero(collected):
     _, _, episodes, _ = collected
-    for name in ("observation", "action", "reward", "distance_reward", "mean", "log_std"):
-        assert not np.any(getattr(episodes, name)[~episodes.valid]), name
+    for path, leaf in jax.tree_util.tree_leaves_with_path(episodes):
+        assert not np.any(leaf[~episodes.valid]), path
 
 
 def test_only_running_episodes_are_stepped(collected):
@@ -83,9 +87,9 @@ def test_only_running_episodes_are_acted_for(collected):
     _, noise, episodes, _ = collected
     asked = []
 
-    def listening(rows, observation, step_noise):
+    def listening(rows, seen, step_noise):
         asked.append((rows.tolist(), step_noise))
-        return act(rows, observation, step_noise)
+        return act(rows, seen, step_noise)
 
     again, _ = collect(PointSimulation(), listening, TASKS, noise, Stopwatch())
     np.testing.assert_array_equal(again.action, episodes.action)
@@ -96,9 +100,9 @@ def test_only_running_episodes_are_acted_for(collected):
 
 
 def test_arriving_at_the_last_step_is_not_a_truncation():
-    def ahead(_rows, _observation, noise):
+    def ahead(_rows, _seen, noise):
         one = np.ones_like(noise)
-        return one * [1, 0], one * [1, 0], 0 * one
+        return one * [1, 0], ()
 
     tasks = np.array([[0.65, 0.0], [0.95, 0.0]])
     episodes, _ = collect(PointSimulation(), ahead, tasks, np.zeros((2, 1, 6, 2), np.float32), Stopwatch())
@@ -110,9 +114,9 @@ def test_stops_when_nothing_runs():
     simulation = PointSimulation()
     tasks = np.array([[0.15, 0.0]])
 
-    def ahead(_rows, _observation, noise):
+    def ahead(_rows, _seen, noise):
         one = np.ones_like(noise)
-        return one * [1, 0], one * [1, 0], 0 * one
+        return one * [1, 0], ()
 
     episodes, _ = collect(simulation, ahead, tasks, np.zeros((1, 2, 50, 2), np.float32), Stopwatch())
     assert len(simulation.stepped) == 1
@@ -141,10 +145,10 @@ def test_a_broken_reward_names_its_task():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_broken_action_names_its_task(bad):
-    def broken(rows, observation, noise):
-        action, mean, log_std = act(rows, observation, noise)
+    def broken(rows, seen, noise):
+        action, behaviour = act(rows, seen, noise)
         action[rows == 2 * EPISODES + 1] = [bad, -bad]
-        return action, mean, log_std
+        return action, behaviour
 
     with pytest.raises(NonFiniteError, match=r"action .* in task 2") as error:
         collect(PointSimulation(), broken, TASKS, noise_of(), Stopwatch())
@@ -154,9 +158,8 @@ def test_a_broken_action_names_its_task(bad):
 def test_large_but_finite_numbers_are_not_an_error():
     """Their sum overflows float32, they themselves do not."""
 
-    def huge(_rows, _observation, noise):
-        mean = np.full(noise.shape, 3e38, np.float32)
-        return mean, mean, 0 * mean
+    def huge(_rows, _seen, noise):
+        return np.full(noise.shape, 3e38, np.float32), ()
 
     collect(PointSimulation(), huge, TASKS, noise_of(), Stopwatch())
 

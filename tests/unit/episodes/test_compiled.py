@@ -5,15 +5,19 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from helpers import compiled_rounds
-from helpers.compiled_rounds import act, assert_same, make_round
+from helpers.compiled_rounds import assert_same, make_round
+from tesp.acting import Acted, Agent
 from tesp.episodes import compiled
+from tesp.episodes.actor import Actor
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import NonFiniteError
@@ -22,15 +26,8 @@ from tesp.tasks.compiled_dynamics import CompiledDynamics, CompiledTransition
 
 def step_by_step(sampled):
     """The same round from `collect`, on the simulation that is stepped from outside."""
-    task_of = np.repeat(np.arange(len(sampled.tasks)), sampled.noise.shape[1])
-
-    def act_on(rows, observation, noise):
-        policies = jax.tree.map(lambda x: x[task_of[rows]], sampled.policy) if sampled.own_policies else sampled.policy
-        axis = 0 if sampled.own_policies else None
-        acting = jax.vmap(act, in_axes=(axis, 0, 0, 0))
-        return tuple(map(np.asarray, acting(policies, sampled.embedding[task_of[rows]], observation, noise)))
-
-    return collect(sampled.simulate(), act_on, sampled.tasks, sampled.noise, Stopwatch())
+    act = Actor(sampled.agents, *sampled.noise.shape[:2])
+    return collect(sampled.simulate(), act, sampled.tasks, sampled.noise, Stopwatch())
 
 
 @pytest.mark.parametrize(("links", "own_policies", "seed"), [(2, False, 0), (4, False, 0), (2, True, 5)])
@@ -54,8 +51,8 @@ def test_types_and_shapes_are_those_of_step_by_step():
 def test_padding_is_zero():
     episodes, outcomes = make_round(2).collect()
     assert not episodes.valid.all()
-    for name in ("observation", "action", "reward", "distance_reward", "mean", "log_std", "terminated", "truncated"):
-        assert not np.any(getattr(episodes, name)[~episodes.valid]), name
+    for path, leaf in jax.tree_util.tree_leaves_with_path(episodes):
+        assert not np.any(leaf[~episodes.valid]), path
     np.testing.assert_array_equal(np.isnan(outcomes.position).all(axis=-1), ~episodes.valid)
 
 
@@ -110,17 +107,22 @@ class Point(CompiledDynamics):
         return (x, steps + 1), done
 
 
-def act_towards(policy, _, observation, noise):
-    mean = policy + 0 * observation
-    return mean + 0 * noise, mean, noise
+class Towards(Agent):
+    """Always acts the same."""
+
+    shared: Any
+    own: Any
+    by_task: bool = eqx.field(static=True, default=False)
+
+    def act(self, memory, seen, noise):
+        action = (self.own if self.by_task else self.shared) + 0 * noise
+        return Acted(action, (), memory)
 
 
 def of_points(dynamics, tasks, policy, horizon=6, own_policies=False):
     tasks, noise = np.asarray(tasks), np.ones((len(tasks), 2, horizon, 2), np.float32)
-    return collect_compiled(
-        dynamics, act_towards, own_policies, policy, np.zeros((len(tasks), 1), np.float32), tasks, noise,
-        compiled_rounds.mesh(),
-    )  # fmt: skip
+    agents = Towards(None, policy, by_task=True) if own_policies else Towards(policy, ())
+    return collect_compiled(dynamics, agents, tasks, noise, compiled_rounds.mesh())[:2]
 
 
 def test_arriving_at_the_last_step_is_not_a_truncation():

@@ -6,11 +6,13 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from helpers import compiled_rounds
-from helpers.compiled_rounds import assert_same
+from helpers.compiled_rounds import Linear, assert_same
 from helpers.point import PointSimulation
 from helpers.trees import assert_identical
 from tesp.adaptation.task_axis import task_mesh
+from tesp.distributions import Gaussian
 from tesp.episodes import compiled
+from tesp.episodes.actor import Actor
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import ConfigurationError, NonFiniteError
@@ -29,10 +31,10 @@ def noise_of(seed=1, tasks=3):
     return np.random.default_rng(seed).normal(size=(tasks, CAPACITY, HORIZON, 2)).astype(np.float32)
 
 
-def act(_, observation, noise):
-    mean = (0.3 - observation[:, :2]).astype(np.float32)
+def act(_, seen, noise):
+    mean = (0.3 - seen.observation[:, :2]).astype(np.float32)
     log_std = np.full_like(mean, -0.5) + 0.1 * mean
-    return mean + np.exp(log_std) * noise, mean, log_std
+    return mean + np.exp(log_std) * noise, Gaussian(mean, log_std)
 
 
 def counting(lengths, horizon=HORIZON, at_once=N):
@@ -102,9 +104,9 @@ def test_a_pool_samples_the_same_round(size, mode):
     family = PointFamily(horizon=HORIZON, inner_radius=0.0)
     tasks = np.array([[0.03, 0.02], [0.0, 2.0]])
 
-    def fast(_, observation, noise):
+    def fast(_, seen, noise):
         action = np.round(noise, 0)
-        return 0.3 * action + 0.05 * tasks[0].astype(np.float32), action, observation.astype(np.float32)
+        return 0.3 * action + 0.05 * tasks[0].astype(np.float32), (action, seen.observation.astype(np.float32))
 
     noise = noise_of(tasks=2)
     expected = collect(family.simulate(2 * N), fast, tasks, noise, Stopwatch(), at_once=N)
@@ -130,19 +132,12 @@ def near_and_far(links=2):
 @pytest.mark.parametrize("own_policies", [False, True])
 def test_a_compiled_round_is_that_in_lockstep_and_nothing_is_compiled_anew(own_policies):
     sampled, tasks, noise = near_and_far()
-    policy = np.stack([sampled.policy] * 4) if own_policies else sampled.policy
-
-    def outside(rows, observation, step_noise):
-        done = jax.vmap(compiled_rounds.act, in_axes=(None, 0, 0, 0))(
-            sampled.policy, sampled.embedding[rows // CAPACITY], observation, step_noise
-        )
-        return tuple(map(np.asarray, done))
+    outside, agents = Actor(sampled.agents, 4, CAPACITY), sampled.agents
+    if own_policies:
+        agents = Linear(None, (np.stack([sampled.policy] * 4), sampled.embedding), by_task=True)
 
     def sample(noise):
-        return collect_compiled(
-            sampled.dynamics, compiled_rounds.act, own_policies, policy, sampled.embedding, tasks, noise,
-            task_mesh(4), 2, N,
-        )  # fmt: skip
+        return collect_compiled(sampled.dynamics, agents, tasks, noise, task_mesh(4), 2, N)[:2]
 
     found = sample(noise)
     expected = collect(

@@ -83,9 +83,8 @@ def sampled(family, episodes=4):
     noise = np.random.default_rng(0).standard_normal((len(tasks), episodes, family.horizon, 1)).astype(np.float32)
     pool = family.simulate(len(tasks) * episodes)
 
-    def act(_rows, observation, step_noise):
-        action = step_noise - 0.1 * observation[:, :1]
-        return action, action, np.zeros_like(action)
+    def act(_rows, seen, step_noise):
+        return step_noise - 0.1 * seen.observation[:, :1], ()
 
     result = collect(pool, act, tasks, noise, Stopwatch(), np.arange(len(tasks) * episodes))
     pool.close()

@@ -45,9 +45,8 @@ def pool_of(*counters, mode="Disabled", **options):
 def sample(pool, episodes=5, horizon=4, tasks=((0.5,), (1.5,)), seeds=None):
     """Rounds of a policy that always acts 0.25 and 0, so that rewards tell the step."""
 
-    def act(_, observation, noise):
-        action = np.tile(np.array([[0.25, 0.0]], np.float32), (len(observation), 1))
-        return action, action, noise
+    def act(_, seen, _noise):
+        return np.tile(np.array([[0.25, 0.0]], np.float32), (len(seen.observation), 1)), ()
 
     tasks = np.array(tasks)
     noise = np.zeros((len(tasks), episodes, horizon, 2), np.float32)

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tesp.estimators import gaussian
+from tesp import distributions
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-kl_divergence = jax.jit(gaussian.kl_divergence)
-log_probability = jax.jit(gaussian.log_probability)
+kl_divergence = jax.jit(distributions.kl_divergence)
+log_probability = jax.jit(distributions.log_probability)
 
 
 def gaussians(seed=0, shape=(5, 3)):

@@ -4,6 +4,8 @@ Everything sums over action dimensions: the log-probability of an action vector 
 densities of its entries, never their mean.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -36,3 +38,27 @@ def kl_divergence(
     variance_ratio = jnp.exp(2.0 * (log_std - other_log_std))
     squared_shift = ((mean - other_mean) * jnp.exp(-other_log_std)) ** 2
     return jnp.sum(other_log_std - log_std + 0.5 * (variance_ratio + squared_shift - 1.0), axis=-1)
+
+
+class Gaussian(NamedTuple):
+    """N(μ, diag(exp(log σ))²) over actions, for any leading axes.
+
+    Attributes:
+        mean: μ.
+        log_std: log σ.
+    """
+
+    mean: Float[Array, "*batch action"]
+    log_std: Float[Array, "*batch action"]
+
+    def sample(self, noise: Float[Array, "*batch action"]) -> Float[Array, "*batch action"]:
+        """Return μ + exp(log σ) ∘ noise."""
+        return self.mean + jnp.exp(self.log_std) * noise
+
+    def log_probability(self, action: Float[Array, "*batch action"]) -> Float[Array, "*batch"]:
+        """Return the log density of an action; see `log_probability`."""
+        return log_probability(*self, action)
+
+    def kl_divergence(self, other: "Gaussian") -> Float[Array, "*batch"]:
+        """Return KL(self ‖ other); see `kl_divergence`."""
+        return kl_divergence(*self, *other)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from helpers.trees import random_like
-from tesp import acting
-from tesp.acting import Actor
+from tesp.acting import Seen
+from tesp.algorithms.agent import policy_agents
+from tesp.episodes import actor as acting
+from tesp.episodes.actor import Actor
 from tesp.networks.policy import CONDITIONINGS
 
 TASKS, EPISODES = 5, 12
@@ -27,7 +29,8 @@ def shared(policies):
 
 def actor(policies, own):
     embedding = jnp.asarray(np.random.default_rng(2).normal(size=(TASKS, 2)), jnp.float32)
-    return Actor(own, policies if own else shared(policies), embedding, EPISODES), embedding
+    agents = policy_agents(own, policies if own else shared(policies), embedding)
+    return Actor(agents, TASKS, EPISODES), embedding
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -37,7 +40,7 @@ def test_equals_acting_for_each_row_alone(policies, own, count):
     generator = np.random.default_rng(count)
     rows = np.sort(generator.permutation(TASKS * EPISODES)[:count])
     observation, noise = (generator.normal(size=(count, size)).astype(np.float32) for size in (3, 2))
-    action, mean, log_std = act(rows, observation, noise)
+    action, (mean, log_std) = act(rows, Seen(observation), noise)
     policy = jax.vmap(lambda p, s, h: p(s, h), in_axes=(0 if own else None, 0, 0))
     task = rows // EPISODES
     given = jax.tree.map(lambda x: x[task], policies) if own else shared(policies)
@@ -55,7 +58,7 @@ def test_a_few_sizes_serve_all_numbers_of_rows(policies, own):
     before = compiled._cache_size()
     for count in range(1, TASKS * EPISODES + 1):
         rows = np.arange(count)
-        act(rows, np.zeros((count, 3), np.float32), np.zeros((count, 2), np.float32))
+        act(rows, Seen(np.zeros((count, 3), np.float32)), np.zeros((count, 2), np.float32))
     assert compiled._cache_size() - before <= 5
 
 
