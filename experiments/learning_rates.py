@@ -17,6 +17,7 @@ import tyro
 import tesp
 from tesp.plotting.evaluations import evaluation_at
 from tesp.plotting.records import read_run
+from tesp.task_sets import TASK_SETS
 
 #: A seed apart from those that results are reported of.
 SEED = 10
@@ -80,7 +81,7 @@ def main(arguments: Arguments) -> None:
         scores.append(row)
     print("\n| method | Adam | α₀ | D | D′ | D″ |\n|---|---|---|---|---|---|")
     for row in sorted(scores, key=lambda row: (row["algorithm"], -row["in_distribution"])):
-        returns = " | ".join(f"{row[name]:.1f}" for name in tesp.types.TASK_SETS)
+        returns = " | ".join(f"{row[name]:.1f}" for name in TASK_SETS)
         print(f"| {row['algorithm']} | {row['learning_rate']:g} | {row['initial_rate']:g} | {returns} |")
 
 

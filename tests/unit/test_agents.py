@@ -10,6 +10,7 @@ from helpers.vector_environments import AutomaticResets
 from tesp import tensor_files
 from tesp.adapt import significantly_different
 from tesp.agents import AdaptedAgent, MetaLearner
+from tesp.interface import Interface
 from tesp.tasks.point import PointFamily
 from tesp.tasks.vector_pool import vectorised
 
@@ -234,7 +235,7 @@ class TestPredicting:
         assert np.abs(samples).max() == 1.0
 
     def test_actions_are_in_the_units_of_the_environment(self, learner, agent):
-        interface = tesp.types.Interface((2,), (-2.0, 0.0), (2.0, 10.0), 2, HORIZON)
+        interface = Interface((2,), (-2.0, 0.0), (2.0, 10.0), 2, HORIZON)
         other = MetaLearner(learner.config, interface, learner.parameters, learner.learner)
         scaled = AdaptedAgent(other, agent.policy, agent.embedding, agent.history, 0)
         for observation in np.random.default_rng(1).normal(size=(5, 2)):
