@@ -8,9 +8,10 @@ from tesp.config import Config, preset_config
 from tesp.devices import use_all_cores
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
 from tesp.runs import Run, load, load_run, resume, train
-from tesp.tasks.gymnasium_family import GymnasiumFamily
-from tesp.tasks.mjcf_family import MJCFFamily
-from tesp.tasks.registry import families, make_family, register_environments, register_family
+from tesp.tasks.gymnasium.family import GymnasiumFamily
+from tesp.tasks.mujoco.family import MJCFFamily
+from tesp.tasks.registration import register_environments
+from tesp.tasks.registry import families, make_family, register_family
 
 __version__ = version("tesp")
 __all__ = [

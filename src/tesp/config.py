@@ -22,7 +22,7 @@ from tesp.estimators.advantages import EstimationSettings
 from tesp.interaction import Learner, SamplingSettings
 from tesp.networks.policy import ConditionalPolicy
 from tesp.tasks import family_files
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.tasks.registry import make_family
 from tesp.training.settings import LogSettings, ScheduleSettings
 from tesp.types import Interface

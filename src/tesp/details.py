@@ -15,7 +15,7 @@ from tesp.evaluation.protocol import evaluation_key
 from tesp.interaction import RoundResult
 from tesp.progress import ProgressBar
 from tesp.runs import Run
-from tesp.tasks.base import EnvironmentPool, Simulation
+from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.training.run_folder import write_whole
 from tesp.types import TASK_SETS, PyTree
 

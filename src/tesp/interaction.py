@@ -32,7 +32,7 @@ from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.estimators.advantages import EstimationSettings, advantages
-from tesp.tasks.base import EnvironmentPool, Simulation
+from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import Episodes, Parameters, PyTree
 
 #: Separates the seeds of environments from the noise of actions.

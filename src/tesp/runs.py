@@ -18,8 +18,9 @@ from tesp.errors import ConfigurationError, RunFolderError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.interaction import Learner
 from tesp.tasks import family_files
-from tesp.tasks.base import Family, Simulation
-from tesp.tasks.goal_family import checked_count
+from tesp.tasks.checks import checked_count
+from tesp.tasks.family import Family
+from tesp.tasks.simulation import Simulation
 from tesp.training.callbacks import Callback, ShowProgress, WriteRecords
 from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state, state_like
 from tesp.training.loop import Training

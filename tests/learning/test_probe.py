@@ -15,7 +15,7 @@ from tesp.adaptation.meta_update import MetaUpdateSettings, optimiser
 from tesp.algorithms.tesp import TESP
 from tesp.estimators.advantages import EstimationSettings
 from tesp.interaction import Learner, SamplingSettings
-from tesp.tasks.base import Simulation, Transition
+from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8
 GOALS = np.array([[1.0], [-1.0], [1.0], [-1.0]])

@@ -10,8 +10,8 @@ from helpers.vector_environments import AutomaticResets
 from tesp import tensor_files
 from tesp.adapt import significantly_different
 from tesp.agents import AdaptedAgent, MetaLearner
+from tesp.tasks.gymnasium.vector_pool import vectorised
 from tesp.tasks.point import PointFamily
-from tesp.tasks.vector_pool import vectorised
 
 GOAL = (0.5, -0.25)
 HORIZON = TINY["horizon"]

@@ -8,8 +8,8 @@ import pytest
 
 from helpers.running import checkpoint_folders, files, options, records, tesp, timeless
 from tesp.tasks import registry
-from tesp.tasks.base import Simulation
 from tesp.tasks.point import PointFamily, PointSimulation
+from tesp.tasks.simulation import Simulation
 from tesp.types import TASK_SETS
 
 K = 3

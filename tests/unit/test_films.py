@@ -21,7 +21,7 @@ from tesp.films import Stage, film, stages_of
 from tesp.films.panels import Page
 from tesp.films.playing import Episode, Player, extent
 from tesp.tasks.drawing import GOAL_COLOUR
-from tesp.tasks.wheeled import WheeledFamily
+from tesp.tasks.wheeled import wheeled
 
 GOAL = (0.6, 0.3)
 STAND, SEEK = (
@@ -256,7 +256,7 @@ class TestWithoutOpenGL:
             raise mujoco.FatalError("no OpenGL context")
 
         monkeypatch.setattr(mujoco, "Renderer", fail)
-        family = WheeledFamily(horizon=2)
+        family = wheeled(horizon=2)
         made = film(lambda mode: environment(mode, family), [STAND], tmp_path / "film.gif", boundary_radius=1.1)
         assert made.view == "plane"
         assert made.hint is not None

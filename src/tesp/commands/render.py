@@ -160,7 +160,7 @@ def _film(family, task, agent, path: Path, console: Console, view: View, seed: i
     if isinstance(family, PointFamily):
         view = "plane"
     row = np.asarray(task, float)
-    kind = "goal" if getattr(family, "boundary_radius", None) is not None else "task"
+    kind = "task" if family.goals is None else "goal"
     values = ", ".join(f"{value:.2f}".replace("-", "−") for value in row)
     made = film(
         lambda mode: family.environment(row, mode),

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from tesp.episodes.budget import Budget, judged, places_of
 from tesp.errors import NonFiniteError
-from tesp.tasks.base import EnvironmentPool, PoolTransition, Simulation
+from tesp.tasks.simulation import EnvironmentPool, PoolTransition, Simulation
 from tesp.types import Episodes
 
 #: (rows, their observations (row, feature), their noise (row, action)) → action, mean, log_std.

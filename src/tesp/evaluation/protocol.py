@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.errors import NonFiniteError
 from tesp.interaction import Adaptation, Learner
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.types import TASK_SETS, Parameters, TaskSet
 
 #: Separates the randomness of evaluation from that of training.

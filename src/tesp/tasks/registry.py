@@ -1,39 +1,29 @@
-"""Families by name or by file, and the five of this library as Gymnasium environments."""
+"""Families by name or by file."""
 
 import dataclasses
 import difflib
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
-
-import gymnasium
+from typing import Any, Unpack, cast, get_args, get_origin
 
 from tesp.errors import ConfigurationError
 from tesp.tasks import family_files
-from tesp.tasks.ant import AntFamily
-from tesp.tasks.base import Family
+from tesp.tasks.ant import ant
+from tesp.tasks.checks import describe_error
+from tesp.tasks.family import Family
 from tesp.tasks.point import PointFamily
-from tesp.tasks.reacher import Reacher2Family, Reacher4Family
-from tesp.tasks.wheeled import WheeledFamily
+from tesp.tasks.reacher import reacher2, reacher4
+from tesp.tasks.wheeled import wheeled
 
 FamilyFactory = Callable[..., Family]
 
 _FACTORIES: dict[str, FamilyFactory | Family] = {
     "point": PointFamily,
-    "wheeled": WheeledFamily,
-    "ant": AntFamily,
-    "reacher2": Reacher2Family,
-    "reacher4": Reacher4Family,
-}
-
-#: Gymnasium environments and the families they are made of.
-ENVIRONMENTS = {
-    "tesp/Point-v0": "point",
-    "tesp/Wheeled-v0": "wheeled",
-    "tesp/Ant-v0": "ant",
-    "tesp/Reacher2-v0": "reacher2",
-    "tesp/Reacher4-v0": "reacher4",
+    "wheeled": wheeled,
+    "ant": ant,
+    "reacher2": reacher2,
+    "reacher4": reacher4,
 }
 
 
@@ -120,34 +110,26 @@ def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> F
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"{name} cannot make a family: {family_files.describe_error(error)}.") from error
+        raise ConfigurationError(f"{name} cannot make a family: {describe_error(error)}.") from error
     if not isinstance(family, Family):
-        raise ConfigurationError(f"{name} returned {family!r}; it must return a Family (see tesp.tasks.base).")
+        raise ConfigurationError(f"{name} returned {family!r}; it must return a Family (see tesp.tasks.family).")
     return family
 
 
 def option_names(factory: FamilyFactory) -> list[str] | None:
-    """Return the names of a factory's options, or None if it takes any."""
-    parameters = inspect.signature(factory).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
+    """Return the names of a factory's options, or None if it takes any.
 
-
-def register_environments() -> None:
-    """Register the families with Gymnasium, for instance ``tesp/Ant-v0``; calling it again does nothing.
-
-    Keyword arguments of ``gymnasium.make`` are the family's options, but for the horizon: that is
-    ``max_episode_steps``, after which episodes are truncated.
+    ``**options: Unpack[T]`` stands for the keys of the typed dictionary T.
     """
-    for identifier, name in ENVIRONMENTS.items():
-        if identifier not in gymnasium.registry:
-            gymnasium.register(
-                identifier,
-                entry_point="tesp.tasks.environment:FamilyEnvironment",
-                max_episode_steps=make_family(name).horizon,
-                kwargs={"family": name},
-            )
+    names: list[str] = []
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if get_origin(parameter.annotation) is not Unpack:
+                return None
+            names += get_args(parameter.annotation)[0].__annotations__
+        elif parameter.kind is not parameter.POSITIONAL_ONLY:
+            names.append(parameter.name)
+    return names
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Values that the presets of all families share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 #: What the preset `paper` has besides the library's defaults.
@@ -40,3 +41,42 @@ SMALL: dict[str, Any] = {
     "evaluation_tasks": 0,
     "parameter_average": 0.9,
 }
+
+
+def make_presets(
+    *,
+    units: tuple[int, int],
+    encoder: int,
+    embedding: int,
+    penalty: float,
+    scaled: Mapping[str, Any] | None = None,
+    quick: Mapping[str, Any] | None = None,
+    small: Mapping[str, Any] | None = None,
+    paper_algorithms: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return a family's presets ``paper``, ``quick`` and ``small``.
+
+    Args:
+        units: Units of the policy's hidden layers in ``paper``.
+        encoder: Units of the encoder there.
+        embedding: d there, and where nothing else is said.
+        penalty: η in ``paper``.
+        scaled: What the family changes of `QUICK` and `SMALL`.
+        quick: Likewise of ``quick`` alone.
+        small: Likewise of ``small`` alone.
+        paper_algorithms: Values of single algorithms in ``paper``.
+    """
+    paper = {
+        **PAPER,
+        "policy_units": units,
+        "encoder_units": encoder,
+        "embedding_size": embedding,
+        "embedding_penalty": penalty,
+        "algorithms": dict(paper_algorithms or {}),
+    }
+    both = {"embedding_size": embedding, "horizon": 100, **(scaled or {})}
+    return {
+        "paper": paper,
+        "quick": {**QUICK, **both, **(quick or {})},
+        "small": {**SMALL, **both, **(small or {})},
+    }

@@ -18,7 +18,7 @@ from tesp.adaptation.step_size import following as following_step
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
 from tesp.interaction import Adaptation, Learner
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.training.callbacks import Callback, Record
 from tesp.training.checkpoint import Checkpoints, TrainingState
 from tesp.training.settings import ScheduleSettings

@@ -12,10 +12,10 @@ from helpers.running import tiny_config
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
 from tesp.tasks import registry
-from tesp.tasks.base import Family
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp.tasks.family import Family
+from tesp.tasks.gymnasium.family import GymnasiumFamily
+from tesp.tasks.gymnasium.vector_pool import check_same_spaces
 from tesp.tasks.registry import make_family
-from tesp.tasks.vector_pool import check_same_spaces
 from tesp.types import Interface
 
 #: As a file, since what is defined in one must reach other processes by itself.
@@ -23,7 +23,7 @@ FILE = '''
 import gymnasium
 import numpy as np
 
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp.tasks.gymnasium.family import GymnasiumFamily
 
 
 class Line(gymnasium.Env):

@@ -49,9 +49,9 @@ def test_the_models_of_a_batch_are_the_compiled_ones_with_all_constants(family):
     task = some_tasks(1)
     simulation = family.simulate(2)
     simulation.reset(np.repeat(task, 2, axis=0))
-    ours = simulation._batch.get_model(1)
+    ours = simulation.engine.batch.get_model(1)
     theirs = mujoco.MjModel.from_xml_string(CART.format(**dict(zip(NAMES, map(repr, task[0].tolist()), strict=True))))
-    base = family._body.model
+    base = family.body.model
     followed = ("body_inertia", "body_invweight0", "dof_invweight0", "dof_M0", "body_subtreemass", "actuator_acc0")
     for name in (*followed, "body_mass", "geom_friction", "actuator_gear", "dof_damping"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-12, atol=1e-15)
@@ -63,7 +63,7 @@ def test_given_inertias_are_kept():
     family = make(dynamics={"body_mass": DYNAMICS["body_mass"], **inertia})
     simulation = family.simulate(1)
     simulation.reset(some_tasks(1))
-    np.testing.assert_array_equal(simulation._batch.get_model(0).body_inertia, 7 * family._body.model.body_inertia)
+    np.testing.assert_array_equal(simulation.engine.batch.get_model(0).body_inertia, 7 * family.body.model.body_inertia)
 
 
 def test_threads_and_earlier_tasks_change_nothing(family):

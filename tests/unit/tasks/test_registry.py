@@ -1,10 +1,14 @@
+from typing import Unpack
+
 import gymnasium
 import pytest
 
 from tesp.errors import ConfigurationError
 from tesp.tasks import registry
+from tesp.tasks.goals.goals import GoalOptions
 from tesp.tasks.point import PointFamily
-from tesp.tasks.registry import families, make_family, register_environments, register_family
+from tesp.tasks.registration import ENVIRONMENTS, register_environments
+from tesp.tasks.registry import families, make_family, option_names, register_family
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +48,18 @@ def test_a_family_of_ones_own():
     assert make_family("anything", a=1, b=2).horizon == 2
 
 
+def test_options_of_a_typed_dictionary_are_named_like_others():
+    def far(horizon: int = 9, **options: Unpack[GoalOptions]):
+        return PointFamily(horizon=horizon, **options)
+
+    assert option_names(far) == ["horizon", "inner_radius", "boundary_radius", "outer_radius", "spacing"]
+    assert option_names(lambda **options: options) is None
+    register_family("far", far)
+    assert make_family("far", outer_radius=3.0) == PointFamily(horizon=9, outer_radius=3.0)
+    with pytest.raises(ConfigurationError, match=r"no option 'spacin' .did you mean 'spacing'"):
+        make_family("far", spacin=0.1)
+
+
 def test_names_are_not_taken_over():
     with pytest.raises(ConfigurationError, match="'ant' is registered already"):
         register_family("ant", PointFamily)
@@ -56,7 +72,8 @@ def test_environments_are_registered_once():
     before = gymnasium.registry["tesp/Ant-v0"]
     register_environments()
     assert gymnasium.registry["tesp/Ant-v0"] is before
-    limits = {key: gymnasium.registry[key].max_episode_steps for key in registry.ENVIRONMENTS}
+    limits = {key: gymnasium.registry[key].max_episode_steps for key in ENVIRONMENTS}
+    assert limits == {key: make_family(name).horizon for key, name in ENVIRONMENTS.items()}
     assert limits == {
         "tesp/Point-v0": 100,
         "tesp/Wheeled-v0": 200,

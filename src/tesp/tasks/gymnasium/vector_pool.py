@@ -11,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from jaxtyping import Float, Int
 
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.tasks.base import EnvironmentPool, PoolTransition
+from tesp.tasks.simulation import EnvironmentPool, PoolTransition
 from tesp.types import Interface
 
 #: At most so many environments are made of a function that makes one.

@@ -19,12 +19,11 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.base import Family
+from tesp.tasks.checks import check_name, check_simulate, checked_count, describe_error
 from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
-from tesp.tasks.family_files import describe_error
-from tesp.tasks.goal_family import check_simulate, checked_count
-from tesp.tasks.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
-from tesp.tasks.vector_pool import VectorPool, check_spaces
+from tesp.tasks.family import Family
+from tesp.tasks.gymnasium.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
+from tesp.tasks.gymnasium.vector_pool import VectorPool, check_spaces
 from tesp.types import TASK_SETS, Interface, TaskSet, nested_tuple
 
 #: Environments that are stepped one after the other, at most. More give the policy larger batches, and take memory.
@@ -80,8 +79,7 @@ class GymnasiumFamily(Family):
     _spaces: tuple[tuple[int, ...], Any, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigurationError(f"name is {self.name!r}; it must be a text that is not empty.")
+        check_name(self.name)
         if self.vectorization not in ("sync", "async"):
             raise ConfigurationError(f"vectorization is {self.vectorization!r}; it must be 'sync' or 'async'.")
         if isinstance(self.environments, bool) or not isinstance(self.environments, Integral) or self.environments < 0:
@@ -339,7 +337,7 @@ def _start_method() -> str:
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return "spawn"
-    multiprocessing.set_forkserver_preload(["__main__", "tesp.tasks.task_wrappers"])
+    multiprocessing.set_forkserver_preload(["__main__", reset_to_task.__module__])
     return "forkserver"
 
 
