@@ -146,6 +146,7 @@ def ant(
     Raises:
         ConfigurationError: An option is not possible.
     """
+    goals = Goals(arrival=0.03, **options)
     return MJCFFamily(
         name="ant",
         model=build_model,
@@ -153,9 +154,9 @@ def ant(
         position=position,
         healthy=healthy,
         when_unhealthy=when_unhealthy,
-        goals=Goals(arrival=0.03, **options),
+        goals=goals,
         horizon=horizon,
         tasks_per_set=tasks_per_set,
         preset_values=PRESETS,
-        factory_options={"when_unhealthy": when_unhealthy},
+        factory_options={**goals.options, "when_unhealthy": when_unhealthy},
     )

@@ -193,5 +193,5 @@ def _reacher(
         tasks_per_set=tasks_per_set,
         preset_values=presets,
         engine=ENGINES[engine],
-        factory_options={"engine": engine},
+        factory_options={**goals.options, "engine": engine},
     )

@@ -91,14 +91,16 @@ def wheeled(*, horizon: int = 200, tasks_per_set: int = 100, **options: Unpack[G
     Raises:
         ConfigurationError: An option is not possible.
     """
+    goals = Goals(arrival=0.02, **options)
     return MJCFFamily(
         name="wheeled",
         model=build_model,
         observe=observe,
         position=position,
         healthy=never_falls,
-        goals=Goals(arrival=0.02, **options),
+        goals=goals,
         horizon=horizon,
         tasks_per_set=tasks_per_set,
         preset_values=PRESETS,
+        factory_options=goals.options,
     )

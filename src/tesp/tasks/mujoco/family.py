@@ -132,9 +132,7 @@ class MJCFFamily(Family):
         given = [name for name in ("reward", "sample_tasks", *_RATED) if getattr(self, name) is not None]
         if self.goals is not None:
             if self.position is None:
-                raise ConfigurationError(
-                    "goals are given without position; give it, so that distances can be measured."
-                )
+                raise ConfigurationError("goals are given without position; give it, to measure distances by.")
             if given:
                 raise ConfigurationError(
                     f"goals and {given[0]} are given; leave out {given[0]}, or the goals, which say what tasks there "
@@ -174,8 +172,7 @@ class MJCFFamily(Family):
     @property
     def options(self) -> dict[str, Any]:
         """The options with which the registered function makes this family again, JSON-able."""
-        goals = {} if self.goals is None else self.goals.options
-        return {"horizon": self.horizon, **goals, "tasks_per_set": self.tasks_per_set, **self.factory_options}
+        return {"horizon": self.horizon, "tasks_per_set": self.tasks_per_set, **self.factory_options}
 
     def sample_task_sets(self, seed: int) -> dict[str, TaskSet]:
         """Draw D, D′ and D″ and see that the engine takes all of them; the same name and seed give the same tasks.
