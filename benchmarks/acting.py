@@ -69,7 +69,7 @@ def acting_round(kind: str, units: tuple[int, ...], arguments: argparse.Namespac
     import jax
     import numpy as np
 
-    from tesp.acting import Actor
+    from tesp.episodes.actor import Actor
     from tesp.networks.policy import CONDITIONINGS
 
     generator, rows = np.random.default_rng(0), np.arange(arguments.tasks * arguments.episodes)

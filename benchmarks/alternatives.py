@@ -284,7 +284,7 @@ def environment_maker(family: str, horizon: int, options: dict) -> Callable:
     """Return what makes one registered environment of a family, in any process."""
     import gymnasium
 
-    from tesp.tasks.registry import ENVIRONMENTS
+    from tesp.tasks.registration import ENVIRONMENTS
 
     identifier = next(identifier for identifier, name in ENVIRONMENTS.items() if name == family)
     # The prefix imports the module that registers the environments. The checker would slow them down.

@@ -115,12 +115,12 @@ def physics_round(family, sizes: Sizes) -> Callable[[], None]:
     """Return a function that steps all environments of a round to the horizon, and does nothing else."""
     import numpy as np
 
-    from tesp.tasks.mujoco_family import MujocoFamily
+    from tesp.tasks.mujoco.family import MJCFFamily
 
     count = sizes.tasks * sizes.episodes
     actions = np.random.default_rng(0).standard_normal((sizes.horizon, count, sizes.action)).clip(-1.0, 1.0)
-    if isinstance(family, MujocoFamily):
-        return _engine_round(family.model, count, actions)
+    if isinstance(family, MJCFFamily) and family.goals is not None:
+        return _engine_round(family.body.model, count, actions)
     simulation, every = family.simulate(count), np.arange(count)
     goals = np.resize(family.sample_task_sets(0)["train"].tasks, (count, family.task_size))
 
@@ -136,7 +136,7 @@ def _engine_round(model, count: int, actions) -> Callable[[], None]:
     import mujoco
     from mujoco.batch import Batch
 
-    from tesp.tasks.scenery import SUBSTEPS
+    from tesp.tasks.mujoco.scenery import SUBSTEPS
 
     low, high = model.actuator_ctrlrange.T
     controls = (low + high) / 2 + (high - low) / 2 * actions

@@ -94,7 +94,7 @@ def _ending_early(simulation, share: float):
     """Wrap a simulation so that a share of the episodes ends at a step between 20 and 60."""
     import numpy as np
 
-    from tesp.tasks.base import Simulation
+    from tesp.tasks.simulation import Simulation
 
     class EndingEarly(Simulation):
         def __init__(self):

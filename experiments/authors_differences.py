@@ -10,6 +10,7 @@ Nothing is trained. Every number comes from fresh networks, random actions and f
 
 import argparse
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +23,10 @@ from tesp.building import build_algorithm, build_family, build_learner
 from tesp.distributions import kl_divergence
 from tesp.networks.gru import GRU
 from tesp.networks.policy import Policy
-from tesp.tasks.goal_family import ACTION_COST
-from tesp.tasks.mujoco_family import MujocoFamily
+from tesp.tasks.goals.goals import ACTION_COST
+from tesp.tasks.mujoco.family import MJCFFamily
+from tesp.tasks.mujoco.scenery import SUBSTEPS
 from tesp.tasks.registry import make_family
-from tesp.tasks.scenery import SUBSTEPS
 
 #: Constants of Adam in both implementations.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -198,7 +199,7 @@ def positions(seed: int) -> None:
     """Measure how far the engine's derived position lies from the state's after a control step."""
     for name in FAMILIES:
         family = make_family(name)
-        assert isinstance(family, MujocoFamily)
+        assert isinstance(family, MJCFFamily)
         goals = family.sample_task_sets(seed)["train"].tasks
         for actions in ("random actions", "full speed"):
             derived, true, moved = derived_positions(family, seed, full=actions == "full speed")
@@ -218,7 +219,7 @@ def positions(seed: int) -> None:
                 )
 
 
-def derived_positions(family: MujocoFamily, seed: int, *, full: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def derived_positions(family: MJCFFamily, seed: int, *, full: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return per episode and control step: the engine's derived position, the state's, and the last physics step's way.
 
     Args:
@@ -226,7 +227,7 @@ def derived_positions(family: MujocoFamily, seed: int, *, full: bool) -> tuple[n
         seed: Seed of the actions.
         full: Every action is 1; otherwise they are standard normal, clipped to [−1, 1].
     """
-    model = family.model
+    model = family.body.model
     data, generator = mujoco.MjData(model), np.random.default_rng(seed)
     low, high = model.actuator_ctrlrange.T
     rows = []
@@ -236,12 +237,17 @@ def derived_positions(family: MujocoFamily, seed: int, *, full: bool) -> tuple[n
             action = np.ones(model.nu) if full else np.clip(generator.normal(size=model.nu), -1, 1)
             data.ctrl[:] = (low + high) / 2 + (high - low) / 2 * action
             mujoco.mj_step(model, data, nstep=SUBSTEPS - 1)
-            before = family.position(data.qpos).copy()
+            before = position_of(family, data)
             mujoco.mj_step(model, data)
             derived = data.geom("fingertip").xpos if family.name.startswith("reacher") else data.body(1).xpos
-            rows.append((derived[:2].copy(), family.position(data.qpos).copy(), before))
+            rows.append((derived[:2].copy(), position_of(family, data), before))
     derived, true, before = np.moveaxis(np.reshape(rows, (-1, HORIZON, 3, 2)), 2, 0)
     return derived, true, np.linalg.norm(true - before, axis=-1)
+
+
+def position_of(family: MJCFFamily, data: mujoco.MjData) -> np.ndarray:
+    """Return the family's position in one state of the engine."""
+    return family.position(SimpleNamespace(qpos=data.qpos[None]))[0].copy()
 
 
 def start_vector(seed: int) -> None:
@@ -264,7 +270,7 @@ def averages(_seed: int) -> None:
         print(f"  {solved:.0%} of the tasks solved: theirs {pooled:.0f}, here {by_task:.0f}")
 
 
-def random_episodes(family: MujocoFamily, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_episodes(family: MJCFFamily, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return observations, actions as drawn and rewards of random episodes, each on a task of its own."""
     simulation = family.simulate(EPISODES, 1)
     observation = simulation.reset(family.sample_task_sets(seed)["train"].tasks[:EPISODES])

@@ -7,8 +7,8 @@ from .environments import register_environments
 from .errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
 from .offscreen import use_offscreen_rendering
 from .runs import Run, load, load_run, resume, train
-from .tasks.gymnasium_family import GymnasiumFamily
-from .tasks.mjcf_family import MJCFFamily
+from .tasks.gymnasium.family import GymnasiumFamily
+from .tasks.mujoco.family import MJCFFamily
 from .tasks.registry import families, make_family, register_family
 from .version import __version__
 

@@ -14,7 +14,7 @@ from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError
 from tesp.evaluation.protocol import outcome_columns
 from tesp.interaction import RoundResult
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 
 #: Separates the randomness of adapting to a single task from that of training and evaluation.
 _ADAPTATION = 0x7E5A

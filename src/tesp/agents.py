@@ -24,9 +24,9 @@ from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
 from tesp.interaction import Learner, Progress, RoundResult
 from tesp.interface import Interface
 from tesp.progress import ProgressBar, stderr_if
-from tesp.tasks.base import EnvironmentPool, Simulation
-from tesp.tasks.goal_family import checked_count
-from tesp.tasks.vector_pool import Environment, EnvironmentOf, VectorPool, to_bounds
+from tesp.tasks.checks import checked_count
+from tesp.tasks.gymnasium.vector_pool import Environment, EnvironmentOf, VectorPool, to_bounds
+from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import Episodes, Parameters, PyTree
 
 LEARNER, AGENT = "trained-learner", "adapted-agent"

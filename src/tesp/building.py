@@ -12,7 +12,7 @@ from tesp.errors import ConfigurationError
 from tesp.interaction import Learner
 from tesp.interface import Interface
 from tesp.networks.policy import ConditionalPolicy
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.tasks.registry import make_family
 
 

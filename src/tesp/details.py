@@ -16,7 +16,7 @@ from tesp.interaction import RoundResult
 from tesp.progress import ProgressBar
 from tesp.runs import Run
 from tesp.task_sets import TASK_SETS
-from tesp.tasks.base import EnvironmentPool, Simulation
+from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.training.run_folder import write_whole
 from tesp.types import PyTree
 

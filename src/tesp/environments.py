@@ -41,7 +41,7 @@ def register_environments() -> None:
         if card.environment not in gymnasium.registry:
             gymnasium.register(
                 card.environment,
-                entry_point="tesp.tasks.environment:FamilyEnvironment",
+                entry_point="tesp.tasks.registration:NamedEnvironment",
                 max_episode_steps=card.horizon,
                 kwargs={"family": family},
             )

@@ -14,13 +14,7 @@ import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from tesp.adaptation.fast_update import Context, fast_update
-from tesp.adaptation.meta_update import (
-    Experience,
-    MetaUpdated,
-    Round,
-    early_weights,
-    meta_update,
-)
+from tesp.adaptation.meta_update import Experience, MetaUpdated, Round, early_weights, meta_update
 from tesp.adaptation.objective import Batch
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, shard_tasks, task_mesh
@@ -35,7 +29,7 @@ from tesp.episodes.settings import SamplingSettings
 from tesp.errors import NonFiniteError
 from tesp.estimators.advantages import advantages
 from tesp.estimators.settings import EstimationSettings
-from tesp.tasks.base import EnvironmentPool, Simulation
+from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import Episodes, Parameters, PyTree
 
 #: Separates the seeds of environments from the noise of actions.

@@ -21,8 +21,9 @@ from tesp.interaction import Learner
 from tesp.stored import stored_config
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
-from tesp.tasks.base import Family, Simulation
-from tesp.tasks.goal_family import checked_count
+from tesp.tasks.checks import checked_count
+from tesp.tasks.family import Family
+from tesp.tasks.simulation import Simulation
 from tesp.training.callbacks import Callback, ShowProgress, WriteRecords
 from tesp.training.checkpoint import Checkpoints, TrainingState, initial_state, state_like
 from tesp.training.loop import Training

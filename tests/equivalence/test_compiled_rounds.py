@@ -11,19 +11,24 @@ from helpers.trees import assert_close
 from tesp.algorithms.maml import MAML
 from tesp.algorithms.tesp import TESP
 from tesp.interaction import Learner
-from tesp.tasks.arm_simulation import ArmSimulation
-from tesp.tasks.reacher import Reacher2Family
+from tesp.tasks.closed_form.arm import ArmEngine
+from tesp.tasks.mujoco.simulation import MJCFSimulation
+from tesp.tasks.reacher import reacher2
 
-FAMILY = Reacher2Family(engine="closed-form", horizon=12)
+FAMILY = reacher2(engine="closed-form", horizon=12)
 # Two goals beside the start, so that some episodes arrive.
 GOALS = np.array([[1.62, 0.02], [0.5, 0.9], [1.69, -0.1], [-0.3, -0.3]])
 EPISODES = 5
 
 
-class StepByStep(ArmSimulation):
+class StepByStep(MJCFSimulation):
     @property
     def compiled(self):
         return None
+
+
+def simulate(kind):
+    return kind(FAMILY.body, ArmEngine(FAMILY.body, len(GOALS) * EPISODES, 1))
 
 
 @pytest.fixture(scope="module", params=["shared policy", "own policies", "extra episodes"])
@@ -39,8 +44,8 @@ def learner(request) -> Learner:
 def test_same_adaptation(learner):
     parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
     done = {
-        kind: learner.adapt(parameters, kind(FAMILY, len(GOALS) * EPISODES), GOALS, FAMILY.horizon, jax.random.key(1))
-        for kind in (ArmSimulation, StepByStep)
+        kind: learner.adapt(parameters, simulate(kind), GOALS, FAMILY.horizon, jax.random.key(1))
+        for kind in (MJCFSimulation, StepByStep)
     }
     compiled, stepped = done.values()
     assert set(compiled.stopwatch.seconds) == {"sampling", "fast_updates"}
@@ -59,7 +64,7 @@ def test_same_adaptation(learner):
 
 
 def test_noise_in_the_dynamics_is_sampled_step_by_step():
-    simulation = ArmSimulation(FAMILY, 2)
+    simulation = FAMILY.simulate(2)
     assert simulation.compiled is not None
     simulation.disturb(0.1, (0,))
     assert simulation.compiled is None

@@ -16,10 +16,10 @@ from tesp.adaptation.task_axis import task_mesh
 from tesp.distributions import Gaussian
 from tesp.episodes.compiled import collect_compiled
 from tesp.tasks.compiled_dynamics import CompiledDynamics
-from tesp.tasks.reacher import Reacher2Family, Reacher4Family
+from tesp.tasks.reacher import reacher2, reacher4
 
 TASKS, EPISODES, HORIZON = 4, 3, 12
-FAMILIES = {2: Reacher2Family(engine="closed-form"), 4: Reacher4Family(engine="closed-form")}
+FAMILIES = {2: reacher2(engine="closed-form"), 4: reacher4(engine="closed-form")}
 
 
 class Linear(Agent):
@@ -68,7 +68,7 @@ def make_round(links, own_policies=False, seed=0):
     generator, family = np.random.default_rng(seed), FAMILIES[links]
     shape = (family.observation_size, links)
     policy = generator.normal(0, 0.05, (TASKS, *shape) if own_policies else shape)
-    start = family.position(np.zeros(links))
+    start = family.simulate(1).positions[0]
     tasks = start + np.array([[-0.10, 0.05], [0.5, 0.5], [-0.02, 0.15], [-0.15, 0.1]])
     return SampledRound(
         links=links,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.tasks.point import PointFamily
 
 FAMILY = PointFamily(horizon=8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tesp.tasks.base import Simulation, Transition
+from tesp.tasks.simulation import Simulation, Transition
 
 
 class PointSimulation(Simulation):

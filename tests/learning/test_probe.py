@@ -16,7 +16,7 @@ from tesp.algorithms.tesp import TESP
 from tesp.episodes.settings import SamplingSettings
 from tesp.estimators.settings import EstimationSettings
 from tesp.interaction import Learner
-from tesp.tasks.base import Simulation, Transition
+from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8
 GOALS = np.array([[1.0], [-1.0], [1.0], [-1.0]])

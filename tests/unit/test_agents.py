@@ -11,8 +11,8 @@ from tesp import tensor_files
 from tesp.adapt import significantly_different
 from tesp.agents import AdaptedAgent, MetaLearner
 from tesp.interface import Interface
+from tesp.tasks.gymnasium.vector_pool import vectorised
 from tesp.tasks.point import PointFamily
-from tesp.tasks.vector_pool import vectorised
 
 GOAL = (0.5, -0.25)
 HORIZON = TINY["horizon"]

@@ -9,8 +9,8 @@ import pytest
 from helpers.running import checkpoint_folders, files, options, records, tesp, timeless
 from tesp.task_sets import TASK_SETS
 from tesp.tasks import registry
-from tesp.tasks.base import Simulation
 from tesp.tasks.point import PointFamily, PointSimulation
+from tesp.tasks.simulation import Simulation
 
 K = 3
 ROWS = len(TASK_SETS) * (K + 1)

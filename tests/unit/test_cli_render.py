@@ -18,9 +18,9 @@ from tesp.adapt import AdaptationWarning
 from tesp.commands.render import film_task
 from tesp.errors import NonFiniteError
 from tesp.tasks.drawing import GOAL_COLOUR
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp.tasks.gymnasium.family import GymnasiumFamily
 from tesp.tasks.point import PointFamily
-from tesp.tasks.wheeled import WheeledFamily
+from tesp.tasks.wheeled import wheeled
 from tesp.training.run_folder import RunFolder
 
 
@@ -165,7 +165,7 @@ class TestRuns:
             raise mujoco.FatalError("no OpenGL context")
 
         monkeypatch.setattr(mujoco, "Renderer", fail)
-        stand_in = make(WheeledFamily(horizon=2, tasks_per_set=4))
+        stand_in = make(wheeled(horizon=2, tasks_per_set=4))
         done = tesp("render", stand_in.folder.path, "--format", "gif")
         assert (done.code, done.err) == (0, "")
         told = [line for line in done.out.splitlines() if "libegl1" in line]
@@ -175,7 +175,7 @@ class TestRuns:
 
     def test_the_view_of_the_plane_needs_no_opengl(self, make, monkeypatch):
         monkeypatch.setattr(mujoco, "Renderer", lambda *_: pytest.fail("rendered"))
-        stand_in = make(WheeledFamily(horizon=2, tasks_per_set=4))
+        stand_in = make(wheeled(horizon=2, tasks_per_set=4))
         done = tesp("render", stand_in.folder.path, "--format", "gif", "--view", "plane")
         assert (done.code, done.err) == (0, "")
         assert "OpenGL" not in done.out

@@ -61,7 +61,7 @@ def tiny_runs(trained, monkeypatch):
     monkeypatch.setattr(runs, "build_learner", running.shared_learner)
     monkeypatch.setattr("tesp.plotting.style.save", lambda _, path: blank(path))
     image = np.zeros((48, 64, 3), np.uint8)
-    monkeypatch.setattr("tesp.tasks.rendering.SceneRenderer.image", lambda *_, **__: image)
+    monkeypatch.setattr("tesp.tasks.mujoco.rendering.SceneRenderer.image", lambda *_, **__: image)
 
     def train_tiny(given, output, console=None, **other):
         wanted = override(given, **TINY | other) if other else tiny(given)

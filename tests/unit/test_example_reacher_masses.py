@@ -8,7 +8,7 @@ import pytest
 import tesp
 from tesp.building import build_family
 from tesp.tasks import registry
-from tesp.tasks.mjcf_family import MJCFFamily
+from tesp.tasks.mujoco.family import MJCFFamily
 
 PATH = Path(__file__).parents[2] / "examples" / "reacher_masses.py"
 
@@ -69,7 +69,7 @@ def test_the_masses_of_d2_are_none_of_training(example, family):
 def test_masses_and_the_goals_mark_are_those_of_the_task(family):
     simulation = family.simulate(2)
     simulation.reset(np.array([[0.3, -0.4, 1.0, 1.0], [0.1, 0.7, 0.5, 2.0]]))
-    first, second = (simulation._batch.get_model(index) for index in range(2))
+    first, second = (simulation.engine.batch.get_model(index) for index in range(2))
     np.testing.assert_allclose(first.body_mass, [0.0, 0.6, 0.4])
     np.testing.assert_allclose(second.body_mass, [0.0, 0.3, 0.8])
     np.testing.assert_array_equal(second.site("goal").pos, [0.1, 0.0, 0.7])
@@ -111,11 +111,11 @@ def test_reward_and_the_end_of_an_episode_are_what_the_functions_say(family):
 
 def test_arrival_needs_both_nearness_and_rest(example, family):
     sites = np.zeros((3, 2, 3))
-    sites[:, family._body.model.site("fingertip").id] = [0.5, 0.0, 0.1]
+    sites[:, family.body.model.site("fingertip").id] = [0.5, 0.0, 0.1]
     state = SimpleNamespace(
         task=np.array([[0.5, 0.03, 1, 1], [0.5, 0.03, 1, 1], [0.5, 0.01, 1, 1]]),
         qvel=np.array([[1.9, -1.9], [0.0, -2.1], [0.0, 0.0]]),
         derived={"site_xpos": sites},
-        model=family._body.model,
+        model=family.body.model,
     )
     np.testing.assert_array_equal(example.arrived(state), [True, False, False])

@@ -17,11 +17,11 @@ from PIL import Image, ImageSequence
 
 from helpers.pictures import FAMILY, Walker, shades_of_red
 from tesp.errors import ConfigurationError, TespError
-from tesp.films import Stage, film, stages_of
+from tesp.films.filming import film, stages_of
 from tesp.films.panels import Page
-from tesp.films.playing import Episode, Player, extent
+from tesp.films.playing import Episode, Player, Stage, extent
 from tesp.tasks.drawing import GOAL_COLOUR
-from tesp.tasks.wheeled import WheeledFamily
+from tesp.tasks.wheeled import wheeled
 
 GOAL = (0.6, 0.3)
 STAND, SEEK = (
@@ -256,7 +256,7 @@ class TestWithoutOpenGL:
             raise mujoco.FatalError("no OpenGL context")
 
         monkeypatch.setattr(mujoco, "Renderer", fail)
-        family = WheeledFamily(horizon=2)
+        family = wheeled(horizon=2)
         made = film(lambda mode: environment(mode, family), [STAND], tmp_path / "film.gif", boundary_radius=1.1)
         assert made.view == "plane"
         assert made.hint is not None
@@ -306,7 +306,8 @@ class TestWithoutOpenGL:
     def test_for_real(self, tmp_path):
         program = f"""
 import numpy as np
-from tesp.films import Stage, film
+from tesp.films.playing import Stage
+from tesp.films.filming import film
 from tesp.films.stills import draw_stills
 from tesp.tasks.registry import make_family
 family = make_family("reacher2", horizon=2)

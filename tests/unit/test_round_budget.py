@@ -21,9 +21,9 @@ from tesp.estimators.settings import EstimationSettings
 from tesp.evaluation.protocol import mean_return, outcome_columns, summarise
 from tesp.interaction import Learner
 from tesp.tasks import registry
-from tesp.tasks.base import Simulation
 from tesp.tasks.point import PointFamily
 from tesp.tasks.point import PointSimulation as WholePoint
+from tesp.tasks.simulation import Simulation
 
 N = 3
 #: Nearer, so that episodes end early.

@@ -82,7 +82,7 @@ class TestStills:
         path = tmp_path / "still.png"
         assert draw_stills([Walker()], path) is None
         path.unlink()
-        with pytest.raises(ConfigurationError, match="'walker': it is no GoalFamily"):
+        with pytest.raises(ConfigurationError, match="'walker': its tasks are no goals"):
             draw_stills([Walker()], path, "plane")
 
         def fail(*_):

@@ -10,13 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from tesp.adaptation.chunks import sum_over_chunks
-from tesp.adaptation.fast_update import (
-    Condition,
-    Context,
-    bounded_rates,
-    descend,
-    fast_update,
-)
+from tesp.adaptation.fast_update import Condition, Context, bounded_rates, descend, fast_update
 from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks

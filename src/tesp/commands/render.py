@@ -153,14 +153,14 @@ def film_task(family, task, agent, path: Path, console: Console, view: View = "b
 
 def _film(family, task, agent, path: Path, console: Console, view: View, seed: int):
     """Film as `film_task` does, or raise a TespError."""
-    from tesp.films import film, stages_of
+    from tesp.films.filming import film, stages_of
     from tesp.tasks.point import PointFamily
 
     # The point has no body; with its path it tells more.
     if isinstance(family, PointFamily):
         view = "plane"
     row = np.asarray(task, float)
-    kind = "goal" if getattr(family, "boundary_radius", None) is not None else "task"
+    kind = "task" if family.goals is None else "goal"
     values = ", ".join(f"{value:.2f}".replace("-", "−") for value in row)
     made = film(
         lambda mode: family.environment(row, mode),

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from tesp.acting import Seen
 from tesp.episodes.budget import Budget, judged, places_of
 from tesp.errors import NonFiniteError
-from tesp.tasks.base import EnvironmentPool, PoolTransition, Simulation
+from tesp.tasks.simulation import EnvironmentPool, PoolTransition, Simulation
 from tesp.types import Episodes, PyTree
 
 #: (rows, what is seen there, their noise (row, action)) → actions, and the distributions that they are from. One with

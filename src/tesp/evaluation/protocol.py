@@ -11,7 +11,7 @@ from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.errors import NonFiniteError
 from tesp.interaction import Adaptation, Learner
 from tesp.task_sets import TASK_SETS, TaskSet
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.types import Parameters
 
 #: Separates the randomness of evaluation from that of training.

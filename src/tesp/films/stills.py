@@ -12,14 +12,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tesp.errors import ConfigurationError, TespError
+from tesp.files import written_beside
 from tesp.films.panels import PAPER, write_centred
 from tesp.films.playing import View, reason, rendered
-from tesp.films.writing import check_suffix, written_beside
-from tesp.tasks.base import Family
+from tesp.films.writing import check_suffix
 from tesp.tasks.drawing import draw_plane
-from tesp.tasks.goal_family import GoalFamily
-from tesp.tasks.mujoco_family import MujocoFamily
-from tesp.tasks.rendering import SceneRenderer
+from tesp.tasks.family import Family
+from tesp.tasks.goals.goals import Goals
+from tesp.tasks.mujoco.engine import Body
+from tesp.tasks.mujoco.family import MJCFFamily
+from tesp.tasks.mujoco.rendering import SceneRenderer
+from tesp.tasks.simulation import Simulation
 
 #: Most stills in a row, and the size of one in pixels.
 MOST_COLUMNS = 4
@@ -125,25 +128,25 @@ def _arrange(images: list[np.ndarray], labels: list[str]) -> Image.Image:
 
 def _still(family: Family, view: View, goal: np.ndarray | None) -> tuple[np.ndarray, str | None]:
     if view == "plane":
-        if isinstance(family, GoalFamily):
-            return _plane(family, goal), None
+        if family.goals is not None:
+            return _plane(family, family.goals, goal), None
         raise ConfigurationError(
-            f"The view 'plane' is not possible for a still of {family.name!r}: it is no GoalFamily. "
+            f"The view 'plane' is not possible for a still of {family.name!r}: its tasks are no goals in the plane. "
             "Choose the view 'body' on a machine that can render it."
         )
     pose = _POSES.get(family.name)
     try:
-        if isinstance(family, MujocoFamily) and pose is not None:
-            return _posed(family, pose, goal), None
+        if isinstance(family, MJCFFamily) and family.goals is not None and pose is not None:
+            return _posed(family.body, family.goals, pose, goal), None
         return _start(family, goal), None
     except Exception as error:  # every simulator's renderer fails in a way of its own
-        if not isinstance(family, GoalFamily):
+        if family.goals is None:
             raise TespError(f"The body of {family.name!r} could not be rendered. {reason(error)}") from error
-        return _plane(family, goal), f"The plane is drawn instead of the body. {reason(error)}"
+        return _plane(family, family.goals, goal), f"The plane is drawn instead of the body. {reason(error)}"
 
 
-def _posed(family: MujocoFamily, pose: Pose, goal: np.ndarray | None) -> np.ndarray:
-    model = family.model
+def _posed(body: Body, goals: Goals, pose: Pose, goal: np.ndarray | None) -> np.ndarray:
+    model = body.model
     data = mujoco.MjData(model)
     mujoco.mj_resetDataKeyframe(model, data, 0)
     for joint, value in pose.joints:
@@ -155,9 +158,9 @@ def _posed(family: MujocoFamily, pose: Pose, goal: np.ndarray | None) -> np.ndar
     renderer = SceneRenderer(model)
     try:
         if goal is None:
-            return renderer.image(data, np.array(pose.goal), family.boundary_radius, camera)
+            return renderer.image(data, camera, np.array(pose.goal), goals.boundary_radius)
         # A goal anywhere is in the picture only if all of the plane is.
-        return renderer.image(data, goal, family.boundary_radius)
+        return renderer.image(data, body.camera, goal, goals.boundary_radius)
     finally:
         renderer.close()
 
@@ -171,8 +174,9 @@ def _start(family: Family, goal: np.ndarray | None) -> np.ndarray:
         environment.close()
 
 
-def _plane(family: GoalFamily, goal: np.ndarray | None) -> np.ndarray:
+def _plane(family: Family, goals: Goals, goal: np.ndarray | None) -> np.ndarray:
     simulation = family.simulate(1, threads=1)
+    assert isinstance(simulation, Simulation)
     marked = np.array([0.6, 0.5]) if goal is None else goal
     simulation.reset(marked[None])
-    return draw_plane(simulation.positions[0], marked, family.boundary_radius)
+    return draw_plane(simulation.positions[0], marked, goals.boundary_radius)

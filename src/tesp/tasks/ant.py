@@ -3,17 +3,17 @@
 # The engine's binary modules have no type stubs.
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Unpack
 
 import mujoco
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tesp.tasks.goal_family import make_presets
-from tesp.tasks.mujoco_family import MujocoFamily
-from tesp.tasks.scenery import compile_model, velocity_actuators
+from tesp.tasks.goals.goals import GoalOptions, Goals
+from tesp.tasks.mujoco.family import MJCFFamily
+from tesp.tasks.mujoco.scenery import compile_model, velocity_actuators
+from tesp.tasks.mujoco.state import State
 
 #: Control range of the velocity actuators, ± rad/s.
 SPEED_LIMIT = 50.0
@@ -46,15 +46,6 @@ _DEFAULT = """
 </default>
 """
 
-PRESETS = make_presets(
-    units=(512, 512),
-    encoder=256,
-    embedding=32,
-    penalty=0.01,
-    scaled={"embedding_size": 16, "episodes_per_round": 8, "buffer_size": 5},
-    quick={"evaluation_tasks": 20},
-)
-
 
 def _radians(degrees: tuple[int, int]) -> str:
     return " ".join(repr(float(np.deg2rad(angle))) for angle in degrees)
@@ -84,36 +75,14 @@ def _leg(number: int) -> str:
     """
 
 
-@dataclass(frozen=True, kw_only=True)
-class AntFamily(MujocoFamily):
-    """The ant. It is healthy while its state is finite and its torso's height within 0.15 … 0.45 m.
-
-    Observation: torso's position (m) and quaternion, hip and ankle angles (rad) of legs 1 to 4, then the
-    velocities in the same order. Actions: hip and ankle speeds of legs 4, 1, 2, 3, scaled to ±50 rad/s.
-
-    Attributes:
-        when_unhealthy: ``terminate`` ends the episode as soon as the ant is unhealthy, as the paper's authors
-            do; rewards are never positive, so this pays for falling early. ``continue`` goes on.
-    """
-
-    name: str = field(init=False, default="ant")
-    observation_size: int = field(init=False, default=29)
-    action_size: int = field(init=False, default=8)
-    arrival: float = field(init=False, default=0.03)
-    when_unhealthy: str = "terminate"
-
-    @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values that suit the ant, by preset name."""
-        return PRESETS
-
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the ant."""
-        return compile_model(
-            name="ant",
-            integrator="RK4",
-            default=_DEFAULT,
-            world=f"""
+@cache
+def build_model() -> mujoco.MjModel:
+    """Compile the ant. State: torso's position (m) and quaternion, hip and ankle angles (rad) of legs 1 to 4."""
+    return compile_model(
+        name="ant",
+        integrator="RK4",
+        default=_DEFAULT,
+        world=f"""
             <geom name="floor" type="plane" size="6 6 1" conaffinity="1" margin="0.005" material="floor"/>
             <body name="torso" pos="0 0 {START_HEIGHT}" childclass="ant">
               <freejoint name="root"/>
@@ -121,27 +90,63 @@ class AntFamily(MujocoFamily):
               {"".join(_leg(number) for number in (1, 2, 3, 4))}
             </body>
             """,
-            actuators=velocity_actuators(
-                [f"{joint}{leg}" for leg in ACTUATED_LEGS for joint in ("hip", "ankle")], SPEED_LIMIT
-            ),
-            start=(0.0, 0.0, START_HEIGHT, *UPRIGHT, *_start_angles()),
-        )
+        actuators=velocity_actuators(
+            [f"{joint}{leg}" for leg in ACTUATED_LEGS for joint in ("hip", "ankle")], SPEED_LIMIT
+        ),
+        start=(0.0, 0.0, START_HEIGHT, *UPRIGHT, *_start_angles()),
+    )
 
-    def position(self, qpos: Float[np.ndarray, "*batch nq"]) -> Float[np.ndarray, "*batch 2"]:
-        """Return the torso's x and y in metres."""
-        return qpos[..., :2]
 
-    def observe(
-        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
-    ) -> Float[np.ndarray, "*batch observation"]:
-        """Return the positions (15), then the velocities (14)."""
-        return np.concatenate([qpos, qvel], axis=-1)
+def position(state: State) -> Float[np.ndarray, "simulation 2"]:
+    """Return the torso's x and y in metres."""
+    return state.qpos[:, :2]
 
-    def healthy(
-        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
-    ) -> Bool[np.ndarray, "*batch"]:
-        """Tell where everything is finite and 0.15 ≤ torso's height ≤ 0.45 m."""
-        finite = np.isfinite(qpos).all(axis=-1) & np.isfinite(qvel).all(axis=-1)
-        low, high = HEALTHY_HEIGHT
-        height = qpos[..., 2]
-        return finite & (low <= height) & (height <= high)
+
+def observe(state: State) -> Float[np.ndarray, "simulation 29"]:
+    """Return the positions (15), then the velocities (14)."""
+    return np.concatenate([state.qpos, state.qvel], axis=1)
+
+
+def healthy(state: State) -> Bool[np.ndarray, " simulation"]:
+    """Tell where everything is finite and 0.15 ≤ torso's height ≤ 0.45 m."""
+    finite = np.isfinite(state.qpos).all(axis=1) & np.isfinite(state.qvel).all(axis=1)
+    low, high = HEALTHY_HEIGHT
+    height = state.qpos[:, 2]
+    return finite & (low <= height) & (height <= high)
+
+
+def ant(
+    *,
+    when_unhealthy: str = "terminate",
+    horizon: int = 200,
+    tasks_per_set: int = 100,
+    **options: Unpack[GoalOptions],
+) -> MJCFFamily:
+    """Make the family of the ant, which is healthy while its torso's height is within 0.15 … 0.45 m.
+
+    Actions: hip and ankle speeds of legs 4, 1, 2, 3, scaled to ±50 rad/s.
+
+    Args:
+        when_unhealthy: ``terminate`` ends the episode as soon as the ant is unhealthy, as the paper's authors do;
+            rewards are never positive, so this pays for falling early. ``continue`` goes on.
+        horizon: Control steps after which an episode is truncated.
+        tasks_per_set: Number of goals in each of D, D′ and D″.
+        **options: Where the goals lie, see `Goals`.
+
+    Raises:
+        ConfigurationError: An option is not possible.
+    """
+    goals = Goals(arrival=0.03, **options)
+    return MJCFFamily(
+        name="ant",
+        model=build_model,
+        observe=observe,
+        position=position,
+        healthy=healthy,
+        when_unhealthy=when_unhealthy,
+        goals=goals,
+        horizon=horizon,
+        tasks_per_set=tasks_per_set,
+        preset_values=None,
+        factory_options={**goals.options, "when_unhealthy": when_unhealthy},
+    )

@@ -1,25 +1,11 @@
-"""What families share whose tasks a function of the user's own draws: their task sets and their presets."""
+"""What families share whose tasks a function of the user's own draws: their task sets."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from tesp.errors import ConfigurationError
 from tesp.task_sets import TASK_SETS, TaskSet
-from tesp.tasks.scales import PAPER, QUICK, SMALL
-
-
-def merged_presets(given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the library's presets and others, with the given values before the library's own.
-
-    Those are ``paper``, ``quick`` and ``small`` (`tesp.tasks.scales`); what is given for ``quick`` holds
-    in ``small`` too, but for the length of the run.
-    """
-    length = ("meta_updates", "evaluate_every", "evaluation_tasks")
-    sizes = {name: value for name, value in given.get("quick", {}).items() if name not in length}
-    own = {"paper": PAPER, "quick": QUICK, "small": {**SMALL, **sizes}}
-    return {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
 
 
 def draw_task_sets(

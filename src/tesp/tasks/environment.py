@@ -1,19 +1,56 @@
 """One simulation of a family as a Gymnasium environment."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.base import Family, Simulation
-from tesp.tasks.goal_family import GoalFamily, distance_to_goal
-from tesp.tasks.registry import make_family
+from tesp.tasks.goals.goals import Goals, distance_to_goal
+from tesp.tasks.simulation import EnvironmentPool, Simulation
 
 #: Bound of the observation space. Physics never comes near it, and the space's range stays representable.
 OBSERVATION_BOUND = float(np.finfo(np.float32).max)
+
+
+@runtime_checkable
+class SimulatedFamily(Protocol):
+    """What an environment asks of a family; every `Family` is one."""
+
+    @property
+    def name(self) -> str:
+        """The name, for errors."""
+        ...
+
+    @property
+    def observation_size(self) -> int:
+        """Number of entries of an observation."""
+        ...
+
+    @property
+    def action_size(self) -> int:
+        """Number of actuators."""
+        ...
+
+    @property
+    def task_size(self) -> int:
+        """Number of parameters of a task."""
+        ...
+
+    @property
+    def goals(self) -> Goals | None:
+        """What tasks are where they are goals in the plane."""
+        ...
+
+    def draw_task(self, generator: np.random.Generator) -> Float[np.ndarray, " parameter"]:
+        """Draw a task like those of D."""
+        ...
+
+    def simulate(self, count: int, threads: int = 0) -> Simulation | EnvironmentPool:
+        """Make ``count`` simulations."""
+        ...
 
 
 class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -27,24 +64,22 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
     others, ``position`` (m), ``distance`` (m), ``success`` and ``healthy``; that of ``step`` also ``distance_reward``.
 
     Args:
-        family: A family, or the name of one.
+        family: The family.
         render_mode: None or ``rgb_array``.
         task: The task of all episodes for which ``reset`` is given no other; by default each reset draws one.
         goal: The same by another name, for families of goals.
-        **options: The family's options, if it is given by name.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (declared so by Gymnasium)
 
     def __init__(
         self,
-        family: str | Family,
+        family: SimulatedFamily,
         render_mode: str | None = None,
         task: Sequence[float] | np.ndarray | None = None,
         goal: Sequence[float] | np.ndarray | None = None,
-        **options: Any,
     ):
-        self._family = _family(family, options)
+        self._family = family
         if render_mode not in (None, "rgb_array"):
             raise ConfigurationError(f"render_mode is {render_mode!r}; it must be None or 'rgb_array'.")
         self.render_mode = render_mode
@@ -54,7 +89,7 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
                 f"The family {self._family.name!r} runs in environments of its own; make one with family.environment()."
             )
         self._simulation = simulation
-        self._key = "goal" if isinstance(self._family, GoalFamily) else "task"
+        self._key = "task" if family.goals is None else "goal"
         if goal is not None and (task is not None or self._key != "goal"):
             raise ConfigurationError(
                 f"goal is {goal!r}; give either a goal or a task, and a task where tasks are no goals."
@@ -70,7 +105,7 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         )
 
     @property
-    def family(self) -> Family:
+    def family(self) -> SimulatedFamily:
         """The family that the environment belongs to."""
         return self._family
 
@@ -99,9 +134,10 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         self._is_reset = True
         position = self._simulation.positions[0]
         distance, success = np.nan, False
-        if isinstance(self._family, GoalFamily):
+        goals = self._family.goals
+        if goals is not None:
             distance = float(distance_to_goal(position[None], task[None])[0])
-            success = distance < self._family.arrival
+            success = distance < goals.arrival
         return observation, {
             "distance": distance,
             "success": success,
@@ -154,21 +190,6 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
             raise ConfigurationError(f"reset has no option {unknown[0]!r}; its only option is {self._key!r}.")
         given = options.get(self._key)
         return None if given is None else _checked_task(self._key, given, self._family.task_size)
-
-
-def _family(family: str | Family, options: dict[str, Any]) -> Family:
-    if "horizon" in options:
-        raise ConfigurationError(
-            f"horizon is {options['horizon']!r}; give max_episode_steps to gymnasium.make instead, "
-            "which is what truncates an environment's episodes."
-        )
-    if isinstance(family, str):
-        return make_family(family, **options)
-    if options:
-        raise ConfigurationError(
-            f"Options {', '.join(options)} were given along with a family; give them to the family."
-        )
-    return family
 
 
 def _checked_task(key: str, given: Any, size: int) -> Float[np.ndarray, " parameter"]:

@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-import traceback
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +12,8 @@ from typing import Any
 import cloudpickle
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.base import Family
+from tesp.tasks.checks import describe_error
+from tesp.tasks.family import Family
 
 #: What was imported and the file's contents then, by its resolved path: a file is run once in a process.
 _MODULES: dict[Path, tuple[ModuleType, bytes]] = {}
@@ -123,13 +123,6 @@ def check_copy(reference: str, folder: Path) -> None:
 
 def _sha256(contents: bytes) -> str:
     return hashlib.sha256(contents).hexdigest()
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the kind of an error in code that is not ours, its message, and the line where it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {str(error).rstrip('.')}{where}"
 
 
 def _split(reference: str) -> tuple[str, str]:

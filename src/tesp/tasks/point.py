@@ -1,64 +1,83 @@
 """A point in the plane that moves as it is told: no physics, for demonstrations and tests."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from tesp.tasks.base import Transition
+from tesp.task_sets import TaskSet
+from tesp.tasks.checks import check_simulate, checked_count, checked_tasks, clip_actions
 from tesp.tasks.drawing import draw_plane
-from tesp.tasks.goal_family import (
-    GoalFamily,
-    GoalSimulation,
-    check_simulate,
-    check_tasks,
-    clip_actions,
-    make_presets,
-)
+from tesp.tasks.family import Family
+from tesp.tasks.goals.goals import ONE_GOAL, Goals
+from tesp.tasks.simulation import Simulation, Transition
 from tesp.tasks.state_noise import StateNoise
+
+#: An episode ends when the point is nearer to the goal than this, in metres.
+ARRIVAL = 0.02
 
 #: Metres that an action of 1 moves the point along its axis.
 STEP_LENGTH = 0.1
 
-# The point needs the later fast-updates for precision; a loss on every round would let the first one do nearly
-# everything. Small rates that quickly become larger suit an encoder or a vector, whose gradients are large here; whole
-# policies need large rates from the start.
-PRESETS = make_presets(
-    units=(64, 64),
-    encoder=64,
-    embedding=8,
-    penalty=0.01,
-    scaled={
-        "early_loss_weight": 0.0,
-        "epochs": 20,
-        "learning_rate": 1e-3,
-        "initial_rate": 0.001,
-        "rates_step": 1.0,
-        "embedding_penalty": 0.01,
-        "algorithms": {"maml": {"initial_rate": 0.05}, "meta-sgd": {"initial_rate": 0.05}},
-    },
-    quick={"meta_updates": 40, "evaluate_every": 10, "parameter_average": 0.8},
-)
-
 
 @dataclass(frozen=True, kw_only=True)
-class PointFamily(GoalFamily):
-    """The point starts at the origin; a control step adds 0.1·clip(a, −1, 1) metres. Observation: x, y."""
+class PointFamily(Family):
+    """The point starts at the origin; a control step adds 0.1·clip(a, −1, 1) metres. Observation: x, y.
+
+    Attributes:
+        horizon: Control steps after which an episode is truncated.
+        inner_radius: As in `Goals`, like the next three.
+        boundary_radius: As in `Goals`.
+        outer_radius: As in `Goals`.
+        spacing: As in `Goals`.
+        tasks_per_set: Number of goals in each of D, D′ and D″.
+    """
 
     name: str = field(init=False, default="point")
     observation_size: int = field(init=False, default=2)
     action_size: int = field(init=False, default=2)
-    arrival: float = field(init=False, default=0.02)
+    task_size: int = field(init=False, default=2)
+    goals: Goals = field(init=False, repr=False, compare=False)  # pyright: ignore[reportIncompatibleVariableOverride]
     horizon: int = 100
+    inner_radius: float = Goals.inner_radius
+    boundary_radius: float = Goals.boundary_radius
+    outer_radius: float = Goals.outer_radius
+    spacing: float = Goals.spacing
+    tasks_per_set: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "tasks_per_set"):
+            object.__setattr__(self, name, checked_count(name, getattr(self, name)))
+        goals = Goals(
+            arrival=ARRIVAL,
+            inner_radius=self.inner_radius,
+            boundary_radius=self.boundary_radius,
+            outer_radius=self.outer_radius,
+            spacing=self.spacing,
+        )
+        for name, value in {**goals.options, "goals": goals}.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values that suit the point, by preset name."""
-        return PRESETS
+    def options(self) -> dict[str, Any]:
+        """The options, JSON-able: ``make_family(family.name, **family.options)`` equals ``family``."""
+        return {option.name: getattr(self, option.name) for option in fields(self) if option.init}
 
-    def simulate(self, count: int, threads: int = 0) -> GoalSimulation:
+    def sample_task_sets(self, seed: int) -> dict[str, TaskSet]:
+        """Draw D, D′ and D″; the same options and seed always give the same goals.
+
+        Raises:
+            ConfigurationError: The seed is negative or the spacing cannot be met.
+        """
+        return self.goals.sample_task_sets(self.name, seed, self.tasks_per_set)
+
+    def draw_task(self, generator: np.random.Generator) -> Float[np.ndarray, "2"]:
+        """Draw a goal uniformly by area from the training area."""
+        return self.goals.draw_task(generator)
+
+    def simulate(self, count: int, threads: int = 0) -> Simulation:
         """Make ``count`` points; they need no threads.
 
         Raises:
@@ -68,7 +87,7 @@ class PointFamily(GoalFamily):
         return PointSimulation(self, count)
 
 
-class PointSimulation(GoalSimulation):
+class PointSimulation(Simulation):
     """n points with a goal each."""
 
     def __init__(self, family: PointFamily, count: int):
@@ -89,7 +108,7 @@ class PointSimulation(GoalSimulation):
 
     def reset(self, tasks: Float[np.ndarray, "simulation parameter"]) -> Float[np.ndarray, "simulation observation"]:
         """Put every point at the origin with the given goals; return the first observations."""
-        self._goals = check_tasks(tasks, len(self._positions))
+        self._goals = checked_tasks(tasks, len(self._positions), 2, ONE_GOAL)
         self._positions[:] = 0.0
         if self._noise is not None:
             self._noise.restart()
@@ -107,8 +126,17 @@ class PointSimulation(GoalSimulation):
         if self._noise is not None:
             self._positions[ids] += self._noise.draw(ids)
         position = self._positions[ids]
-        healthy = np.ones(len(position), bool)
-        return self._family.transition(position.copy(), position, self._goals[ids], clipped, healthy)
+        approach = self._family.goals.approach(position, self._goals[ids], clipped)
+        return Transition(
+            observation=position.copy(),
+            reward=approach.reward,
+            distance_reward=-approach.distance,
+            distance=approach.distance,
+            position=position,
+            terminated=approach.success,
+            success=approach.success,
+            healthy=np.ones(len(position), bool),
+        )
 
     def disturb(self, sigma: float, seed: Sequence[int]) -> None:
         """Add N(0, σ²) to x and y after every control step, in metres; 0 ends it.
@@ -121,7 +149,4 @@ class PointSimulation(GoalSimulation):
 
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (480, 480, 3) of one point, its goal and the boundary of the training area."""
-        return draw_plane(self._positions[index], self._goals[index], self._family.boundary_radius)
-
-    def close(self) -> None:
-        """Do nothing: drawing holds nothing."""
+        return draw_plane(self._positions[index], self._goals[index], self._family.goals.boundary_radius)

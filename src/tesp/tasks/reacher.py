@@ -4,19 +4,21 @@
 # pyright: reportAttributeAccessIssue=false
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Unpack
 
 import mujoco
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.arm_simulation import ArmSimulation
-from tesp.tasks.goal_family import GoalSimulation, check_simulate, make_presets
-from tesp.tasks.mujoco_family import MujocoFamily, MujocoSimulation, always_healthy
-from tesp.tasks.scenery import compile_model, velocity_actuators
+from tesp.tasks.closed_form.arm import ArmEngine
+from tesp.tasks.goals.goals import GoalOptions, Goals
+from tesp.tasks.mujoco.engine import BatchEngine
+from tesp.tasks.mujoco.family import MJCFFamily
+from tesp.tasks.mujoco.scenery import compile_model, never_falls, velocity_actuators
+from tesp.tasks.mujoco.state import State
 
 #: Radius of the links' capsules and of the fingertip's sphere, and height of the arm, in metres.
 RADIUS = 0.1
@@ -24,19 +26,6 @@ HEIGHT = 0.1
 
 #: All joints but the first stop here on either side, in radians.
 JOINT_LIMIT = math.radians(160)
-
-#: What both arms change of the presets `quick` and `small`.
-SCALED = {"engine": "closed-form", "episodes_per_round": 20, "buffer_size": 10}
-
-PRESETS_2 = make_presets(
-    units=(256, 256),
-    encoder=256,
-    embedding=8,
-    penalty=0.005,
-    scaled=SCALED,
-    paper_algorithms={"adapt-sv": {"embedding_penalty": 0.001}},
-)
-PRESETS_4 = make_presets(units=(512, 512), encoder=256, embedding=16, penalty=0.005, scaled=SCALED)
 
 
 def fingertip(
@@ -93,93 +82,99 @@ def build_arm(links: int, link_length: float, fingertip_length: float, speed_lim
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReacherFamily(MujocoFamily):
-    """An arm of ``links`` links. Observation: cos θ, sin θ, θ̇ (rad/s), fingertip x and y (m).
+@dataclass(frozen=True)
+class ArmBody:
+    """An arm's model, and what is seen of it.
 
     Attributes:
-        engine: What simulates the arm: ``mujoco``, or the faster ``closed-form``, which agrees with it.
+        links: Number of links.
+        link_length: Distance between joints, in metres.
+        fingertip_length: Distance of the fingertip's centre from the last joint, in metres.
+        speed_limit: Control range of the actuators, ± rad/s.
     """
 
-    links: int = field(init=False)
-    link_length: float = field(init=False)
-    fingertip_length: float = field(init=False)
-    speed_limit: float = field(init=False)
-    engine: str = "mujoco"
+    links: int
+    link_length: float
+    fingertip_length: float
+    speed_limit: float
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.engine not in ("mujoco", "closed-form"):
-            raise ConfigurationError(f"engine is {self.engine!r}; it must be 'mujoco' or 'closed-form'.")
-
-    def simulate(self, count: int, threads: int = 0) -> GoalSimulation:
-        """Make ``count`` simulations; ``threads`` (0: all cores) are those of ``mujoco``.
-
-        Raises:
-            ConfigurationError: ``count`` is below 1 or ``threads`` is negative.
-        """
-        check_simulate(count, threads)
-        if self.engine == "closed-form":
-            return ArmSimulation(self, count)
-        return MujocoSimulation(self, count, threads)
-
+    @cache  # noqa: B019 (there are two bodies in a process)
     def build_model(self) -> mujoco.MjModel:
         """Compile the arm."""
         return build_arm(self.links, self.link_length, self.fingertip_length, self.speed_limit)
 
-    def position(self, qpos: Float[np.ndarray, "*batch nq"]) -> Float[np.ndarray, "*batch 2"]:
+    def position(self, state: State) -> Float[np.ndarray, "simulation 2"]:
         """Return the fingertip's position in metres."""
-        return fingertip(qpos, self.link_length, self.fingertip_length)
+        return fingertip(state.qpos, self.link_length, self.fingertip_length)
 
-    def observe(
-        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
-    ) -> Float[np.ndarray, "*batch observation"]:
-        """Return all cosines, all sines, all angular velocities, then the fingertip."""
-        return np.concatenate([np.cos(qpos), np.sin(qpos), qvel, self.position(qpos)], axis=-1)
-
-    def healthy(
-        self,
-        qpos: Float[np.ndarray, "*batch nq"],
-        qvel: Float[np.ndarray, "*batch nv"],
-    ) -> Bool[np.ndarray, "*batch"]:
-        """Return true for every state: an arm cannot fall."""
-        return always_healthy(qpos)
+    def observe(self, state: State) -> Float[np.ndarray, "simulation observation"]:
+        """Return all cosines, all sines, all angular velocities (rad/s), then the fingertip (m)."""
+        return np.concatenate([np.cos(state.qpos), np.sin(state.qpos), state.qvel, self.position(state)], axis=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reacher2Family(ReacherFamily):
-    """The arm of two links; its fingertip starts at (1.70, 0)."""
+ARM_2 = ArmBody(links=2, link_length=0.75, fingertip_length=0.95, speed_limit=100.0)
+ARM_4 = ArmBody(links=4, link_length=0.45, fingertip_length=0.65, speed_limit=50.0)
 
-    name: str = field(init=False, default="reacher2")
-    links: int = field(init=False, default=2)
-    link_length: float = field(init=False, default=0.75)
-    fingertip_length: float = field(init=False, default=0.95)
-    speed_limit: float = field(init=False, default=100.0)
-    arrival: float = field(init=False, default=0.06)
-    observation_size: int = field(init=False, default=8)
-    action_size: int = field(init=False, default=2)
-
-    @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values that suit the arm of two links, by preset name."""
-        return PRESETS_2
+#: What simulates the arms, by the value of the option ``engine``.
+ENGINES = {"mujoco": BatchEngine, "closed-form": ArmEngine}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reacher4Family(ReacherFamily):
-    """The arm of four links; its fingertip starts at (2.00, 0)."""
+def reacher2(
+    *,
+    engine: str = "mujoco",
+    horizon: int = 200,
+    tasks_per_set: int = 100,
+    **options: Unpack[GoalOptions],
+) -> MJCFFamily:
+    """Make the family of the arm of two links; its fingertip starts at (1.70, 0).
 
-    name: str = field(init=False, default="reacher4")
-    links: int = field(init=False, default=4)
-    link_length: float = field(init=False, default=0.45)
-    fingertip_length: float = field(init=False, default=0.65)
-    speed_limit: float = field(init=False, default=50.0)
-    arrival: float = field(init=False, default=0.11)
-    observation_size: int = field(init=False, default=14)
-    action_size: int = field(init=False, default=4)
-    spacing: float = 0.11
+    Args:
+        engine: What simulates the arm: ``mujoco``, or the faster ``closed-form``, which agrees with it.
+        horizon: Control steps after which an episode is truncated.
+        tasks_per_set: Number of goals in each of D, D′ and D″.
+        **options: Where the goals lie, see `Goals`.
 
-    @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values that suit the arm of four links, by preset name."""
-        return PRESETS_4
+    Raises:
+        ConfigurationError: An option is not possible.
+    """
+    return _reacher(ARM_2, engine, Goals(arrival=0.06, **options), horizon, tasks_per_set)
+
+
+def reacher4(
+    *,
+    engine: str = "mujoco",
+    horizon: int = 200,
+    tasks_per_set: int = 100,
+    **options: Unpack[GoalOptions],
+) -> MJCFFamily:
+    """Make the family of the arm of four links; its fingertip starts at (2.00, 0). Goals are 0.11 m apart by default.
+
+    Args:
+        engine: As in `reacher2`.
+        horizon: As in `reacher2`.
+        tasks_per_set: As in `reacher2`.
+        **options: As in `reacher2`.
+
+    Raises:
+        ConfigurationError: An option is not possible.
+    """
+    goals = Goals(arrival=0.11, **{"spacing": 0.11, **options})
+    return _reacher(ARM_4, engine, goals, horizon, tasks_per_set)
+
+
+def _reacher(arm: ArmBody, engine: str, goals: Goals, horizon: int, tasks_per_set: int) -> MJCFFamily:
+    if engine not in ENGINES:
+        raise ConfigurationError(f"engine is {engine!r}; it must be 'mujoco' or 'closed-form'.")
+    return MJCFFamily(
+        name=f"reacher{arm.links}",
+        model=arm.build_model,
+        observe=arm.observe,
+        position=arm.position,
+        healthy=never_falls,
+        goals=goals,
+        horizon=horizon,
+        tasks_per_set=tasks_per_set,
+        preset_values=None,
+        engine=ENGINES[engine],
+        factory_options={**goals.options, "engine": engine},
+    )

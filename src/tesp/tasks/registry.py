@@ -1,4 +1,4 @@
-"""Families by name or by file, and the five of this library as Gymnasium environments."""
+"""Families by name or by file."""
 
 import dataclasses
 import difflib
@@ -6,21 +6,22 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Unpack, cast, get_args, get_origin
 
 from tesp.errors import ConfigurationError
 from tesp.tasks import family_files
-from tesp.tasks.base import Family
+from tesp.tasks.checks import describe_error
+from tesp.tasks.family import Family
 
 FamilyFactory = Callable[..., Family]
 
 #: Families by name: a factory, a family, or where one of them is found as ``module:name``.
 _FACTORIES: dict[str, FamilyFactory | Family | str] = {
     "point": "tesp.tasks.point:PointFamily",
-    "wheeled": "tesp.tasks.wheeled:WheeledFamily",
-    "ant": "tesp.tasks.ant:AntFamily",
-    "reacher2": "tesp.tasks.reacher:Reacher2Family",
-    "reacher4": "tesp.tasks.reacher:Reacher4Family",
+    "wheeled": "tesp.tasks.wheeled:wheeled",
+    "ant": "tesp.tasks.ant:ant",
+    "reacher2": "tesp.tasks.reacher:reacher2",
+    "reacher4": "tesp.tasks.reacher:reacher4",
 }
 
 
@@ -114,18 +115,26 @@ def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> F
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"{name} cannot make a family: {family_files.describe_error(error)}.") from error
+        raise ConfigurationError(f"{name} cannot make a family: {describe_error(error)}.") from error
     if not isinstance(family, Family):
-        raise ConfigurationError(f"{name} returned {family!r}; it must return a Family (see tesp.tasks.base).")
+        raise ConfigurationError(f"{name} returned {family!r}; it must return a Family (see tesp.tasks.family).")
     return family
 
 
 def option_names(factory: FamilyFactory) -> list[str] | None:
-    """Return the names of a factory's options, or None if it takes any."""
-    parameters = inspect.signature(factory).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
+    """Return the names of a factory's options, or None if it takes any.
+
+    ``**options: Unpack[T]`` stands for the keys of the typed dictionary T.
+    """
+    names: list[str] = []
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if get_origin(parameter.annotation) is not Unpack:
+                return None
+            names += get_args(parameter.annotation)[0].__annotations__
+        elif parameter.kind is not parameter.POSITIONAL_ONLY:
+            names.append(parameter.name)
+    return names
 
 
 def _nearest(word: str, known: list[str]) -> str:

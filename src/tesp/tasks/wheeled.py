@@ -3,17 +3,17 @@
 # The engine's binary modules have no type stubs.
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Unpack
 
 import mujoco
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from tesp.tasks.goal_family import make_presets
-from tesp.tasks.mujoco_family import MujocoFamily, always_healthy
-from tesp.tasks.scenery import compile_model, velocity_actuators
+from tesp.tasks.goals.goals import GoalOptions, Goals
+from tesp.tasks.mujoco.family import MJCFFamily
+from tesp.tasks.mujoco.scenery import compile_model, never_falls, velocity_actuators
+from tesp.tasks.mujoco.state import State
 
 #: Control range of the wheels' velocity actuators, ± rad/s.
 SPEED_LIMIT = 50.0
@@ -46,59 +46,52 @@ _DEFAULT = """
 </default>
 """
 
-PRESETS = make_presets(
-    units=(256, 256),
-    encoder=256,
-    embedding=8,
-    penalty=0.01,
-    scaled={"episodes_per_round": 6, "buffer_size": 4},
-)
+
+@cache
+def build_model() -> mujoco.MjModel:
+    """Compile the car. State: slides x, y, z (m), heading (rad), the two wheels' angles (rad)."""
+    return compile_model(
+        name="wheeled",
+        integrator="Euler",
+        default=_DEFAULT,
+        world=_WORLD,
+        actuators=velocity_actuators(["right_wheel", "left_wheel"], SPEED_LIMIT),
+        start=(0.0,) * 6,
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class WheeledFamily(MujocoFamily):
-    """The car. Actions: the speeds of the −y wheel and of the +y wheel, scaled to ±50 rad/s.
+def position(state: State) -> Float[np.ndarray, "simulation 2"]:
+    """Return the car's x and y in metres."""
+    return state.qpos[:, :2]
 
-    State: slides x, y, z (m), heading (rad), the two wheels' angles (rad).
-    Observation: x, y, z, sin and cos of the heading, then the velocities of these first four joints.
+
+def observe(state: State) -> Float[np.ndarray, "simulation 9"]:
+    """Return x, y, z, sin ψ, cos ψ, ẋ, ẏ, ż, ψ̇ with the heading ψ."""
+    heading = state.qpos[:, 3:4]
+    return np.concatenate([state.qpos[:, :3], np.sin(heading), np.cos(heading), state.qvel[:, :4]], axis=1)
+
+
+def wheeled(*, horizon: int = 200, tasks_per_set: int = 100, **options: Unpack[GoalOptions]) -> MJCFFamily:
+    """Make the family of the car. Actions: the speeds of the −y wheel and of the +y wheel, scaled to ±50 rad/s.
+
+    Args:
+        horizon: Control steps after which an episode is truncated.
+        tasks_per_set: Number of goals in each of D, D′ and D″.
+        **options: Where the goals lie, see `Goals`.
+
+    Raises:
+        ConfigurationError: An option is not possible.
     """
-
-    name: str = field(init=False, default="wheeled")
-    observation_size: int = field(init=False, default=9)
-    action_size: int = field(init=False, default=2)
-    arrival: float = field(init=False, default=0.02)
-
-    @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values that suit the car, by preset name."""
-        return PRESETS
-
-    def build_model(self) -> mujoco.MjModel:
-        """Compile the car."""
-        return compile_model(
-            name="wheeled",
-            integrator="Euler",
-            default=_DEFAULT,
-            world=_WORLD,
-            actuators=velocity_actuators(["right_wheel", "left_wheel"], SPEED_LIMIT),
-            start=(0.0,) * 6,
-        )
-
-    def position(self, qpos: Float[np.ndarray, "*batch nq"]) -> Float[np.ndarray, "*batch 2"]:
-        """Return the car's x and y in metres."""
-        return qpos[..., :2]
-
-    def observe(
-        self, qpos: Float[np.ndarray, "*batch nq"], qvel: Float[np.ndarray, "*batch nv"]
-    ) -> Float[np.ndarray, "*batch observation"]:
-        """Return x, y, z, sin ψ, cos ψ, ẋ, ẏ, ż, ψ̇ with the heading ψ."""
-        heading = qpos[..., 3:4]
-        return np.concatenate([qpos[..., :3], np.sin(heading), np.cos(heading), qvel[..., :4]], axis=-1)
-
-    def healthy(
-        self,
-        qpos: Float[np.ndarray, "*batch nq"],
-        qvel: Float[np.ndarray, "*batch nv"],
-    ) -> Bool[np.ndarray, "*batch"]:
-        """Return true for every state: the car cannot fall."""
-        return always_healthy(qpos)
+    goals = Goals(arrival=0.02, **options)
+    return MJCFFamily(
+        name="wheeled",
+        model=build_model,
+        observe=observe,
+        position=position,
+        healthy=never_falls,
+        goals=goals,
+        horizon=horizon,
+        tasks_per_set=tasks_per_set,
+        preset_values=None,
+        factory_options=goals.options,
+    )

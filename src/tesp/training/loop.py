@@ -19,7 +19,7 @@ from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
 from tesp.interaction import Adaptation, Learner
 from tesp.task_sets import TaskSet
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 from tesp.training.callbacks import Callback, Record
 from tesp.training.checkpoint import Checkpoints, TrainingState
 from tesp.training.settings import ScheduleSettings

@@ -16,11 +16,11 @@ from tesp.episodes.actor import Actor
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.tasks.base import Simulation
+from tesp.tasks.gymnasium.task_wrappers import PlaceEnvironment
+from tesp.tasks.gymnasium.vector_pool import VectorPool
 from tesp.tasks.point import PointFamily
-from tesp.tasks.reacher import Reacher2Family
-from tesp.tasks.task_wrappers import PlaceEnvironment
-from tesp.tasks.vector_pool import VectorPool
+from tesp.tasks.reacher import reacher2
+from tesp.tasks.simulation import Simulation
 
 #: Reached at once, out of reach, reached after a few steps.
 TASKS = np.array([[0.03, 0.03], [0.0, 2.0], [-0.15, 0.1]])
@@ -123,7 +123,7 @@ def test_a_pool_samples_the_same_round(size, mode):
 def near_and_far(links=2):
     """A round of arms, some of which are at their goals soon."""
     sampled = compiled_rounds.make_round(links)
-    start = compiled_rounds.FAMILIES[links].position(np.zeros(links))
+    start = compiled_rounds.FAMILIES[links].simulate(1).positions[0]
     tasks = start + np.array([[-0.02, 0.06], [0.5, 0.5], [-0.02, 0.07], [-0.01, -0.065]])
     noise = np.random.default_rng(3).normal(size=(4, CAPACITY, HORIZON, links)).astype(np.float32)
     return sampled, tasks, noise
@@ -140,9 +140,7 @@ def test_a_compiled_round_is_that_in_lockstep_and_nothing_is_compiled_anew(own_p
         return collect_compiled(sampled.dynamics, agents, tasks, noise, task_mesh(4), 2, N)[:2]
 
     found = sample(noise)
-    expected = collect(
-        Reacher2Family(engine="closed-form").simulate(4 * N), outside, tasks, noise, Stopwatch(), at_once=N
-    )
+    expected = collect(reacher2(engine="closed-form").simulate(4 * N), outside, tasks, noise, Stopwatch(), at_once=N)
     begun = (expected[1].length > 0).sum(axis=1)
     assert begun.min() == N < begun.max()
     assert_same(expected, found)
@@ -155,7 +153,7 @@ def test_a_compiled_round_is_that_in_lockstep_and_nothing_is_compiled_anew(own_p
 
 
 def test_threads_change_nothing_even_with_noise_on_the_dynamics():
-    family = Reacher2Family()
+    family = reacher2()
     _, tasks, noise = near_and_far()
 
     def sample(threads, sigma):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tesp.tasks.mjcf_family import MJCFFamily
+from tesp.tasks.mujoco.family import MJCFFamily
 
 #: A cart that slides with friction loss and carries a pole. ``{…}`` are what tasks change.
 CART = """

@@ -3,6 +3,16 @@
 import mujoco
 import numpy as np
 
+from tesp.tasks.mujoco.state import State
+
+
+def state(qpos: np.ndarray, qvel: np.ndarray) -> State:
+    """What a family's functions see: the positions and velocities of n simulations."""
+    qpos, qvel = np.atleast_2d(qpos).copy(), np.atleast_2d(qvel).copy()
+    count, model = len(qpos), mujoco.MjModel.from_xml_string("<mujoco/>")
+    nothing = np.zeros((count, 0))
+    return State(qpos, qvel, nothing, nothing, np.zeros(count), np.zeros((count, 2)), {}, model)
+
 
 def start(model: mujoco.MjModel) -> mujoco.MjData:
     data = mujoco.MjData(model)

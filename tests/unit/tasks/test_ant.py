@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.ant import AntFamily
+from tesp.tasks.ant import ant
 
 from . import engine
 
-FAMILY = AntFamily()
-MODEL = FAMILY.model
+FAMILY = ant()
+MODEL = FAMILY.body.model
 SIGNS = {1: (1, 1), 2: (-1, 1), 3: (-1, -1), 4: (1, -1)}
 STILL = np.zeros((1, 8))
 
@@ -132,14 +132,14 @@ def test_healthy_states(change, healthy):
         qpos[index] = value
     velocities = np.zeros((2, 14))
     velocities[1, 3] = np.nan
-    np.testing.assert_array_equal(FAMILY.healthy(np.stack([qpos, qpos]), velocities), [healthy, False])
+    np.testing.assert_array_equal(FAMILY.healthy(engine.state(np.stack([qpos, qpos]), velocities)), [healthy, False])
 
 
 @pytest.mark.parametrize("option", ["terminate", "continue"])
 @pytest.mark.parametrize("broken", ["upside down", "low", "nan"])
 def test_unhealthy(option, broken, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the engine writes a log where it meets NaN
-    simulation = AntFamily(when_unhealthy=option).simulate(2, threads=1)
+    simulation = ant(when_unhealthy=option).simulate(2, threads=1)
     simulation.reset(np.full((2, 2), 5.0))
     if broken == "upside down":
         simulation.qpos[1, 2:7] = [0.10, 0, 1, 0, 0]
@@ -158,4 +158,4 @@ def test_unhealthy(option, broken, tmp_path, monkeypatch):
 
 def test_unknown_option_is_named():
     with pytest.raises(ConfigurationError, match="when_unhealthy is 'ignore'"):
-        AntFamily(when_unhealthy="ignore")
+        ant(when_unhealthy="ignore")

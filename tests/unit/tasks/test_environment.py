@@ -6,9 +6,10 @@ import pytest
 
 from tesp.environments import register_environments
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.tasks.ant import AntFamily
+from tesp.tasks.ant import ant
 from tesp.tasks.environment import FamilyEnvironment
 from tesp.tasks.point import PointFamily
+from tesp.tasks.registration import NamedEnvironment
 
 register_environments()
 
@@ -23,7 +24,7 @@ def test_truncated_at_the_horizon_and_not_before():
 
 
 def test_info():
-    env = FamilyEnvironment("point")
+    env = NamedEnvironment("point")
     observation, info = env.reset(options={"goal": [0.3, 0.4]})
     np.testing.assert_array_equal(observation, 0)
     assert info["distance"] == pytest.approx(0.5)
@@ -38,7 +39,7 @@ def test_info():
 
 
 def test_goals_are_drawn_uniformly_from_the_training_area():
-    env = FamilyEnvironment("point")
+    env = NamedEnvironment("point")
     goals = [env.reset(seed=0)[1]["goal"]] + [env.reset()[1]["goal"] for _ in range(999)]
     squared = np.sum(np.square(goals), axis=1)
     assert squared.min() > 0.2**2
@@ -50,7 +51,7 @@ def test_goals_are_drawn_uniformly_from_the_training_area():
 
 
 def test_a_goal_underfoot_counts_as_success_at_reset():
-    assert FamilyEnvironment("point").reset(options={"goal": (0.01, 0.0)})[1]["success"] is True
+    assert NamedEnvironment("point").reset(options={"goal": (0.01, 0.0)})[1]["success"] is True
 
 
 @pytest.mark.parametrize(
@@ -64,26 +65,24 @@ def test_a_goal_underfoot_counts_as_success_at_reset():
 )
 def test_bad_reset_options(options, words):
     with pytest.raises(ConfigurationError, match=words):
-        FamilyEnvironment("point").reset(options=options)
+        NamedEnvironment("point").reset(options=options)
 
 
 def test_options_are_passed_on():
     env = gymnasium.make("tesp/Ant-v0", when_unhealthy="continue", inner_radius=0.5).unwrapped
     assert isinstance(env, FamilyEnvironment)
-    assert env.family == AntFamily(when_unhealthy="continue", inner_radius=0.5)
+    assert env.family == ant(when_unhealthy="continue", inner_radius=0.5)
     assert FamilyEnvironment(PointFamily(horizon=4)).family.horizon == 4
     with pytest.raises(ConfigurationError, match="no option 'colour'"):
         gymnasium.make("tesp/Ant-v0", colour="red")
     with pytest.raises(ConfigurationError, match="max_episode_steps"):
         gymnasium.make("tesp/Ant-v0", horizon=3)
-    with pytest.raises(ConfigurationError, match="to the family"):
-        FamilyEnvironment(PointFamily(), spacing=0.1)
 
 
 def test_misuse_is_named():
     with pytest.raises(ConfigurationError, match="render_mode is 'human'"):
-        FamilyEnvironment("point", render_mode="human")
-    env = FamilyEnvironment("point")
+        NamedEnvironment("point", render_mode="human")
+    env = NamedEnvironment("point")
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(np.zeros(2))
     env.reset()

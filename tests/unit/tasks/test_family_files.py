@@ -19,7 +19,7 @@ from tesp.tasks.registry import make_family
 FILE = """
 from beside_the_file import HORIZON
 from tesp.tasks.point import PointFamily
-from tesp.tasks.base import Family
+from tesp.tasks.family import Family
 
 class Mine(PointFamily):
     pass

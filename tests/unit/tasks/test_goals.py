@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tesp.errors import ConfigurationError
-from tesp.tasks.goals import Annulus, sample_goals, sample_task_sets
+from tesp.tasks.goals.annulus import Annulus
+from tesp.tasks.goals.goals import Goals, distance_to_goal, reward
+from tesp.tasks.goals.sampling import sample_goals, sample_task_sets
 
 TRAINING, OUTSIDE = Annulus(0.2, 1.1), Annulus(1.1, 1.5)
 
@@ -66,3 +68,29 @@ def test_spacing_that_cannot_be_met(count, spacing):
 def test_bad_seed(seed):
     with pytest.raises(ConfigurationError, match="seed is"):
         sample_task_sets("point", seed, 3, TRAINING, OUTSIDE, 0.1)
+
+
+def test_reward_by_hand():
+    distance = distance_to_goal(np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]]))
+    assert distance == [5.0]
+    assert reward(distance, np.array([[1.0, -0.5]])) == pytest.approx(-5.0 - 0.001 * 1.25)
+
+
+def test_leading_axes_are_kept():
+    generator = np.random.default_rng(0)
+    position, goal = generator.normal(size=(2, 3, 4, 2))
+    action = generator.normal(size=(3, 4, 5))
+    rewards = reward(distance_to_goal(position, goal), action)
+    assert rewards.shape == (3, 4)
+    one = reward(distance_to_goal(position[2, 1:2], goal[2, 1:2]), action[2, 1:2])
+    assert rewards[2, 1] == one[0]
+
+
+def test_an_approach_by_hand():
+    goals = Goals(arrival=0.5, outer_radius=2.0)
+    found = goals.approach(np.array([[1.0, 2.0], [0.1, 0.0]]), np.array([[4.0, 6.0], [0.0, 0.0]]), np.full((2, 2), 0.5))
+    np.testing.assert_allclose(found.distance, [5.0, 0.1])
+    np.testing.assert_allclose(found.reward, -found.distance - 0.001 * 0.5)
+    np.testing.assert_array_equal(found.success, [False, True])
+    assert goals.options == {"inner_radius": 0.2, "boundary_radius": 1.1, "outer_radius": 2.0, "spacing": 0.1}
+    assert Goals(arrival=0.5, **goals.options) == goals

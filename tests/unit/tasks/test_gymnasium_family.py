@@ -13,17 +13,17 @@ from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
 from tesp.interface import Interface
 from tesp.tasks import registry
-from tesp.tasks.base import Family
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp.tasks.family import Family
+from tesp.tasks.gymnasium.family import GymnasiumFamily
+from tesp.tasks.gymnasium.vector_pool import check_same_spaces
 from tesp.tasks.registry import make_family
-from tesp.tasks.vector_pool import check_same_spaces
 
 #: As a file, since what is defined in one must reach other processes by itself.
 FILE = '''
 import gymnasium
 import numpy as np
 
-from tesp.tasks.gymnasium_family import GymnasiumFamily
+from tesp.tasks.gymnasium.family import GymnasiumFamily
 
 
 class Line(gymnasium.Env):

@@ -6,6 +6,7 @@ import pytest
 
 from tesp.errors import ConfigurationError, NonFiniteError, TespError
 from tesp.task_sets import TASK_SETS
+from tesp.tasks.goals.goals import Goals
 
 from .cart import CART, DYNAMICS, MODEL, NAMES, make, observe, rollout, some_actions, some_tasks
 
@@ -49,9 +50,9 @@ def test_the_models_of_a_batch_are_the_compiled_ones_with_all_constants(family):
     task = some_tasks(1)
     simulation = family.simulate(2)
     simulation.reset(np.repeat(task, 2, axis=0))
-    ours = simulation._batch.get_model(1)
+    ours = simulation.engine.batch.get_model(1)
     theirs = mujoco.MjModel.from_xml_string(CART.format(**dict(zip(NAMES, map(repr, task[0].tolist()), strict=True))))
-    base = family._body.model
+    base = family.body.model
     followed = ("body_inertia", "body_invweight0", "dof_invweight0", "dof_M0", "body_subtreemass", "actuator_acc0")
     for name in (*followed, "body_mass", "geom_friction", "actuator_gear", "dof_damping"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-12, atol=1e-15)
@@ -63,7 +64,7 @@ def test_given_inertias_are_kept():
     family = make(dynamics={"body_mass": DYNAMICS["body_mass"], **inertia})
     simulation = family.simulate(1)
     simulation.reset(some_tasks(1))
-    np.testing.assert_array_equal(simulation._batch.get_model(0).body_inertia, 7 * family._body.model.body_inertia)
+    np.testing.assert_array_equal(simulation.engine.batch.get_model(0).body_inertia, 7 * family.body.model.body_inertia)
 
 
 def test_threads_and_earlier_tasks_change_nothing(family):
@@ -295,3 +296,61 @@ def test_environment_takes_a_task(family):
     after = env.step(some_actions(1, 1)[0, 0])[0]
     np.testing.assert_array_equal(after, rollout(family, some_tasks(1), steps=1)[1, 0])
     env.close()
+
+
+@pytest.fixture(scope="module")
+def hill():
+    """The cart as a family of goals, which is healthy on the right side only."""
+    values = dict.fromkeys(("reward", "sample_tasks", "terminated", "success", "distance"))
+    return make(
+        **values,
+        dynamics={},
+        goals=Goals(arrival=0.05, outer_radius=2.0),
+        position=lambda state: state.qpos[:, :2],
+        healthy=lambda state: state.qpos[:, 0] >= 0,
+        when_unhealthy="terminate",
+        keyframe="tilted",
+    )
+
+
+def test_goals_say_what_tasks_there_are_and_what_a_step_is_worth(hill):
+    assert hill.task_size == 2
+    sets = hill.sample_task_sets(3)
+    expected = hill.goals.sample_task_sets("cart", 3, hill.tasks_per_set)
+    for name, drawn in expected.items():
+        np.testing.assert_array_equal(sets[name].tasks, drawn.tasks)
+    simulation = hill.simulate(3, threads=1)
+    with pytest.raises(ConfigurationError, match=r"one finite goal \(x, y\) for each of 3 simulations"):
+        simulation.reset(np.zeros((2, 2)))
+    near = simulation.positions[0]
+    goals = np.array([near, [0.1, 1.0], [0.1, 1.0]])
+    simulation.reset(goals)
+    simulation.qpos[2, 0] = -1.0
+    actions = np.array([[0.5], [-0.5], [0.0]])
+    done = simulation.step(np.arange(3), actions)
+    approach = hill.goals.approach(done.position, goals, actions)
+    np.testing.assert_array_equal(done.reward, approach.reward)
+    np.testing.assert_array_equal(done.distance_reward, -done.distance)
+    np.testing.assert_array_equal(done.success, [True, False, False])
+    np.testing.assert_array_equal(done.healthy, [True, True, False])
+    np.testing.assert_array_equal(done.terminated, [True, False, True])
+
+
+def test_an_environment_of_goals_takes_and_shows_a_goal(hill):
+    environment = hill.environment()
+    _, info = environment.reset(options={"goal": (0.1, 0.0)})
+    np.testing.assert_array_equal(info["goal"], (0.1, 0.0))
+    assert info["distance"] == pytest.approx(0.0, abs=1e-12)
+    assert info["success"]
+
+
+def test_a_model_may_be_a_function():
+    calls = []
+
+    def build():
+        calls.append(1)
+        return mujoco.MjModel.from_xml_string(MODEL)
+
+    family = make(model=build)
+    assert calls == [1]
+    np.testing.assert_array_equal(family.body.model.body_mass, make().body.model.body_mass)

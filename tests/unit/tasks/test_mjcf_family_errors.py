@@ -7,6 +7,7 @@ import pytest
 from mujoco.batch import Batch, SimulationError
 
 from tesp.errors import ConfigurationError
+from tesp.tasks.goals.goals import Goals
 
 from .cart import MODEL, make, rollout, some_actions, some_tasks
 
@@ -38,6 +39,12 @@ def scaled(field, factor):
     ("values", "words"),
     [
         ({"name": ""}, "name is ''"),
+        ({"reward": None}, "reward is missing; give reward and sample_tasks, or goals"),
+        ({"sample_tasks": None}, "sample_tasks is missing"),
+        ({"goals": Goals(arrival=0.1)}, "goals are given without position"),
+        ({"goals": Goals(arrival=0.1), "position": lambda state: state.qpos[:, :2]}, "leave out reward, or the goals"),
+        ({"when_unhealthy": "stop"}, "when_unhealthy is 'stop'; it must be 'terminate' or 'continue'"),
+        ({"healthy": constant(np.ones(9))}, "healthy returned entries of kind float64"),
         ({"horizon": 0}, "horizon is 0"),
         ({"substeps": 0}, "substeps is 0"),
         ({"model": "nowhere.xml"}, "There is no MJCF file nowhere.xml"),

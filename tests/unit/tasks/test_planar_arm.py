@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.tasks.arm_simulation import ArmSimulation
-from tesp.tasks.blocks import BLOCK
-from tesp.tasks.planar_arm import _sine_of, _solve_with_stops, control_steps, read_arm
-from tesp.tasks.reacher import JOINT_LIMIT, Reacher2Family, Reacher4Family, build_arm
+from tesp.tasks.closed_form.arm import ArmEngine
+from tesp.tasks.closed_form.blocks import BLOCK
+from tesp.tasks.closed_form.planar_arm import _sine_of, _solve_with_stops, control_steps, read_arm
+from tesp.tasks.reacher import JOINT_LIMIT, build_arm, reacher2, reacher4
 
 from . import engine
 
@@ -27,11 +27,15 @@ FAR = np.full((COUNT, 2), 9.0)
 def exact(family_class):
     """A family whose MuJoCo solves for the stops exactly, not to its default tolerance of 1e-8."""
     family = family_class()
-    family.model.opt.tolerance = 0
+    family.body.model.opt.tolerance = 0
     return family
 
 
-FAMILIES = {2: (Reacher2Family(), exact(Reacher2Family)), 4: (Reacher4Family(), exact(Reacher4Family))}
+FAMILIES = {2: (reacher2(), exact(reacher2)), 4: (reacher4(), exact(reacher4))}
+
+
+def in_closed_form(family, count):
+    return dataclasses.replace(family, engine=ArmEngine).simulate(count)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -54,7 +58,7 @@ def past_stops(simulation) -> np.ndarray:
 @pytest.mark.parametrize("links", FAMILIES)
 def test_trajectories_are_those_of_the_engine(links, seed, hold):
     _, family = FAMILIES[links]
-    by_engine, closed = family.simulate(COUNT, threads=1), ArmSimulation(family, COUNT)
+    by_engine, closed = family.simulate(COUNT, threads=1), in_closed_form(family, COUNT)
     np.testing.assert_array_equal(closed.reset(FAR), by_engine.reset(FAR))
     stopped = 0
     for action in held_actions(seed, hold, links):
@@ -69,7 +73,7 @@ def test_trajectories_are_those_of_the_engine(links, seed, hold):
 
 def test_trajectories_are_those_of_the_engine_at_its_default_tolerance(links):
     family, _ = FAMILIES[links]
-    by_engine, closed = family.simulate(COUNT, threads=1), ArmSimulation(family, COUNT)
+    by_engine, closed = family.simulate(COUNT, threads=1), in_closed_form(family, COUNT)
     by_engine.reset(FAR)
     closed.reset(FAR)
     for action in held_actions(1, 10, links):
@@ -80,7 +84,7 @@ def test_trajectories_are_those_of_the_engine_at_its_default_tolerance(links):
 
 def test_one_step_differs_by_rounding(links):
     _, family = FAMILIES[links]
-    by_engine, closed = family.simulate(COUNT, threads=1), ArmSimulation(family, COUNT)
+    by_engine, closed = family.simulate(COUNT, threads=1), in_closed_form(family, COUNT)
     by_engine.reset(FAR)
     closed.reset(FAR)
     several = 0
@@ -130,7 +134,7 @@ def test_energy_is_conserved_without_damping_actuators_and_stops():
 def test_subsets_take_the_same_trajectories():
     family, _ = FAMILIES[4]
     actions = np.random.default_rng(4).uniform(-1, 1, (10, COUNT, 4))
-    together, apart = ArmSimulation(family, COUNT), ArmSimulation(family, COUNT)
+    together, apart = in_closed_form(family, COUNT), in_closed_form(family, COUNT)
     together.reset(FAR)
     apart.reset(FAR)
     whole = [together.step(EVERY, action) for action in actions]
@@ -152,7 +156,7 @@ def test_subsets_take_the_same_trajectories():
 
 
 def test_many_arms_take_the_trajectories_of_few():
-    arm, generator = read_arm(FAMILIES[4][0].model), np.random.default_rng(6)
+    arm, generator = read_arm(FAMILIES[4][0].body.model), np.random.default_rng(6)
     state = generator.uniform(-2.8, 2.8, (3, 2 * BLOCK + 9, 4)) * np.array([1.0, 3.0, 10.0])[:, None, None]
     with jax.enable_x64(True):
         whole = np.stack(control_steps(arm, *state))
@@ -208,7 +212,7 @@ def assert_complementary(matrix: np.ndarray, offset: np.ndarray) -> None:
 
 
 def test_divergence_shows_as_nan_and_harms_nobody_else():
-    simulation = ArmSimulation(FAMILIES[4][0], COUNT)
+    simulation = in_closed_form(FAMILIES[4][0], COUNT)
     simulation.reset(FAR)
     simulation.qpos[1, 1] = np.nan
     done = simulation.step(EVERY, np.ones((COUNT, 4)))
@@ -218,14 +222,14 @@ def test_divergence_shows_as_nan_and_harms_nobody_else():
 
 
 def test_the_engine_is_an_option():
-    family = Reacher2Family(engine="closed-form")
+    family = reacher2(engine="closed-form")
     assert family.options["engine"] == "closed-form"
-    assert Reacher2Family(**family.options) == family
-    assert Reacher2Family().options["engine"] == "mujoco"
-    assert isinstance(family.simulate(2), ArmSimulation)
+    assert reacher2(**family.options) == family
+    assert reacher2().options["engine"] == "mujoco"
+    assert isinstance(family.simulate(2).engine, ArmEngine)
     with pytest.raises(ConfigurationError, match="engine is 'bullet'"):
-        Reacher2Family(engine="bullet")
-    for chosen in (family, Reacher2Family()):
+        reacher2(engine="bullet")
+    for chosen in (family, reacher2()):
         with pytest.raises(ConfigurationError, match="count is 0"):
             chosen.simulate(0)
         with pytest.raises(ConfigurationError, match="threads is -1"):
@@ -233,7 +237,7 @@ def test_the_engine_is_an_option():
 
 
 def test_bad_arguments_are_named():
-    simulation = ArmSimulation(FAMILIES[2][0], COUNT)
+    simulation = in_closed_form(FAMILIES[2][0], COUNT)
     with pytest.raises(ConfigurationError, match="one finite goal"):
         simulation.reset(np.zeros((COUNT - 1, 2)))
     with pytest.raises(ConfigurationError, match="actions have shape"):
@@ -243,7 +247,7 @@ def test_bad_arguments_are_named():
 
 
 def test_the_rest_of_the_process_stays_in_single_precision():
-    simulation = ArmSimulation(FAMILIES[2][0], COUNT)
+    simulation = in_closed_form(FAMILIES[2][0], COUNT)
     assert simulation.step(EVERY, np.ones((COUNT, 2))).observation.dtype == np.float64
     assert jax.numpy.ones(1).dtype == np.float32
 
@@ -251,7 +255,7 @@ def test_the_rest_of_the_process_stays_in_single_precision():
 def test_pictures_are_those_of_the_engine():
     family, _ = FAMILIES[4]
     pictures = []
-    for simulation in (family.simulate(COUNT), ArmSimulation(family, COUNT)):
+    for simulation in (family.simulate(COUNT), in_closed_form(family, COUNT)):
         simulation.reset(np.full((COUNT, 2), 0.5))
         for _ in range(4):
             simulation.step(EVERY, np.ones((COUNT, 4)))

@@ -4,11 +4,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from tesp.tasks.reacher import Reacher2Family, Reacher4Family, build_arm, fingertip
+from tesp.tasks.reacher import build_arm, fingertip, reacher2, reacher4
 
 from . import engine
 
-ARMS = {2: (Reacher2Family(), 0.75, 0.95, 100.0), 4: (Reacher4Family(), 0.45, 0.65, 50.0)}
+ARMS = {2: (reacher2(), 0.75, 0.95, 100.0), 4: (reacher4(), 0.45, 0.65, 50.0)}
 
 BY_HAND = """
 <mujoco>
@@ -35,7 +35,7 @@ def arm(request):
 
 def test_facts(arm):
     links, family, link_length, tip_length, limit = arm
-    model = family.model
+    model = family.body.model
     engine.assert_common(model, mujoco.mjtIntegrator.mjINT_RK4)
     names = [f"joint{number}" for number in range(1, links + 1)]
     assert engine.joint_names(model) == names
@@ -67,26 +67,26 @@ def test_masses_are_in_proportion_to_volumes(arm):
     capsule = sphere + math.pi * 0.1**2 * link_length
     density = 24 / (links * capsule + sphere)
     expected = [density * capsule] * (links - 1) + [density * (capsule + sphere)]
-    np.testing.assert_allclose(family.model.body_mass[1:], expected)
+    np.testing.assert_allclose(family.body.model.body_mass[1:], expected)
 
 
 def test_equals_a_model_written_by_hand():
     sphere = 4 / 3 * math.pi * 0.1**3
     density = 24 / (3 * sphere + 2 * math.pi * 0.1**2 * 0.75)
     by_hand = mujoco.MjModel.from_xml_string(BY_HAND.format(density=density))
-    model = Reacher2Family().model
+    model = reacher2().body.model
     for name in ("body_mass", "body_inertia", "body_ipos", "body_invweight0", "dof_invweight0", "dof_M0"):
         np.testing.assert_allclose(getattr(model, name), getattr(by_hand, name), rtol=1e-12, atol=1e-12)
 
 
 def test_fingertip_is_where_the_engine_puts_it(arm):
     links, family, link_length, tip_length, _ = arm
-    data = mujoco.MjData(family.model)
+    data = mujoco.MjData(family.body.model)
     angles = np.random.default_rng(0).uniform(-2.5, 2.5, (20, links))
     tips = fingertip(angles, link_length, tip_length)
     for qpos, tip in zip(angles, tips, strict=True):
         data.qpos[:] = qpos
-        mujoco.mj_forward(family.model, data)
+        mujoco.mj_forward(family.body.model, data)
         np.testing.assert_allclose(data.geom("fingertip").xpos, [*tip, 0.1], atol=1e-12)
         assert data.ncon == 0
 
@@ -98,7 +98,7 @@ def test_fingertip_of_a_square():
 
 
 def test_nothing_collides_when_folded():
-    model = Reacher4Family().model
+    model = reacher4().body.model
     data = mujoco.MjData(model)
     data.qpos[:] = [0.0, 2.7, 2.7, 2.7]
     mujoco.mj_forward(model, data)
@@ -108,9 +108,9 @@ def test_nothing_collides_when_folded():
 def test_observation_order(arm):
     links, family, link_length, tip_length, _ = arm
     generator = np.random.default_rng(1)
-    theta, omega = generator.normal(size=(2, 5, 3, links))
-    observation = family.observe(theta, omega)
-    assert observation.shape == (5, 3, 3 * links + 2)
+    theta, omega = generator.normal(size=(2, 5, links))
+    observation = family.observe(engine.state(theta, omega))
+    assert observation.shape == (5, 3 * links + 2)
     np.testing.assert_array_equal(observation[..., :links], np.cos(theta))
     np.testing.assert_array_equal(observation[..., links : 2 * links], np.sin(theta))
     np.testing.assert_array_equal(observation[..., 2 * links : 3 * links], omega)
@@ -148,7 +148,7 @@ def test_energy_is_conserved_without_damping_and_falls_with_it():
 
 
 def test_a_joint_stops_at_its_limit():
-    family = Reacher2Family()
+    family = reacher2()
     simulation = family.simulate(1)
     simulation.reset(np.zeros((1, 2)) + 5.0)
     angles = []

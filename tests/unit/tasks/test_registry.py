@@ -1,11 +1,14 @@
+from typing import Unpack
+
 import gymnasium
 import pytest
 
 from tesp.environments import CARDS, register_environments
 from tesp.errors import ConfigurationError
 from tesp.tasks import registry
+from tesp.tasks.goals.goals import GoalOptions
 from tesp.tasks.point import PointFamily
-from tesp.tasks.registry import families, make_family, register_family
+from tesp.tasks.registry import families, make_family, option_names, register_family
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +46,18 @@ def test_a_family_of_ones_own():
     assert make_family("mine", horizon=3) == PointFamily(horizon=3)
     register_family("anything", lambda **options: PointFamily(horizon=len(options)))
     assert make_family("anything", a=1, b=2).horizon == 2
+
+
+def test_options_of_a_typed_dictionary_are_named_like_others():
+    def far(horizon: int = 9, **options: Unpack[GoalOptions]):
+        return PointFamily(horizon=horizon, **options)
+
+    assert option_names(far) == ["horizon", "inner_radius", "boundary_radius", "outer_radius", "spacing"]
+    assert option_names(lambda **options: options) is None
+    register_family("far", far)
+    assert make_family("far", outer_radius=3.0) == PointFamily(horizon=9, outer_radius=3.0)
+    with pytest.raises(ConfigurationError, match=r"no option 'spacin' .did you mean 'spacing'"):
+        make_family("far", spacin=0.1)
 
 
 def test_names_are_not_taken_over():

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tesp.errors import TespError
-from tesp.tasks import rendering
-from tesp.tasks.reacher import Reacher4Family
-from tesp.tasks.wheeled import WheeledFamily
+from tesp.tasks.mujoco import rendering
+from tesp.tasks.reacher import reacher4
+from tesp.tasks.wheeled import wheeled
 
 
 def test_no_opengl_says_what_to_do(monkeypatch):
@@ -17,7 +17,7 @@ def test_no_opengl_says_what_to_do(monkeypatch):
         raise mujoco.FatalError("no OpenGL context")
 
     monkeypatch.setattr(mujoco, "Renderer", fail)
-    simulation = WheeledFamily().simulate(1)
+    simulation = wheeled().simulate(1)
     simulation.reset(np.ones((1, 2)))
     with pytest.raises(TespError, match=r"MUJOCO_GL=egl \(install libegl1\) or MUJOCO_GL=osmesa"):
         simulation.render(0)
@@ -44,7 +44,7 @@ except TespError as error:
 
 
 def test_rendering_does_not_change_the_simulation():
-    family = WheeledFamily()
+    family = wheeled()
     states = []
     for draws in (False, True):
         simulation = family.simulate(1)
@@ -61,7 +61,7 @@ def test_rendering_does_not_change_the_simulation():
 def test_a_circle_of_two_metres_fits_the_picture(monkeypatch):
     monkeypatch.setattr(rendering, "BOUNDARY_COLOUR", np.array([0, 1, 0, 1], np.float32))
     monkeypatch.setattr(rendering, "LINE", 0.03)
-    simulation = Reacher4Family(boundary_radius=2.0, outer_radius=2.5).simulate(1)
+    simulation = reacher4(boundary_radius=2.0, outer_radius=2.5).simulate(1)
     simulation.reset(np.ones((1, 2)))
     picture = simulation.render(0).astype(int)
     simulation.close()

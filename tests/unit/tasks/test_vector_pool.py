@@ -6,7 +6,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers.vector_environments import AutomaticResets
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError, NonFiniteError
-from tesp.tasks.vector_pool import VectorPool, check_spaces, to_bounds, vectorised
+from tesp.tasks.gymnasium.vector_pool import VectorPool, check_spaces, to_bounds, vectorised
 
 
 class Counter(gymnasium.Env):

@@ -1,18 +1,17 @@
 import mujoco
 import numpy as np
 import pytest
-from mujoco.batch import SimulationError
+from mujoco.batch import Batch, SimulationError
 
 from tesp.errors import NonFiniteError
-from tesp.tasks import mujoco_family
-from tesp.tasks.ant import AntFamily
-from tesp.tasks.reacher import Reacher2Family, Reacher4Family
-from tesp.tasks.wheeled import WheeledFamily
+from tesp.tasks.ant import ant
+from tesp.tasks.reacher import reacher2, reacher4
+from tesp.tasks.wheeled import wheeled
 
 from . import engine
 
-FAMILIES = {"wheeled": (WheeledFamily(), 50.0), "ant": (AntFamily(), 50.0)}
-FAMILIES |= {"reacher2": (Reacher2Family(), 100.0), "reacher4": (Reacher4Family(), 50.0)}
+FAMILIES = {"wheeled": (wheeled(), 50.0), "ant": (ant(), 50.0)}
+FAMILIES |= {"reacher2": (reacher2(), 100.0), "reacher4": (reacher4(), 50.0)}
 
 
 @pytest.fixture(params=FAMILIES)
@@ -25,15 +24,15 @@ def test_equals_a_plain_loop_over_the_engine(family_and_limit):
     simulation = family.simulate(3, threads=2)
     simulation.reset(np.full((3, 2), 9.0))
     actions = np.random.default_rng(0).uniform(-1, 1, (15, 3, family.action_size))
-    plain = [engine.start(family.model) for _ in range(3)]
+    plain = [engine.start(family.body.model) for _ in range(3)]
     for action in actions:
         done = simulation.step(np.arange(3), action)
         for index, data in enumerate(plain):
-            engine.control_step(family.model, data, action[index], limit)
+            engine.control_step(family.body.model, data, action[index], limit)
             np.testing.assert_array_equal(simulation.qpos[index], data.qpos)
             np.testing.assert_array_equal(simulation.qvel[index], data.qvel)
     for index, data in enumerate(plain):
-        np.testing.assert_array_equal(done.observation[index], family.observe(data.qpos, data.qvel))
+        np.testing.assert_array_equal(done.observation[index], family.observe(engine.state(data.qpos, data.qvel))[0])
     assert plain[0].time == pytest.approx(15 * 0.05)
 
 
@@ -41,14 +40,14 @@ def test_position_is_that_after_the_step_not_one_substep_before(family_and_limit
     family, limit = family_and_limit
     simulation = family.simulate(1)
     simulation.reset(np.full((1, 2), 9.0))
-    data = engine.start(family.model)
+    data = engine.start(family.body.model)
     point = {"ant": "torso", "wheeled": "box"}.get(family.name, "fingertip")
     action = np.full((1, family.action_size), 0.7)
     for _ in range(4):
         done = simulation.step(np.arange(1), action)
-        engine.control_step(family.model, data, action[0], limit)
+        engine.control_step(family.body.model, data, action[0], limit)
     late = data.geom(point).xpos[:2].copy()
-    mujoco.mj_kinematics(family.model, data)
+    mujoco.mj_kinematics(family.body.model, data)
     np.testing.assert_allclose(done.position[0], data.geom(point).xpos[:2], atol=1e-12)
     assert not np.allclose(late, data.geom(point).xpos[:2], rtol=0, atol=1e-9)
 
@@ -68,19 +67,19 @@ def test_divergence_shows_as_nan_and_harms_nobody_else(family_and_limit, tmp_pat
 
 
 def test_an_error_of_the_engine_is_reported_as_ours(monkeypatch):
-    simulation = Reacher2Family().simulate(2)
+    simulation = reacher2().simulate(2)
     simulation.reset(np.zeros((2, 2)))
 
     def fail(*_, **__):
         raise SimulationError(np.array([1]), "stack overflow", 2)
 
-    monkeypatch.setattr(mujoco_family.Batch, "step", fail)
+    monkeypatch.setattr(Batch, "step", fail)
     with pytest.raises(NonFiniteError, match=r"physics state became NaN.*stack overflow"):
         simulation.step(np.arange(2), np.zeros((2, 2)))
 
 
 def test_single_precision_actions_are_taken_as_they_are():
-    family = WheeledFamily()
+    family = wheeled()
     action = np.random.default_rng(0).uniform(-1, 1, (1, 2)).astype(np.float32)
     outcomes = []
     for given in (action, action.astype(np.float64)):
@@ -92,18 +91,18 @@ def test_single_precision_actions_are_taken_as_they_are():
 
 
 def test_goals_are_kept_apart_from_the_callers_array():
-    simulation = WheeledFamily().simulate(1)
+    simulation = wheeled().simulate(1)
     tasks = np.array([[0.3, 0.4]])
     simulation.reset(tasks)
     tasks[:] = 7.0
-    simulation.goals[:] = 8.0
-    np.testing.assert_array_equal(simulation.goals, [[0.3, 0.4]])
+    simulation.tasks[:] = 8.0
+    np.testing.assert_array_equal(simulation.tasks, [[0.3, 0.4]])
     done = simulation.step(np.arange(1), np.zeros((1, 2)))
     assert done.distance[0] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_looks_do_not_touch_the_dynamics():
-    model = Reacher4Family().model
+    model = reacher4().body.model
     assert model.body("world").geomnum[0] == 2
     assert model.ntex > 0
     assert model.nmocap == 0

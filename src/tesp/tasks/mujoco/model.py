@@ -20,20 +20,22 @@ from tesp.errors import ConfigurationError
 #: (tasks (n, p), the shared model) → the field's values, (n, *shape of the field).
 FieldFunction = Callable[[np.ndarray, mujoco.MjModel], np.ndarray]
 
-#: An MJCF file's path, an MJCF text, or a compiled model.
-ModelSource = str | os.PathLike[str] | mujoco.MjModel
+#: An MJCF file's path, an MJCF text, a compiled model, or a function that compiles one.
+ModelSource = str | os.PathLike[str] | mujoco.MjModel | Callable[[], mujoco.MjModel]
 
 
 def load_model(source: ModelSource) -> mujoco.MjModel:
     """Compile a model, or copy a compiled one; a state that diverges in it stays NaN.
 
     Args:
-        source: The path of an MJCF file, an MJCF text (it begins with ``<``), or a compiled model.
+        source: The path of an MJCF file, an MJCF text (it begins with ``<``), a compiled model, or a function without
+            arguments that returns one.
 
     Raises:
         ConfigurationError: The file is missing, it does not compile, or the model has no actuator with a control range.
     """
-    model = copy.copy(source) if isinstance(source, mujoco.MjModel) else _compile(source)
+    model: Any = source() if callable(source) else source
+    model = copy.copy(model) if isinstance(model, mujoco.MjModel) else _compile(model)
     # Otherwise the engine would put a diverged state back to the start, and nobody would notice.
     model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     if model.nu == 0:

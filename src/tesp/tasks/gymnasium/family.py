@@ -21,12 +21,11 @@ from jaxtyping import Float
 from tesp.errors import ConfigurationError
 from tesp.interface import Interface, nested_tuple
 from tesp.task_sets import TASK_SETS, TaskSet
-from tesp.tasks.base import Family
-from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
-from tesp.tasks.family_files import describe_error
-from tesp.tasks.goal_family import check_simulate, checked_count
-from tesp.tasks.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
-from tesp.tasks.vector_pool import VectorPool, check_spaces
+from tesp.tasks.checks import check_name, check_simulate, checked_count, describe_error
+from tesp.tasks.drawn_tasks import draw_task_sets
+from tesp.tasks.family import Family
+from tesp.tasks.gymnasium.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
+from tesp.tasks.gymnasium.vector_pool import VectorPool, check_spaces
 
 #: Environments that are stepped one after the other, at most. More give the policy larger batches, and take memory.
 MOST_SYNC = 64
@@ -81,8 +80,7 @@ class GymnasiumFamily(Family):
     _spaces: tuple[tuple[int, ...], Any, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ConfigurationError(f"name is {self.name!r}; it must be a text that is not empty.")
+        check_name(self.name)
         if self.vectorization not in ("sync", "async"):
             raise ConfigurationError(f"vectorization is {self.vectorization!r}; it must be 'sync' or 'async'.")
         if isinstance(self.environments, bool) or not isinstance(self.environments, Integral) or self.environments < 0:
@@ -121,14 +119,6 @@ class GymnasiumFamily(Family):
         self._set("_spaces", (observation.shape, nested_tuple(action.low.tolist()), nested_tuple(action.high.tolist())))
         self._set("observation_size", math.prod(observation.shape or (1,)))
         self._set("action_size", math.prod(action.shape or (1,)))
-
-    @property
-    def presets(self) -> Mapping[str, Mapping[str, Any]]:
-        """Configuration values by preset name.
-
-        ``paper`` is the library's defaults with rounds in steps; ``quick`` and ``small`` have small networks.
-        """
-        return merged_presets(self.preset_values)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -340,7 +330,7 @@ def _start_method() -> str:
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return "spawn"
-    multiprocessing.set_forkserver_preload(["__main__", "tesp.tasks.task_wrappers"])
+    multiprocessing.set_forkserver_preload(["__main__", reset_to_task.__module__])
     return "forkserver"
 
 

@@ -4,6 +4,10 @@
 # pyright: reportAttributeAccessIssue=false
 
 import mujoco
+import numpy as np
+from jaxtyping import Bool
+
+from tesp.tasks.mujoco.state import State
 
 #: Length of a physics step in seconds, and physics steps in a control step.
 TIMESTEP = 0.01
@@ -94,3 +98,8 @@ def velocity_actuators(joints: list[str], limit: float) -> str:
         f'<velocity name="{joint}" joint="{joint}" kv="1" ctrllimited="true" ctrlrange="{-limit} {limit}"/>'
         for joint in joints
     )
+
+
+def never_falls(state: State) -> Bool[np.ndarray, " simulation"]:
+    """Return true for every state: the health of bodies that cannot fall."""
+    return np.ones(len(state.qpos), bool)

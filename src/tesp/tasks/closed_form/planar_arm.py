@@ -24,8 +24,8 @@ import mujoco
 import numpy as np
 from jaxtyping import Array, Float
 
-from tesp.tasks.blocks import vectorised_in_blocks
-from tesp.tasks.scenery import SUBSTEPS
+from tesp.tasks.closed_form.blocks import vectorised_in_blocks
+from tesp.tasks.mujoco.scenery import SUBSTEPS
 
 #: The engine's bounds of a constraint's impedance, and its least divisor.
 IMPEDANCE_BOUNDS = (0.0001, 0.9999)

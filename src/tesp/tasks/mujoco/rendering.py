@@ -3,6 +3,7 @@
 # The engine's binary modules have no type stubs.
 # pyright: reportAttributeAccessIssue=false
 
+import copy
 import itertools
 import math
 
@@ -11,10 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from tesp.errors import TespError
-from tesp.tasks.scenery import CAMERA
 
-WIDTH = 640
-HEIGHT = 480
+#: Size of pictures in pixels; a model's own offscreen buffer may be smaller.
+WIDTH, HEIGHT = 640, 480
 
 GOAL_COLOUR = np.array([0.86, 0.20, 0.22, 1.0], np.float32)
 BOUNDARY_COLOUR = np.array([0.45, 0.50, 0.58, 1.0], np.float32)
@@ -41,29 +41,37 @@ def make_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Rend
 
 
 class SceneRenderer:
-    """Draws states of one model, by default from its fixed camera. What it adds to the scene is not in the model."""
+    """Draws states of one model. What it adds to the scene is not in the model.
+
+    Attributes:
+        model: The copy of the model that is drawn; its fields may be changed before a picture.
+    """
 
     def __init__(self, model: mujoco.MjModel):
-        self._renderer = make_renderer(model, HEIGHT, WIDTH)
+        self.model = copy.copy(model)
+        visual = self.model.vis.global_
+        self._renderer = make_renderer(self.model, min(HEIGHT, visual.offheight), min(WIDTH, visual.offwidth))
 
     def image(
         self,
         data: mujoco.MjData,
-        goal: Float[np.ndarray, "2"],
-        boundary_radius: float,
-        camera: str | mujoco.MjvCamera = CAMERA,
+        camera: int | str | mujoco.MjvCamera,
+        goal: Float[np.ndarray, "2"] | None = None,
+        boundary_radius: float | None = None,
     ) -> UInt8[np.ndarray, "height width 3"]:
         """Draw one state.
 
         Args:
             data: The state, with ``mj_forward`` done.
-            goal: The goal (x, y) in metres.
-            boundary_radius: Radius of the circle about the origin, in metres.
-            camera: The name of a camera of the model, or a free camera.
+            camera: The index or name of a camera of the model, −1 for a free one, or a free camera of one's own.
+            goal: The goal (x, y) in metres; None to draw none.
+            boundary_radius: Radius of the circle about the origin, in metres; None to draw none.
         """
         self._renderer.update_scene(data, camera)
-        _add_goal(self._renderer.scene, goal)
-        _add_circle(self._renderer.scene, boundary_radius)
+        if goal is not None:
+            _add_goal(self._renderer.scene, goal)
+        if boundary_radius is not None:
+            _add_circle(self._renderer.scene, boundary_radius)
         return self._renderer.render()
 
     def close(self) -> None:

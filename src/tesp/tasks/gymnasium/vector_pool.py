@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.interface import Interface
-from tesp.tasks.base import EnvironmentPool, PoolTransition
+from tesp.tasks.simulation import EnvironmentPool, PoolTransition
 
 #: At most so many environments are made of a function that makes one.
 MOST_COPIES = 8

@@ -1,0 +1,1 @@
+"""Families of a user's own Gymnasium environments, and pools of environments."""
