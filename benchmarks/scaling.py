@@ -95,7 +95,7 @@ def _checked(arguments: argparse.Namespace) -> list[dict]:
     """Return the points to measure, or refuse all of it before anything is measured."""
     from tesp.config import build_family, build_learner
     from tesp.errors import ConfigurationError
-    from tesp.plotting.style import check_output
+    from tesp.report.figures.style import check_output
 
     check_count("repetitions", arguments.repetitions)
     for name in arguments.sizes:
@@ -194,7 +194,7 @@ def _draw(content: dict, path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    from tesp.plotting.style import GREY, RESOLUTION, check_output, colour, marker, tidy
+    from tesp.report.figures.style import GREY, RESOLUTION, check_output, colour, marker, tidy
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = figure.subplots(1, 2)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from helpers.running import tiny_config
 from tesp.config import build_family, to_json
-from tesp.films.writing import write_film
+from tesp.report.films.writing import write_film
 from tesp.training.run_folder import RunFolder, append_records
 from tesp.types import TASK_SETS
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from helpers.running import records, tesp
-from tesp.plotting.export import export_records, records_csv
+from tesp.report.export import export_records, records_csv
 
 
 def table(path):

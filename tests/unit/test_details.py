@@ -15,7 +15,7 @@ from tesp.config import build_family, build_learner
 from tesp.details import _layer, details
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
-from tesp.plotting.records import read_records
+from tesp.report.records import read_records
 from tesp.runs import load_run
 from tesp.tasks.point import PointFamily, PointSimulation
 from tesp.training.checkpoint import initial_state

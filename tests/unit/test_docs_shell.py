@@ -59,7 +59,7 @@ def tiny_runs(trained, monkeypatch):
     """
     train, compare_all = runs.train, compare.compare
     monkeypatch.setattr(runs, "build_learner", running.shared_learner)
-    monkeypatch.setattr("tesp.plotting.style.save", lambda _, path: blank(path))
+    monkeypatch.setattr("tesp.report.figures.style.save", lambda _, path: blank(path))
     image = np.zeros((48, 64, 3), np.uint8)
     monkeypatch.setattr("tesp.tasks.rendering.SceneRenderer.image", lambda *_, **__: image)
 

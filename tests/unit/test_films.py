@@ -17,9 +17,9 @@ from PIL import Image, ImageSequence
 
 from helpers.pictures import FAMILY, Walker, shades_of_red
 from tesp.errors import ConfigurationError, TespError
-from tesp.films import Stage, film, stages_of
-from tesp.films.panels import Page
-from tesp.films.playing import Episode, Player, extent
+from tesp.report.films import Stage, film, stages_of
+from tesp.report.films.panels import Page
+from tesp.report.films.playing import Episode, Player, extent
 from tesp.tasks.drawing import GOAL_COLOUR
 from tesp.tasks.wheeled import WheeledFamily
 
@@ -306,8 +306,8 @@ class TestWithoutOpenGL:
     def test_for_real(self, tmp_path):
         program = f"""
 import numpy as np
-from tesp.films import Stage, film
-from tesp.films.stills import draw_stills
+from tesp.report.films import Stage, film
+from tesp.report.films.stills import draw_stills
 from tesp.tasks.registry import make_family
 family = make_family("reacher2", horizon=2)
 stage = Stage("still", lambda _: np.zeros(2))

@@ -15,10 +15,10 @@ from PIL import Image
 from helpers.reported import Page, adaptation, draw, evaluation, film, make_run, rate_details, task_details
 from helpers.running import files, tesp
 from tesp.config import preset_config
-from tesp.plotting.records import read_run
-from tesp.reporting.media import CAPTIONS
-from tesp.reporting.results import interval_over_tasks, results_of_run
-from tesp.reporting.tables import ADAPTATIONS, results_table
+from tesp.report.page.media import CAPTIONS
+from tesp.report.page.tables import ADAPTATIONS, results_table
+from tesp.report.records import read_run
+from tesp.report.results import interval_over_tasks, results_of_run
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.training.run_folder import append_records
@@ -35,7 +35,7 @@ def _quick_figures(monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (12, 4)).save(path)
 
-    monkeypatch.setattr("tesp.plotting.style.save", save)
+    monkeypatch.setattr("tesp.report.figures.style.save", save)
 
 
 def report(*folders, output) -> Page:

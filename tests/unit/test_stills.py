@@ -7,7 +7,7 @@ from PIL import Image
 
 from helpers.pictures import FAMILY, Walker, shades_of_red
 from tesp.errors import ConfigurationError, TespError
-from tesp.films.stills import draw_stills
+from tesp.report.films.stills import draw_stills
 from tesp.tasks.drawing import draw_plane
 from tesp.tasks.registry import make_family
 
