@@ -3,10 +3,9 @@ import io
 
 import pytest
 
+from helpers.stored import TASK_SETS, evaluation, evaluations, read, reference
 from tesp.errors import ConfigurationError
 from tesp.report.comparison import comparison_csv, comparison_markdown, comparison_rows
-
-from .stored import TASK_SETS, evaluation, evaluations, read, reference
 
 
 def run(seed=0, shift=0.0, algorithm="tesp", still=-150.0, **other):

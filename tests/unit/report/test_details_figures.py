@@ -7,6 +7,8 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgba
 
+from helpers.looking import caption, legend, of_kind
+from helpers.stored import rates, reference, task, tasks
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report import words
 from tesp.report.figures import style
@@ -15,9 +17,6 @@ from tesp.report.figures.rates import plot_rates
 from tesp.report.figures.style import COLOURS
 from tesp.report.figures.task_paths import plot_task_paths
 from tesp.report.records import read_records
-
-from .looking import caption, legend, of_kind
-from .stored import rates, reference, task, tasks
 
 pytestmark = pytest.mark.usefixtures("unsaved")
 RATES = [rates(), rates("output layer weight", entries=8, negative=1.0)]

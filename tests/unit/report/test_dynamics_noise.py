@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
+from helpers.looking import caption, lines
+from helpers.stored import TASK_SETS, evaluation, evaluations, read, reference
 from tesp.errors import ConfigurationError
 from tesp.report.figures.dynamics_noise import plot_dynamics_noise
 from tesp.report.published import published_ant
-
-from .looking import caption, lines
-from .stored import TASK_SETS, evaluation, evaluations, read, reference
 
 pytestmark = pytest.mark.usefixtures("unsaved")
 

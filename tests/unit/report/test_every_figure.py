@@ -3,6 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
+from helpers.stored import REFERENCES, TASK_SETS, adaptation, evaluations, rates, read, tasks
 from tesp.errors import ConfigurationError
 from tesp.report.figures import style
 from tesp.report.figures.dynamics_noise import plot_dynamics_noise
@@ -12,8 +13,6 @@ from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.figures.rates import plot_rates
 from tesp.report.figures.task_paths import plot_task_paths
 from tesp.report.figures.trajectories import plot_trajectories
-
-from .stored import REFERENCES, TASK_SETS, adaptation, evaluations, rates, read, tasks
 
 
 def curves(path, count):

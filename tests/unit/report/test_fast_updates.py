@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
+from helpers.looking import caption, lines, of_kind
+from helpers.stored import REFERENCES, evaluations, read
 from tesp.report.figures.fast_updates import plot_fast_updates
 from tesp.report.words import TOLD
-
-from .looking import caption, lines, of_kind
-from .stored import REFERENCES, evaluations, read
 
 pytestmark = pytest.mark.usefixtures("unsaved")
 

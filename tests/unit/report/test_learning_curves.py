@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 
+from helpers.looking import caption, legend, lines
+from helpers.stored import REFERENCES, TASK_SETS, evaluation, evaluations, read, reference
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.published import published_ant
 from tesp.report.seeds import curve
 from tesp.report.words import TOLD
-
-from .looking import caption, legend, lines
-from .stored import REFERENCES, TASK_SETS, evaluation, evaluations, read, reference
 
 pytestmark = pytest.mark.usefixtures("unsaved")
 

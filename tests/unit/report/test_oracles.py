@@ -1,12 +1,11 @@
 import pytest
 from matplotlib.figure import Figure
 
+from helpers.stored import evaluation, evaluations, read, reference, write_run
 from tesp.report.figures.reference_lines import draw_references
 from tesp.report.oracles import oracle_beside, oracle_records, oracles_of
 from tesp.report.records import read_run
 from tesp.report.words import TOLD
-
-from .stored import evaluation, evaluations, read, reference, write_run
 
 TASK = {"tasks_per_set": 6, "spacing": 0.1}
 CONFIG = {"algorithm": "tesp", "seed": 0, "task": TASK}

@@ -4,10 +4,9 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from helpers.stored import TASK_SETS, evaluations, read
 from tesp.errors import ConfigurationError
 from tesp.report.published import check_published, published_ant, published_curves
-
-from .stored import TASK_SETS, evaluations, read
 
 SIGMAS = (0.0, 0.01, 0.05, 0.1)
 

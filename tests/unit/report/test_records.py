@@ -2,10 +2,9 @@ import json
 
 import pytest
 
+from helpers.stored import evaluation, evaluations, reference, write_run
 from tesp.errors import RunFolderError
 from tesp.report.records import read_records, read_run
-
-from .stored import evaluation, evaluations, reference, write_run
 
 
 @pytest.mark.parametrize("torn", ['{"kind": "eval', '{"kind": "x", "a": "\u2033'.encode()[:-1], b"\0\0\0"])

@@ -3,10 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from helpers.stored import evaluations, read, reference
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.seeds import bootstrap_interval, curve, group_runs
-
-from .stored import evaluations, read, reference
 
 
 def test_the_bootstrap_interval_is_that_of_all_possible_resamples():

@@ -1,8 +1,7 @@
 from rich.console import Console
 
+from helpers.stored import evaluation, evaluations, read, reference
 from tesp.report.tables import evaluation_table
-
-from .stored import evaluation, evaluations, read, reference
 
 RECORDS = [
     reference("train", -150.04) | {"average_return_std": 30.0, "final_distance": 0.75},

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
+from helpers.looking import legend, of_kind
+from helpers.stored import adaptation, reference
 from tesp.errors import ConfigurationError
 from tesp.report.figures.trajectories import plot_trajectories
-
-from .looking import legend, of_kind
-from .stored import adaptation, reference
 
 pytestmark = pytest.mark.usefixtures("unsaved")
 

@@ -54,15 +54,15 @@ class TestStills:
         assert body.min() > 5
         assert (body.max(axis=0) < (354, 474)).all()
 
-    def test_a_row_of_families_and_a_goal_of_its_own(self, tmp_path):
+    def test_a_row_of_families(self, tmp_path):
         families = [make_family("point"), make_family("point", horizon=5)]
-        draw_stills(families, tmp_path / "two.png", goal=(-1.0, 0.5))
+        draw_stills(families, tmp_path / "two.png", "plane")
         with Image.open(tmp_path / "two.png") as still:
             image = np.array(still.convert("RGB"))
         assert image.shape[:2] == (12 + 400, 12 + 2 * 492)
         rows, columns = np.nonzero(shades_of_red(image[:, :504]))
         # The square picture of the plane lies in the middle of its tile.
-        assert columns.mean() == pytest.approx(12 + 240 - 90, abs=2)
+        assert columns.mean() == pytest.approx(12 + 240 + 54, abs=2)
         assert rows.mean() == pytest.approx(12 + 180 - 45, abs=2)
 
     def test_rendering_is_tried_once_only(self, tmp_path, monkeypatch):

@@ -16,9 +16,8 @@ from helpers.reported import Page, adaptation, draw, evaluation, film, make_run,
 from helpers.running import files, tesp
 from tesp.config import preset_config
 from tesp.report.page.media import CAPTIONS
-from tesp.report.page.tables import ADAPTATIONS, results_table
-from tesp.report.records import read_run
-from tesp.report.results import interval_over_tasks, results_of_run
+from tesp.report.page.tables import ADAPTATIONS
+from tesp.report.results import interval_over_tasks
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.training.run_folder import append_records
@@ -94,10 +93,6 @@ class TestOneRun:
         assert list(rows)[:2] == ["standing still", "oracle (knows the task)"]
         assert rows["oracle (knows the task)"][0] == "−46.0 [−49.9, −42.1]"
         assert "−46.0 oracle" in page.text
-
-    def test_what_comes_last_stands_out_and_references_stand_back(self, tmp_path):
-        group = results_table(results_of_run(read_run(make_run(tmp_path / "run")))).groups[0]
-        assert [row.emphasis for row in group.rows] == ["reference", "", "", "last"]
 
     def test_a_family_that_cannot_tell_success_or_distance_gets_dashes(self, tmp_path):
         folder = make_run(tmp_path / "run")
@@ -319,6 +314,21 @@ class TestAdaptationsAndEvaluations:
         assert "Return under noise" in page.text
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder of runs and of what is none; whatever is refused changes nothing in it."""
+    place = tmp_path_factory.mktemp("folders")
+    make_run(place / "run")
+    make_run(place / "arm", family="reacher2")
+    make_run(place / "stopped", updates=(0, 2), seed=1)
+    make_run(place / "new").joinpath("records.jsonl").write_text("")
+    draw(make_run(place / "damaged") / "figures" / "broken.png").write_text("no picture")
+    for name in ("empty", "folder.html"):
+        (place / name).mkdir()
+    (place / "note.txt").write_text("mine")
+    return place
+
+
 class TestCommand:
     def test_writes_into_the_run_folder_and_changes_nothing_else(self, tmp_path):
         folder = make_run(tmp_path / "run")
@@ -358,19 +368,11 @@ class TestCommand:
             (["damaged"], "broken.png is not a picture that can be read"),
         ],
     )
-    def test_refuses(self, tmp_path, monkeypatch, arguments, said):
-        monkeypatch.chdir(tmp_path)
-        make_run(tmp_path / "run")
-        make_run(tmp_path / "arm", family="reacher2")
-        make_run(tmp_path / "stopped", updates=(0, 2), seed=1)
-        make_run(tmp_path / "new").joinpath("records.jsonl").write_text("")
-        draw(make_run(tmp_path / "damaged") / "figures" / "broken.png").write_text("no picture")
-        for name in ("empty", "folder.html"):
-            (tmp_path / name).mkdir()
-        (tmp_path / "note.txt").write_text("mine")
-        before = files(tmp_path)
+    def test_refuses(self, folders, monkeypatch, arguments, said):
+        monkeypatch.chdir(folders)
+        before = files(folders)
         assert said in tesp("report", *arguments).sentence()
-        assert files(tmp_path) == before
+        assert files(folders) == before
 
     @pytest.mark.parametrize(
         ("number", "said"), [(errno.EACCES, "report.html: Permission denied"), (errno.ENOSPC, "Free some space")]
