@@ -268,7 +268,6 @@ class TestFamilies:
         assert ".png" in tesp("render", "point", "--output", "families.svg").sentence()
         assert written(tmp_path) == []
 
-    def test_a_folder_that_is_no_run(self, tmp_path):
         assert "not a run folder" in tesp("render", tmp_path).sentence()
 
     def test_one_run_at_a_time(self, point):

@@ -104,11 +104,6 @@ class TestOneRun:
         assert rows_of(page, 0, "Training tasks D")["standing still"][1:3] == ["–", "–"]
         assert "arrive" not in page.text
 
-    def test_an_oracle_is_reported_as_the_method_it_is(self, tmp_path):
-        page = report(make_run(tmp_path / "run", last=0, algorithm="oracle"), output=tmp_path / "r.html")
-        assert "Oracle on point" in page.text
-        assert rows_of(page, 0, "Training tasks D")["oracle (knows the task)"][0] == "−96.0 [−99.9, −92.1]"
-
     def test_a_run_that_was_stopped_or_not_begun_says_so(self, tmp_path):
         page = report(make_run(tmp_path / "a", updates=(0, 2)), output=tmp_path / "a.html")
         assert "It has not reached the end of its schedule, 4 meta-updates." in page.text
@@ -388,11 +383,3 @@ class TestCommand:
         monkeypatch.setattr(os, "replace", replace)
         assert said in tesp("report", folder).sentence()
         assert files(folder) == before
-
-
-def test_standing_still_without_a_number_of_tasks_has_no_interval(tmp_path):
-    folder = make_run(tmp_path / "run")
-    records = (folder / "records.jsonl").read_text()
-    (folder / "records.jsonl").write_text(records.replace('"tasks": 5, ', ""))
-    row = rows_of(report(folder, output=tmp_path / "r.html"), 0, "Training tasks D")["standing still"]
-    assert (row[0], row[-1]) == ("−150.0", "–")

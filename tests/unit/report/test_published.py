@@ -34,22 +34,6 @@ def test_nothing_in_the_file_is_left_out():
     assert points == {task_set: lines[task_set] for task_set in TASK_SETS}
 
 
-@pytest.mark.parametrize(
-    ("task_set", "sigma", "meta_update", "average_return"),
-    [
-        ("train", 0.0, 50, -56.1),
-        ("train", 0.1, 375, -11.3),
-        ("in_distribution", 0.0, 600, -14.6),
-        ("in_distribution", 0.05, 100, -37.7),
-        ("out_of_distribution", 0.01, 25, -188.5),
-        ("out_of_distribution", 0.1, 600, -61.1),
-    ],
-)
-def test_the_numbers_are_those_of_the_file(task_set, sigma, meta_update, average_return):
-    updates, returns = published_ant()[task_set, sigma]
-    assert list(returns[updates == meta_update]) == [average_return]
-
-
 def test_the_curves_for_comparison_are_those_without_noise():
     curves = published_curves([run(), run(seed=1)])
     assert set(curves) == set(TASK_SETS)
