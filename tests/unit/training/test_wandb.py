@@ -93,6 +93,10 @@ class TestWriteWandb:
         assert given["group"] == "point-tesp-quick"
         assert given["config"] == NAMES | {"run_folder": str(tmp_path)}
         assert given["dir"] == str(tmp_path)
+        # Nothing is told of the machine, the source or the terminal.
+        told = given["settings"]
+        assert told["console"] == "off"
+        assert all(told[name] for name in ("x_disable_stats", "x_disable_meta", "disable_code", "disable_git"))
 
     def test_goes_on_under_the_same_identifier(self, wandb, tmp_path):
         for _ in range(2):
