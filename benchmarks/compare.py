@@ -1,7 +1,7 @@
 """Parts of a meta-update beside what else could do them, in one run: seconds, speeds and ratios.
 
-    python benchmarks/compare.py [--parts sampling closed-form encoder policy meta-update] [--families wheeled reacher2]
-        [--preset paper] [--repetitions 5] [--before REVISION] [--json FILE]
+    python benchmarks/compare.py [--parts sampling closed-form encoder policy] [--families wheeled reacher2]
+        [--preset paper] [--repetitions 5] [--json FILE]
 
 - sampling: whole rounds, that is physics, acting and recording, in control steps per second. Beside it, taking turns
   in the same process, the physics alone (see floor.py); the ratio is the median over pairs. Then Gymnasium's
@@ -13,8 +13,6 @@
   every task with parameters of its own, θ − offset). Beside it, under `vmap` over tasks, the GRU written as its
   equations stand and Equinox's cell; and PyTorch's layer, where PyTorch can be imported.
 - policy: one gradient of the clipped loss on one round of all tasks, beside the same loss written plainly.
-- meta-update: the second meta-update of a process, now and at an earlier revision of the project. The CPU-seconds of
-  the authors' published implementation stand beside those of the families where they are known.
 
 What is written plainly runs three times: on one of our single-threaded devices, with its tasks sharded over all of
 them (the mesh), and in a process whose only device has all threads. All are shown. GFLOP/s follow from the operations
@@ -23,10 +21,7 @@ run on the machine.
 """
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from alternatives import (
     encoder_gradient,
@@ -41,7 +36,6 @@ from alternatives import (
     random_episodes,
     torch_encoder_gradient,
 )
-from earlier import commit_of, require_import, worktree
 from floor import (
     add_matrix_option,
     checked_sizes,
@@ -59,7 +53,6 @@ from measuring import (
     cores,
     in_own_process,
     median,
-    output_of,
     overrides_of,
     print_head,
     print_row,
@@ -73,12 +66,7 @@ PARTS = {
     "closed-form": ("reacher2", "reacher4"),
     "encoder": ("wheeled",),
     "policy": ("wheeled",),
-    "meta-update": ("wheeled", "reacher2"),
 }
-
-#: CPU-seconds of one meta-update of the authors' published implementation (TensorFlow and Ray, 20 workers), measured
-#: once on a machine like the one the documentation's figures come from, not in this run.
-PUBLISHED_CPU_SECONDS = {"reacher2": 540.0, "wheeled": 566.0}
 
 _SPEEDS = {"sampling": sampling_speeds, "closed-form": closed_form_speeds}
 
@@ -88,8 +76,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--families", nargs="+", help="families of every part; by default each part has its own")
-    parser.add_argument("--before", metavar="REVISION", help="also measure meta-updates of this earlier revision")
-    parser.add_argument("--rounds", type=int, default=1, help="how often meta-updates now and before take turns")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each vector environment is stepped")
     add_common_options(parser, repetitions=5)
     add_matrix_option(parser)
@@ -105,8 +91,6 @@ def main() -> None:
             _sampling(tasks[part], report)
         elif part == "closed-form":
             _closed_form(tasks[part], report)
-        elif part == "meta-update":
-            _meta_updates(tasks[part], arguments.before, arguments.rounds, report)
         else:
             _gradients(part, tasks[part], peak["gflops"], report)
 
@@ -119,15 +103,10 @@ def _checked(arguments: argparse.Namespace) -> dict[str, list[dict]]:
         if part not in PARTS:
             raise ConfigurationError(f"There is no part {part!r}; known are: {', '.join(PARTS)}.")
     check_count("repetitions", arguments.repetitions)
-    check_count("rounds", arguments.rounds)
     check_count("matrix size", *arguments.matrix_sizes)
     if not arguments.seconds > 0:
         raise ConfigurationError(f"seconds = {arguments.seconds:g} is not possible; give a positive number.")
     overrides = overrides_of(arguments.set)
-    if overrides and "meta-update" in arguments.parts:
-        raise ConfigurationError("--set is not possible with the part 'meta-update'; leave one of them out.")
-    if arguments.before is not None and "meta-update" in arguments.parts:
-        commit_of(arguments.before)
     common = {"preset": arguments.preset, "overrides": overrides, "repetitions": arguments.repetitions}
     tasks = {}
     for part in arguments.parts:
@@ -320,49 +299,6 @@ def _episodes(arrays: dict):
     no, last = np.zeros(arrays["reward"].shape, bool), np.zeros(arrays["reward"].shape, bool)
     last[..., -1] = True
     return Episodes(**arrays, distance_reward=arrays["reward"], valid=~no, terminated=no, truncated=last)
-
-
-# Meta-updates
-
-
-def _meta_updates(tasks: list[dict], before: str | None, rounds: int, report: Report) -> None:
-    columns = ("family", "revision", "seconds", "CPU-s", "peak GB", "CPU-s / published", "seconds × now")
-    print_head("The second meta-update of a process", columns)
-    script = Path(__file__).with_name("meta_update.py")
-    if before is None:
-        print("\nNo earlier revision was given with --before; none is measured.", flush=True)
-        for task in tasks:
-            _add_meta_update(task, "now", _meta_update(task, script, dict(os.environ)), None, report)
-        return
-    with worktree(before) as root:
-        paths = [str(root / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        own = root / "benchmarks" / "meta_update.py"
-        require_import(root, environment)
-        # In turns, so that a slow minute of the machine meets both.
-        for task in [task for task in tasks for _ in range(rounds)]:
-            now = _meta_update(task, script, dict(os.environ))
-            _add_meta_update(task, "now", now, now, report)
-            # A revision's own script knows its interfaces.
-            then = _meta_update(task, own if own.is_file() else script, environment)
-            _add_meta_update(task, before, then, now, report)
-
-
-def _meta_update(task: dict, script: Path, environment: dict) -> dict:
-    options = [task["family"], "--preset", task["preset"], "--meta-updates", "2", "--one"]
-    measured = output_of([sys.executable, str(script), *options], environment)
-    return {**measured["meta_updates"][1], "peak_memory_gb": measured["peak_memory_gb"]}
-
-
-def _add_meta_update(task: dict, revision: str, own: dict, now: dict | None, report: Report) -> None:
-    family = task["family"]
-    published = PUBLISHED_CPU_SECONDS.get(family)
-    share = None if published is None else own["cpu_seconds"] / published
-    ratio = 1.0 if now is None else own["seconds"] / now["seconds"]
-    result = {"part": "meta-update", "family": family, "preset": task["preset"], "revision": revision}
-    report.add({**result, **own, "published_cpu_seconds": published, "share_of_published": share, "ratio": ratio})
-    cells = f"{own['seconds']:.1f}", f"{own['cpu_seconds']:.1f}", f"{own['peak_memory_gb']:.2f}"
-    print_row(family, revision, *cells, "–" if share is None else f"{share:.3f}", f"{ratio:.2f}")
 
 
 if __name__ == "__main__":

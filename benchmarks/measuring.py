@@ -12,10 +12,10 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 
@@ -46,22 +46,14 @@ def run(main: Callable[[], None], work: Callable[[dict], dict]) -> None:
         sys.exit(2)
 
 
-def in_own_process(script: str, task: dict) -> dict:
+def in_own_process(script: str, task: dict) -> Any:
     """Let a script do a task in a fresh process, with JAX started anew and memory of its own.
 
     Raises:
         MeasurementError: The process failed; it has said why.
     """
-    return output_of([sys.executable, script, "--worker", json.dumps(task)])
-
-
-def output_of(command: list[str], environment: Mapping[str, str] | None = None) -> Any:
-    """Run a command and return the last line that it prints, JSON.
-
-    Raises:
-        MeasurementError: The command failed; it has said why.
-    """
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+    command = [sys.executable, script, "--worker", json.dumps(task)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode == 2:
         sys.exit(2)
     if done.returncode:
@@ -187,10 +179,12 @@ def print_row(*cells: str) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def add_common_options(parser: argparse.ArgumentParser, repetitions: int) -> None:
-    """Add the options that several benchmarks have."""
+def add_common_options(parser: argparse.ArgumentParser, repetitions: int | None = None) -> None:
+    """Add the options that several benchmarks have; ``repetitions`` of those that take medians."""
     parser.add_argument("--preset", default="paper")
-    parser.add_argument("--repetitions", type=int, default=repetitions, help="of everything that a median is taken of")
+    if repetitions is not None:
+        said = "of everything that a median is taken of"
+        parser.add_argument("--repetitions", type=int, default=repetitions, help=said)
     parser.add_argument("--json", metavar="FILE", help="write the results to this file too")
     parser.add_argument(
         "--set",
@@ -299,3 +293,30 @@ def built(task: dict) -> tuple[Any, Any, Sizes]:
     config = configuration(task["family"], task["preset"], task["overrides"])
     family = build_family(config)
     return config, family, Sizes.of(config, family)
+
+
+def meta_updates(config, wrap: Callable = lambda simulation: simulation) -> Iterator[dict]:
+    """Train from the start on all cores without evaluations; yield the record of every meta-update, with CPU-seconds.
+
+    Args:
+        config: The configuration.
+        wrap: Maps the simulation to the one that is stepped.
+    """
+    import tesp
+
+    tesp.use_all_cores()
+    from tesp.building import build_family, build_learner
+    from tesp.evaluation.protocol import Evaluator
+    from tesp.training.checkpoint import initial_state
+    from tesp.training.loop import Training, one_meta_update
+
+    family, sampling = build_family(config), config.sampling
+    learner, task_sets = build_learner(config, family), family.sample_task_sets(0)
+    evaluator = Evaluator(learner, family, task_sets, 0)
+    training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
+    simulation = wrap(family.simulate(sampling.tasks_per_update * sampling.episodes_per_round))
+    state = initial_state(learner.algorithm, learner.meta, 0)
+    while True:
+        began = process_time()
+        state, record = one_meta_update(training, state, simulation)
+        yield record | {"cpu_seconds": process_time() - began}

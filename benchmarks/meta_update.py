@@ -2,6 +2,7 @@
 
     python benchmarks/meta_update.py wheeled reacher2 ant [--preset paper] [--meta-updates 2] [--json FILE]
     python benchmarks/meta_update.py wheeled reacher2 --arriving 0.9
+    python benchmarks/meta_update.py reacher2 --set engine=closed-form
 
 With ``--arriving`` that share of the episodes ends as those of a trained policy do: at a step drawn uniformly from 20
 to 60, whatever the body does; the others go on to the horizon.
@@ -11,90 +12,77 @@ compilation and is shown beside the others; nothing else should run on the machi
 """
 
 import argparse
-import json
-import sys
-import time
 from dataclasses import replace
+from itertools import islice
 
-from measuring import machine, output_of, peak_memory, run
+from measuring import (
+    Report,
+    add_common_options,
+    check_count,
+    configuration,
+    in_own_process,
+    meta_updates,
+    overrides_of,
+    peak_memory,
+    print_head,
+    print_row,
+    run,
+)
 
 _PARTS = ("physics", "acting", "recording", "sampling", "fast_updates", "meta_update")
 
 
 def main() -> None:
     """Measure the families given and print a table."""
+    from tesp.errors import ConfigurationError
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="+")
-    parser.add_argument("--preset", default="paper")
     parser.add_argument("--meta-updates", type=int, default=2)
     parser.add_argument("--arriving", type=float, default=0.0, help="share of episodes that end at step 20 to 60")
-    parser.add_argument("--engine", help="what simulates the reachers: mujoco or closed-form")
-    parser.add_argument("--json", help="write the measurements to this file too")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    add_common_options(parser)
     arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(measure(arguments.families[0], arguments)))
-        return
+    check_count("meta_updates", arguments.meta_updates)
     if not 0 <= arguments.arriving <= 1:
-        parser.error(f"--arriving is {arguments.arriving}; it must be a share between 0 and 1.")
-    if arguments.meta_updates < 1:
-        parser.error(f"--meta-updates is {arguments.meta_updates}; it must be 1 or more.")
-    results = [_in_own_process(family, arguments) for family in arguments.families]
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-    _print(results)
+        raise ConfigurationError(f"arriving = {arguments.arriving} is not possible; give a share between 0 and 1.")
+    common = {"preset": arguments.preset, "overrides": overrides_of(arguments.set)}
+    for family in arguments.families:
+        configuration(family, **common)
+    report = Report(arguments.json, "meta_update")
+    names = ("seconds", *(f"seconds_{part}" for part in _PARTS), "cpu_seconds")
+    print_head("Meta-updates", ("family", "update", "steps", "seconds", *_PARTS, "CPU-s", "peak GB"))
+    for family in arguments.families:
+        task = {"family": family, **common, "updates": arguments.meta_updates, "arriving": arguments.arriving}
+        result = {**task, **in_own_process(__file__, task)}
+        report.add(result)
+        for number, update in enumerate(result["meta_updates"], 1):
+            cells = (f"{number}{' (compiles)' if number == 1 else ''}", f"{update['steps_sampled']:,}")
+            seconds = (f"{update.get(name, 0.0):.1f}" for name in names)
+            print_row(family, *cells, *seconds, f"{result['peak_memory_gb']:.2f}")
 
 
-def measure(family_name: str, arguments: argparse.Namespace) -> dict:
+def _work(task: dict) -> dict:
     """Run a number of meta-updates without evaluations and return what they took."""
-    import tesp
-
-    tesp.use_all_cores()
-    from tesp.building import build_family, build_learner
-    from tesp.errors import ConfigurationError
-    from tesp.evaluation.protocol import Evaluator
-    from tesp.training.checkpoint import initial_state
-    from tesp.training.loop import Training, one_meta_update
-    from tesp.training.run_folder import versions
-
-    engine = {"engine": arguments.engine} if arguments.engine else {}
-    config = tesp.preset_config(family_name, arguments.preset, **engine)
-    family, sampling = build_family(config), config.sampling
-    learner, task_sets = build_learner(config, family), family.sample_task_sets(0)
-    evaluator = Evaluator(learner, family, task_sets, 0)
-    training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
-    simulation = family.simulate(sampling.tasks_per_update * sampling.episodes_per_round)
-    if arguments.arriving:
-        if simulation.compiled is not None:
-            raise ConfigurationError("--arriving is not possible in closed form, where a round is sampled as a whole.")
-        simulation = _ending_early(simulation, arguments.arriving)
-    state, records, cpu = initial_state(learner.algorithm, learner.meta, 0), [], []
-    for _ in range(arguments.meta_updates):
-        began = time.process_time()
-        state, record = one_meta_update(training, state, simulation)
-        records.append(record)
-        cpu.append(time.process_time() - began)
-    return {
-        "family": family_name,
-        "preset": arguments.preset,
-        "arriving": arguments.arriving,
-        "machine": machine(),
-        "versions": versions(),
-        "peak_memory_gb": peak_memory() / 2**30,
-        "meta_updates": [
-            {"seconds": r["seconds"], "cpu_seconds": c, "steps_sampled": r["steps_sampled"]}
-            | {part: r.get(f"seconds_{part}", 0.0) for part in _PARTS}
-            for r, c in zip(records, cpu, strict=True)
-        ],
-    }
+    config = configuration(task["family"], task["preset"], task["overrides"])
+    updates = meta_updates(config, lambda simulation: _ending_early(simulation, task["arriving"]))
+    measured = [
+        {name: value for name, value in record.items() if "seconds" in name or name == "steps_sampled"}
+        for record in islice(updates, task["updates"])
+    ]
+    return {"meta_updates": measured, "peak_memory_gb": peak_memory() / 2**30}
 
 
 def _ending_early(simulation, share: float):
     """Wrap a simulation so that a share of the episodes ends at a step between 20 and 60."""
     import numpy as np
 
+    from tesp.errors import ConfigurationError
     from tesp.tasks.simulation import Simulation
+
+    if not share:
+        return simulation
+    if simulation.compiled is not None:
+        raise ConfigurationError("--arriving is not possible in closed form, where a round is sampled as a whole.")
 
     class EndingEarly(Simulation):
         def __init__(self):
@@ -117,31 +105,5 @@ def _ending_early(simulation, share: float):
     return EndingEarly()
 
 
-def _in_own_process(family: str, arguments: argparse.Namespace) -> dict:
-    options = ["--preset", arguments.preset, "--meta-updates", str(arguments.meta_updates), "--one"]
-    options += ["--arriving", str(arguments.arriving)]
-    options += ["--engine", arguments.engine] if arguments.engine else []
-    return output_of([sys.executable, __file__, family, *options])
-
-
-def _print(results: list[dict]) -> None:
-    titles = ("family", "update", "steps", "seconds", *(p.replace("_", " ") for p in _PARTS), "CPU-s", "peak GB")
-    rows = [
-        (
-            result["family"],
-            f"{number}{' (compiles)' if number == 1 else ''}",
-            f"{update['steps_sampled']:,}",
-            *(f"{update[part]:.1f}" for part in ("seconds", *_PARTS, "cpu_seconds")),
-            f"{result['peak_memory_gb']:.2f}",
-        )
-        for result in results
-        for number, update in enumerate(result["meta_updates"], 1)
-    ]
-    print("| " + " | ".join(titles) + " |")
-    print("|" + " --- |" * len(titles))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-
-
 if __name__ == "__main__":
-    run(main, lambda task: task)
+    run(main, _work)

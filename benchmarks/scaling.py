@@ -16,9 +16,7 @@ proportional growth, less means that a part does not grow with the size. Nothing
 
 import argparse
 import json
-import os
 from pathlib import Path
-from time import process_time
 
 from measuring import (
     Report,
@@ -27,6 +25,7 @@ from measuring import (
     configuration,
     in_own_process,
     median,
+    meta_updates,
     overrides_of,
     peak_memory,
     print_head,
@@ -95,7 +94,7 @@ def _checked(arguments: argparse.Namespace) -> list[dict]:
     """Return the points to measure, or refuse all of it before anything is measured."""
     from tesp.building import build_family, build_learner
     from tesp.errors import ConfigurationError
-    from tesp.plotting.style import check_output
+    from tesp.report.figures.style import check_output
 
     check_count("repetitions", arguments.repetitions)
     for name in arguments.sizes:
@@ -117,38 +116,22 @@ def _checked(arguments: argparse.Namespace) -> list[dict]:
 
 def _work(task: dict) -> dict:
     """Time meta-updates after the first, or see how much memory the imports take."""
-    import tesp
-
-    tesp.use_all_cores()
-    import jax
-
-    from tesp.building import build_family, build_learner
-    from tesp.evaluation.protocol import Evaluator
-    from tesp.training.checkpoint import initial_state
-    from tesp.training.loop import Training, one_meta_update
-
     if task.get("imports_only"):
+        import tesp
+
+        tesp.use_all_cores()
+        import jax
+
         jax.block_until_ready(jax.numpy.zeros(1))
         return {"peak_bytes": peak_memory()}
-    config = configuration(task["family"], task["preset"], task["overrides"])
-    family, sampling = build_family(config), config.sampling
-    learner, task_sets = build_learner(config, family), family.sample_task_sets(0)
-    evaluator = Evaluator(learner, family, task_sets, 0)
-    training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
-    simulation = family.simulate(sampling.tasks_per_update * sampling.episodes_per_round)
-    state, first = one_meta_update(training, initial_state(learner.algorithm, learner.meta, 0), simulation)
-    compiling, before, records, cpu = peak_memory(), restart_peak(), [], []
-    for _ in range(task["repetitions"]):
-        began = process_time()
-        state, record = one_meta_update(training, state, simulation)
-        records.append(record)
-        cpu.append(process_time() - began)
+    updates = meta_updates(configuration(task["family"], task["preset"], task["overrides"]))
+    first = next(updates)
+    compiling, before = peak_memory(), restart_peak()
+    records = [next(updates) for _ in range(task["repetitions"])]
     return {
-        "seconds": median(record["seconds"] for record in records),
-        "cpu_seconds": median(cpu),
+        **{name: median(record[name] for record in records) for name in ("seconds", "cpu_seconds", "steps_sampled")},
         "first_seconds": first["seconds"],
         "all_seconds": [record["seconds"] for record in records],
-        "steps_sampled": median(record["steps_sampled"] for record in records),
         "peak_bytes": max(compiling, peak_memory()),
         "update_bytes": None if before is None else peak_memory() - before,
     }
@@ -188,21 +171,16 @@ def _print_fits(fits: dict) -> None:
 
 def _draw(content: dict, path: Path) -> None:
     """Draw time and memory against every size as a multiple of its smallest value, with a line of slope 1."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    from tesp.plotting.style import GREY, RESOLUTION, check_output, colour, marker, tidy
+    from tesp.report.figures.style import GREY, colour, marker, panels, save, tidy
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    panels = figure.subplots(1, 2)
+    figure, grid = panels((9.0, 4.0), columns=2)
     memory = ("update_bytes", 2.0**20, "Memory of a meta-update, MB")
     if any(not point["update_bytes"] for point in content["results"]):
         memory = ("bytes_above_imports", 2.0**20, "Peak memory above imports, MB")
     titles = (("seconds", 1.0, "Seconds"), memory)
-    for axes, (key, unit, title) in zip(panels, titles, strict=True):
+    for axes, (key, unit, title) in zip(grid[0], titles, strict=True):
         for index, name in enumerate(content["exponents"]):
             points = [point for point in content["results"] if point["size"] == name]
             x = [point["value"] / points[0]["value"] for point in points]
@@ -215,14 +193,10 @@ def _draw(content: dict, path: Path) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
-        axes.set_xlabel("multiple of the smallest size")
-        tidy(axes, title)
-    panels[0].legend(frameon=False, fontsize=8)
+        tidy(axes, title, "multiple of the smallest size")
+    grid[0, 0].legend(frameon=False, fontsize=8)
     figure.suptitle(f"One meta-update of {content['family']}")
-    # Written beside its place and moved there, so that it is never half a picture.
-    beside = check_output(path).with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    figure.savefig(beside, dpi=RESOLUTION, facecolor="white")
-    os.replace(beside, path)
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.console import Console
 import tesp
 from tesp import runs
 from tesp.config import from_json, override, to_json
-from tesp.plotting.records import read_run
+from tesp.report.records import read_run
 from tesp.stored import stored_config
 from tesp.training.run_folder import RunFolder, write_whole
 

@@ -15,8 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 import tesp
-from tesp.plotting.evaluations import evaluation_at
-from tesp.plotting.records import read_run
+from tesp.report.records import read_run
 from tesp.task_sets import TASK_SETS
 
 #: A seed apart from those that results are reported of.
@@ -74,7 +73,7 @@ def main(arguments: Arguments) -> None:
         except tesp.NonFiniteError as error:
             print(f"{folder}: {error}", flush=True)
             continue
-        _, sets = evaluation_at(read_run(folder))
+        _, sets = read_run(folder).last_evaluation()
         returns = {name: rows[max(rows)]["average_return"] for name, rows in sets.items()}
         row = {"algorithm": algorithm, "learning_rate": learning_rate, "initial_rate": initial_rate, **returns}
         print(json.dumps(row), flush=True)

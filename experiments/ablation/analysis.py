@@ -16,7 +16,7 @@ from stored import AblationRun, load_all
 from variants import ADDITIONS, LETTERS, NONE, VARIANTS
 
 from tesp.errors import TespError
-from tesp.plotting import style
+from tesp.report import words
 from tesp.training.run_folder import write_whole
 
 #: A meta-update that took more than this many times the median of its run was compiled in, and counts as the median.
@@ -92,7 +92,7 @@ def mean_and_range(values: Sequence[float], digits: int = 1) -> str:
     """Return the mean, and the range if there are several values."""
     if not len(values):
         return "–"
-    mean, low, high = (style.number(float(x), digits) for x in (np.mean(values), np.min(values), np.max(values)))
+    mean, low, high = (words.number(float(x), digits) for x in (np.mean(values), np.min(values), np.max(values)))
     return f"{mean} [{low}, {high}]" if len(values) > 1 else mean
 
 
@@ -154,7 +154,7 @@ def worth(variants: dict[str, list[AblationRun]]) -> str:
         pairs[f"{letter} as the last ({letters} − {rest})"] = (letters, rest)
     pairs[f"all together ({letters} − {NONE})"] = (letters, NONE)
     rows = [["gain", "n", *SETS.values()]]
-    for words, (more, less) in pairs.items():
+    for gain, (more, less) in pairs.items():
         with_it, without = ({run.seed: run for run in variants.get(name, ())} for name in (more, less))
         seeds = sorted(with_it.keys() & without.keys())
         if seeds:
@@ -162,7 +162,7 @@ def worth(variants: dict[str, list[AblationRun]]) -> str:
                 mean_and_range([_last(with_it[s], end, task_set) - _last(without[s], end, task_set) for s in seeds])
                 for task_set in SETS
             ]
-            rows.append([words, str(len(seeds)), *cells])
+            rows.append([gain, str(len(seeds)), *cells])
     return f"What an addition gains at {end} meta-updates:\n\n{markdown(rows)}" if len(rows) > 1 else ""
 
 
@@ -184,7 +184,7 @@ def section(family: str, method: str, runs: Sequence[AblationRun]) -> str:
     if not all(run.cpu for run in chosen):
         notes.append("Some records lack CPU seconds; wall-clock seconds stand in for them.")
     tables = (at_equal_updates(variants), at_equal_seconds(variants), worth(variants))
-    title = f"## {family}, {style.ALGORITHMS[method]}\n"
+    title = f"## {family}, {words.method(method)}\n"
     return "\n".join(filter(None, (title, "\n".join(notes) + "\n" if notes else "", *tables)))
 
 

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from stored import AblationRun
 from variants import LETTERS, NO_PENALTY, NONE, VARIANTS
 
-from tesp.plotting import style
-from tesp.plotting.curves import TIME_UNITS
+from tesp.report import words
+from tesp.report.figures import style
+from tesp.report.figures.learning_curves import TIME_UNITS
 
 #: Width in inches; at the resolution of all figures about 1600 pixels.
 WIDTH = 10.7
@@ -74,12 +75,12 @@ def plot(runs: Sequence[AblationRun], clock: Clock, path: Path) -> Figure:
 def _draw_row(row: Sequence[Axes], family: str, runs: Sequence[AblationRun], clock: Clock) -> None:
     drawn = {("tesp", variant): (variant, look) for variant, look in LINES.items()}
     drawn[REFERENCE, LETTERS[REFERENCE]] = (
-        f"{style.ALGORITHMS[REFERENCE]}, {LETTERS[REFERENCE]}",
+        f"{words.method(REFERENCE)}, {LETTERS[REFERENCE]}",
         REFERENCE_LINE,
     )
     spent = {run.name: clock(run) for run in runs}
     scale, unit = _unit(max((max(seconds.values()) for seconds in spent.values()), default=0.0))
-    for axes, (task_set, title) in zip(row, style.TASK_SETS.items(), strict=True):
+    for axes, (task_set, title) in zip(row, words.TASK_SETS.items(), strict=True):
         style.tidy(axes, f"{family}: {title[0].lower()}{title[1:]}")
         axes.set_xlabel(f"CPU time ({unit})", fontsize=style.LABEL_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(6))

@@ -16,8 +16,8 @@ from variants import flat, variant_of
 
 from tesp.errors import RunFolderError
 from tesp.files import written_beside
-from tesp.plotting import style
-from tesp.plotting.records import Run, read_run
+from tesp.report.records import RunRecords, read_run
+from tesp.task_sets import TASK_SETS
 
 #: The columns that are kept of each kind of record.
 COLUMNS = {
@@ -109,7 +109,7 @@ def load(path: Path) -> AblationRun:
         raise RunFolderError(f"{path} is of no variant of the ablation; take it out of the folder.")
     fields = flat(config)
     last = fields["fast_updates"]
-    evaluations = Run(name, config, tables).evaluations()
+    evaluations = RunRecords(name, config, tables).evaluations()
     return AblationRun(
         name,
         fields["family"],
@@ -139,7 +139,7 @@ def _whole(found: dict[tuple[int, str, int], float], last: int) -> dict[int, dic
     grouped: dict[int, dict[tuple[str, int], float]] = {}
     for (update, task_set, fast_update), value in found.items():
         grouped.setdefault(update, {})[task_set, fast_update] = value
-    cells = len(style.TASK_SETS) * (last + 1)
+    cells = len(TASK_SETS) * (last + 1)
     return {update: grouped[update] for update in sorted(grouped) if len(grouped[update]) == cells}
 
 

@@ -11,11 +11,11 @@ from tesp.algorithms.registry import ALGORITHMS, IMPLIED
 from tesp.building import build_algorithm, build_family, build_learner
 from tesp.config import Config, check_storable, override
 from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
-from tesp.plotting.comparison import comparison_csv, comparison_markdown, comparison_rows
-from tesp.plotting.curves import plot_learning_curves
-from tesp.plotting.records import read_run
-from tesp.plotting.references import ORACLE
 from tesp.progress import ProgressBar
+from tesp.report.comparison import comparison_csv, comparison_markdown, comparison_rows
+from tesp.report.figures.learning_curves import plot_learning_curves
+from tesp.report.records import read_run
+from tesp.report.words import ORACLE
 from tesp.stored import stored_config
 from tesp.tasks.family_files import parts
 from tesp.training.run_folder import RunFolder, write_whole
@@ -120,7 +120,7 @@ def write_comparison(
     drawn = [read_run(folder) for folder in folders]
     rows = comparison_rows(drawn)
     notes = "".join(f"\n**Left out:** {name}: {error}\n" for name, error in (left_out or {}).items())
-    if len({row.seeds for row in rows}) > 1:
+    if len({row.count for row in rows}) > 1:
         notes += "\n**Not all methods have the same seeds**, and so not the same tasks: see n.\n"
     tasks = {record["tasks"] for run in drawn for record in run.records["evaluation"] if "tasks" in record}
     counted = f"Evaluated on {' or '.join(map(str, sorted(tasks)))} tasks of each set. " if tasks else ""

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 import tesp
+from helpers.running import shared_learner
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -45,5 +47,6 @@ def pages_with(language: str) -> list[Path]:
 def demo(tmp_path_factory):
     """A folder like the one that `make demo` leaves, from a tiny run."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    tesp.train(tesp.preset_config("point", "quick", **TINY), folder)
+    with mock.patch("tesp.runs.build_learner", shared_learner):
+        tesp.train(tesp.preset_config("point", "quick", **TINY), folder)
     return folder

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from helpers import stored
 from helpers.running import tiny_config
 from tesp.building import build_family
 from tesp.config import to_json
-from tesp.films.writing import write_film
+from tesp.report.films.writing import write_film
 from tesp.task_sets import TASK_SETS
 from tesp.training.run_folder import RunFolder, append_records
 
@@ -17,31 +18,22 @@ from tesp.training.run_folder import RunFolder, append_records
 VOID = {"meta", "link", "img", "br"}
 
 
-def measured(average_return, tasks=5, **other):
-    return {
-        "average_return": average_return,
-        "average_return_std": 4.0,
-        "success_rate": 0.25,
-        "final_distance": 0.5,
-        "episode_length": 6.0,
-        "unhealthy_rate": 0.0,
-        "tasks": tasks,
-        "episodes_per_task": 3,
-    } | other
-
-
 def evaluation(meta_update, task_set, k, average_return, **other):
-    return {
-        "kind": "evaluation",
-        "family": "point",
-        "algorithm": "tesp",
-        "seed": 0,
-        "meta_update": meta_update,
-        "environment_steps": 1000 * meta_update,
-        "wall_seconds": 60.0 * meta_update,
-        "task_set": task_set,
-        "fast_update": k,
-    } | measured(average_return, **other)
+    own = {"family": "point", "wall_seconds": 60.0 * meta_update, "episode_length": 6.0, "tasks": 5}
+    return stored.evaluation(meta_update, k, average_return, task_set=task_set, **own | other)
+
+
+def adaptation(k, identifier="first", goal=(0.9, 1.0)):
+    measured = {"average_return": -20.0 + k, "success_rate": 0.25, "final_distance": 0.5, "environment_steps": 1234}
+    return stored.adaptation(k, goal=goal, adaptation_id=identifier, family="point", **measured)
+
+
+def task_details(index, **other):
+    return stored.task(index, goal=(0.5, 0.1 * index), family="point", meta_update=4, **other)
+
+
+def rate_details():
+    return stored.rates(family="point", meta_update=4)
 
 
 def make_run(folder: Path, shift=0.0, updates=(0, 2, 4), last=2, **overrides) -> Path:
@@ -50,9 +42,11 @@ def make_run(folder: Path, shift=0.0, updates=(0, 2, 4), last=2, **overrides) ->
     run = RunFolder.create(folder, to_json(config), build_family(config).sample_task_sets(0))
     identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
     records = [
-        {"kind": "reference", "reference": "stand_still", **identity, "task_set": name, **measured(-150.0)}
+        evaluation(0, name, 0, -150.0) | identity | {"kind": "reference", "reference": "stand_still"}
         for name in TASK_SETS
     ]
+    for record in records:
+        del record["fast_update"]
     for meta_update in updates:
         if meta_update:
             counted = {"environment_steps": 1000 * meta_update, "wall_seconds": 60.0 * meta_update}
@@ -64,59 +58,6 @@ def make_run(folder: Path, shift=0.0, updates=(0, 2, 4), last=2, **overrides) ->
         ]
     append_records(run.records, records)
     return folder
-
-
-def adaptation(k, identifier="first", goal=(0.9, 1.0), **other):
-    path = [[0.1, 0.2], [0.3, 0.4]]
-    return {
-        "kind": "adaptation",
-        "adaptation_id": identifier,
-        "family": "point",
-        "goal": list(goal),
-        "fast_update": k,
-        **measured(-20.0 + k, tasks=1),
-        "environment_steps": 1234,
-        "start": [0.0, 0.0],
-        "boundary_radius": 1.1,
-        "episodes": [{"average_return": -20.0, "success": False, "position": path}],
-    } | other
-
-
-def task_details(index, **other):
-    return {
-        "kind": "task",
-        "family": "point",
-        "algorithm": "tesp",
-        "seed": 0,
-        "meta_update": 4,
-        "task_set": "train",
-        "boundary_radius": 1.1,
-        "is_goal": True,
-        "index": index,
-        "task": [0.5, 0.1 * index],
-        "average_return": [-30.0, -10.0 - index],
-        "start": [0.0, 0.0],
-        "path": [[0.1, 0.2], [0.3, 0.4]],
-        "embedding": {"before": [0.0, 0.0], "after": [float(index), 1.0]},
-    } | other
-
-
-def rate_details():
-    return {
-        "kind": "rates",
-        "family": "point",
-        "algorithm": "tesp",
-        "seed": 0,
-        "meta_update": 4,
-        "layer": "GRU bias",
-        "learned": True,
-        "entries": 12,
-        "quantiles": {"0": -0.2, "5": -0.05, "25": -0.01, "50": 0.002, "75": 0.01, "95": 0.06, "100": 0.3},
-        "negative": 0.25,
-        "at_bound": 0.0,
-        "bound": 0.4,
-        "initial_rate": 0.001,
-    }
 
 
 def draw(path: Path, size=(6.0, 2.0)) -> Path:

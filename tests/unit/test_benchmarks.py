@@ -1,12 +1,12 @@
 """What the benchmarks count and refuse; what they measure is no matter for tests."""
 
 import importlib
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from helpers.running import TINY
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -76,28 +76,30 @@ def test_fitted_exponents(load, power):
         (["compare.py", "--parts", "everything"], "everything"),
         (["scaling.py", "--sizes", "colour"], "colour"),
         (["meta_update.py", "nowhere"], "nowhere"),
-        (["acting.py", "--units", "64x64"], "64x64"),
-        (["acting.py", "--steps", "0"], "--steps is 0"),
+        (["meta_update.py", "point", "--arriving", "2"], "arriving = 2.0"),
     ],
 )
-def test_what_is_not_possible_is_said_in_one_sentence(command, said):
-    script, *options = command
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / script), *options], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_what_is_not_possible_is_said_in_one_sentence(load, monkeypatch, capsys, command, said):
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        load("measuring").run(load(command[0].removesuffix(".py")).main, lambda task: task)
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
 
 
-def test_acting_is_timed_in_turns(tmp_path):
-    """A smallest measurement has every part of a large one."""
-    few = ("--tasks", "2", "--episodes", "2", "--steps", "1", "--repetitions", "2", "--units", "4-3")
-    command = [sys.executable, str(FOLDER / "acting.py"), *few, "--json", str(tmp_path / "acting.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "| 4 3 | 4 |" in done.stdout
-    (measured,) = json.loads((tmp_path / "acting.json").read_text())
-    assert set(measured["medians"]) == set(measured["seconds"]) == {"concatenate", "modulate"}
-    one, other = (measured["seconds"][kind] for kind in ("modulate", "concatenate"))
-    assert measured["ratio"] == pytest.approx(sum(a / b for a, b in zip(one, other, strict=True)) / 2)
+def test_what_is_compared_takes_turns(load):
+    turns = []
+    seconds = load("measuring").alternately({name: lambda name=name: turns.append(name) for name in "ab"}, 2)
+    assert turns == ["a", "b"] * 3
+    assert [len(found) for found in seconds.values()] == [2, 2]
+
+
+def test_meta_updates_of_a_policy_that_arrives_are_shorter(load):
+    overrides = TINY | {"horizon": 80}
+    task = {"family": "point", "preset": "quick", "overrides": overrides, "updates": 1, "arriving": 1.0}
+    (update,) = load("meta_update")._work(task)["meta_updates"]
+    assert {"seconds", "cpu_seconds", "seconds_physics", "seconds_meta_update"} <= update.keys()
+    whole = 5 * 80 * TINY["tasks_per_update"] * TINY["episodes_per_round"]
+    assert update["steps_sampled"] < 0.8 * whole

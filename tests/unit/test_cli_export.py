@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from helpers.reported import adaptation, evaluation
 from helpers.running import records, tesp
-from tesp.plotting.export import export_records, records_csv
+from tesp.report.export import export_records, records_csv
+from tesp.training.run_folder import append_records
 
 
 def table(path):
@@ -40,11 +42,11 @@ def test_tables_of_a_run(run):
 
 
 def test_evaluations_and_adaptations(run, tmp_path):
-    assert tesp("evaluate", run).code == 0
-    assert tesp("adapt", run, "--goal", "0.5", "-0.7").code == 0
+    append_records(run / "evaluations.jsonl", [evaluation(4, "train", k, -5.0) for k in range(3)])
+    append_records(run / "adaptations.jsonl", [adaptation(k, goal=(0.5, -0.7)) for k in range(-1, 4)])
     done = tesp("export", run, "--output", tmp_path / "new" / "tables")
     assert len(tables(done)) == 4
-    assert len(table(tmp_path / "new" / "tables" / "evaluations.csv")) == 12
+    assert len(table(tmp_path / "new" / "tables" / "evaluations.csv")) == 3
     adaptations = table(tmp_path / "new" / "tables" / "adaptations.csv")
     assert [number(row["goal"]) for row in adaptations] == [[0.5, -0.7]] * 5
     assert "episodes" not in adaptations[0]

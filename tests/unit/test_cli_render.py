@@ -17,7 +17,6 @@ from tesp import runs
 from tesp.adapt import AdaptationWarning
 from tesp.commands.render import film_task
 from tesp.errors import NonFiniteError
-from tesp.tasks.drawing import GOAL_COLOUR
 from tesp.tasks.gymnasium.family import GymnasiumFamily
 from tesp.tasks.point import PointFamily
 from tesp.tasks.wheeled import wheeled
@@ -108,6 +107,11 @@ def point(make):
     return make(PointFamily(horizon=3, tasks_per_set=4))
 
 
+@pytest.fixture(autouse=True)
+def _short_films(monkeypatch):
+    monkeypatch.setattr("tesp.report.films.filming.HOLD", 0.1)
+
+
 def written(folder):
     return sorted(os.listdir(folder))
 
@@ -140,10 +144,10 @@ class TestRuns:
         assert "no task was chosen" not in done.out
 
     def test_tasks_of_ones_own(self, point):
-        done = tesp("render", point.folder.path, "--format", "gif", "--task", "0.9", "1.1", "-0.5", "0")
+        done = tesp("render", point.folder.path, "--task", "0.9", "1.1", "-0.5", "0")
         assert (done.code, done.err) == (0, "")
         assert point.adapted == [((0.9, 1.1), 0), ((-0.5, 0.0), 0)]
-        assert written(point.folder.figures) == ["film-task--0.5_0.gif", "film-task-0.9_1.1.gif", "still.png"]
+        assert written(point.folder.figures) == ["film-task--0.5_0.mp4", "film-task-0.9_1.1.mp4", "still.png"]
 
     @pytest.mark.parametrize(
         ("options", "sentence"),
@@ -166,17 +170,17 @@ class TestRuns:
 
         monkeypatch.setattr(mujoco, "Renderer", fail)
         stand_in = make(wheeled(horizon=2, tasks_per_set=4))
-        done = tesp("render", stand_in.folder.path, "--format", "gif")
+        done = tesp("render", stand_in.folder.path)
         assert (done.code, done.err) == (0, "")
         told = [line for line in done.out.splitlines() if "libegl1" in line]
         assert len(told) == 1
         assert "The plane is drawn instead of the body" in told[0]
-        assert written(stand_in.folder.figures) == ["film-out_of_distribution-0.gif", "still.png"]
+        assert written(stand_in.folder.figures) == ["film-out_of_distribution-0.mp4", "still.png"]
 
     def test_the_view_of_the_plane_needs_no_opengl(self, make, monkeypatch):
         monkeypatch.setattr(mujoco, "Renderer", lambda *_: pytest.fail("rendered"))
         stand_in = make(wheeled(horizon=2, tasks_per_set=4))
-        done = tesp("render", stand_in.folder.path, "--format", "gif", "--view", "plane")
+        done = tesp("render", stand_in.folder.path, "--view", "plane")
         assert (done.code, done.err) == (0, "")
         assert "OpenGL" not in done.out
 
@@ -186,16 +190,16 @@ class TestFamiliesOfOthers:
 
     def test_the_view_of_the_plane_needs_no_render_mode(self, make):
         stand_in = make(drifting(positions=True))
-        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1", "--view", "plane")
+        done = tesp("render", stand_in.folder.path, "--index", "0", "1", "--view", "plane")
         assert (done.code, done.err) == (0, "")
         assert done.out.count("There is no still.") == 1
         assert "drawn:" not in done.out
-        films = [f"film-out_of_distribution-{place}.gif" for place in (0, 1)]
+        films = [f"film-out_of_distribution-{place}.mp4" for place in (0, 1)]
         assert written(stand_in.folder.figures) == films
 
     def test_what_cannot_be_rendered_is_drawn_in_the_plane(self, make):
         stand_in = make(drifting(positions=True))
-        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1")
+        done = tesp("render", stand_in.folder.path, "--index", "0", "1")
         assert (done.code, done.err) == (0, "")
         assert done.out.count("make_env takes no render_mode") == 1
         assert done.out.count("The films show the plane instead.") == 1
@@ -203,7 +207,7 @@ class TestFamiliesOfOthers:
 
     def test_not_a_single_film(self, make):
         stand_in = make(drifting(positions=False))
-        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1")
+        done = tesp("render", stand_in.folder.path, "--index", "0", "1")
         assert "make_env takes no render_mode" in done.out
         assert "hold no position" in done.sentence()
         assert len(stand_in.adapted) == 2
@@ -223,10 +227,10 @@ class TestFamiliesOfOthers:
             raise NonFiniteError("observation")
 
         monkeypatch.setattr(stand_in, "adapt", adapted)
-        done = tesp("render", stand_in.folder.path, "--format", "gif", "--index", "0", "1", "--view", "plane")
+        done = tesp("render", stand_in.folder.path, "--index", "0", "1", "--view", "plane")
         assert (done.code, done.err) == (0, "")
-        assert "There is no film-out_of_distribution-0.gif. observation became NaN" in done.out
-        assert written(stand_in.folder.figures) == ["film-out_of_distribution-1.gif"]
+        assert "There is no film-out_of_distribution-0.mp4. observation became NaN" in done.out
+        assert written(stand_in.folder.figures) == ["film-out_of_distribution-1.mp4"]
 
     def test_film_task_says_why_there_is_no_film(self, tmp_path):
         family, lines = drifting(positions=False), io.StringIO()
@@ -237,14 +241,6 @@ class TestFamiliesOfOthers:
         assert "make_env takes no render_mode" in told[0]
         assert "no position" in told[0]
         assert written(tmp_path) == []
-
-    def test_film_task_marks_a_task_that_is_a_goal(self, tmp_path):
-        path = tmp_path / "film.gif"
-        made = film_task(drifting(positions=True), (-0.5, 0.5), Agent(2), path, Console(file=io.StringIO()))
-        assert made is not None
-        with Image.open(path) as film:
-            shown = np.array(film.convert("RGB")).astype(int)
-        assert np.any(np.all(np.abs(shown - GOAL_COLOUR) < 12, axis=-1))
 
 
 def test_a_trained_run(run):
@@ -272,7 +268,6 @@ class TestFamilies:
         assert ".png" in tesp("render", "point", "--output", "families.svg").sentence()
         assert written(tmp_path) == []
 
-    def test_a_folder_that_is_no_run(self, tmp_path):
         assert "not a run folder" in tesp("render", tmp_path).sentence()
 
     def test_one_run_at_a_time(self, point):

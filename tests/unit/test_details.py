@@ -1,13 +1,13 @@
 """Every task by itself, and the learned rates: `tesp.details`, and what `tesp plot` makes of them."""
 
-import io
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rich.console import Console
+from PIL import Image
 
 from helpers.running import TINY, files, shared_learner, tesp, tiny_config
 from tesp import runs
@@ -15,7 +15,7 @@ from tesp.building import build_family, build_learner
 from tesp.details import _layer, details
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
-from tesp.plotting.records import read_records
+from tesp.report.records import read_records
 from tesp.runs import load_run
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointFamily, PointSimulation
@@ -82,7 +82,7 @@ class TestRecords:
             assert (task["is_goal"], task["boundary_radius"]) == (True, 1.1)
 
     def test_rates(self, loaded):
-        rates = of_kind(details(loaded, 1), "rates")
+        rates = of_kind(details(loaded, 2), "rates")
         assert [record["layer"] for record in rates] == [
             "GRU input weight",
             "GRU recurrent weight",
@@ -104,24 +104,17 @@ class TestRecords:
     def test_rates_at_the_bound_are_counted(self, loaded, monkeypatch):
         rates = jax.tree.map(lambda a: jnp.full_like(a, 0.1).at[..., 0].set(-0.2), loaded.parameters.rates)
         monkeypatch.setattr(runs.Run, "parameters", loaded.parameters._replace(rates=rates))
-        for record in of_kind(details(loaded, 1), "rates"):
+        for record in of_kind(details(loaded, 2), "rates"):
             assert record["at_bound"] == 1.0
             assert 0.0 < record["negative"] < 1.0
 
     def test_the_file_is_what_was_returned_and_is_replaced_whole(self, loaded):
-        details(loaded, 2)
-        records = details(loaded, 1)
+        loaded.folder.details.write_text("older")
+        records = details(loaded, 2)
         assert read_records(loaded.folder.details) == records
-        assert len(of_kind(records, "task")) == len(TASK_SETS)
+        assert len(of_kind(records, "task")) == 2 * len(TASK_SETS)
         assert {record["meta_update"] for record in records} == {TINY["meta_updates"]}
         assert not list(loaded.folder.path.glob("*.tmp"))
-
-    def test_how_far_it_is_is_shown(self, loaded):
-        console = Console(file=io.StringIO(), width=200)
-        details(loaded, 1, console)
-        assert console.file.getvalue().splitlines() == [
-            f"adapting: {done} of 3 task sets  {name}" for done, name in enumerate(TASK_SETS, 1)
-        ]
 
     def test_a_number_of_tasks_that_is_not_possible(self, loaded):
         with pytest.raises(ConfigurationError, match="tasks = -1 is not possible; give 1 or more, or 0"):
@@ -177,17 +170,14 @@ class TestOtherMethods:
         assert (rate["layer"], rate["entries"], rate["learned"]) == ("all parameters", 1, False)
         assert set(rate["quantiles"].values()) == {rate["initial_rate"]}
 
-    def test_the_oracle_has_no_rates_and_is_conditioned_on_the_task(self, tmp_path):
+    def test_the_oracle_has_no_rates_is_conditioned_on_the_task_and_may_have_no_position(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(PointFamily, "simulate", lambda self, count, _threads=0: Nowhere(self, count))
         records = details(self.fresh("oracle", tmp_path), 1)
         assert of_kind(records, "rates") == []
         for task in of_kind(records, "task"):
             np.testing.assert_allclose(task["embedding"]["before"], task["task"], rtol=1e-5)
             assert task["embedding"]["before"] == task["embedding"]["after"]
             assert len(task["average_return"]) == 1
-
-    def test_without_positions(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(PointFamily, "simulate", lambda self, count, _threads=0: Nowhere(self, count))
-        for task in of_kind(details(self.fresh("oracle", tmp_path), 1), "task"):
             assert (task["start"], task["path"], task["is_goal"]) == (None, None, False)
 
     @pytest.mark.parametrize(
@@ -213,50 +203,69 @@ def test_layers_of_an_algorithm_of_ones_own():
     assert named == ["start ndarray", "start dict end"]
 
 
+@pytest.fixture
+def _blank_figures(monkeypatch):
+    """That figures are what they should be is tested elsewhere; here matters which are drawn."""
+    monkeypatch.setattr("tesp.report.figures.style.save", blank)
+
+
+def blank(_figure, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def plotted(reference, tmp_path_factory):
+    """A run of which two tasks of each set were measured, and what `tesp plot` said."""
+    path = tmp_path_factory.mktemp("plotted") / "run"
+    shutil.copytree(reference.path, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tesp.report.figures.style.save", blank)
+        return path, tesp("plot", path, "--tasks", "2", "--checkpoint", "latest")
+
+
+@pytest.mark.usefixtures("_blank_figures")
 class TestPlot:
+    @pytest.fixture
+    def stored(self, plotted, tmp_path):
+        return shutil.copytree(plotted[0], tmp_path / "stored")
+
     def figures(self, run):
         return {path.name for path in (run / "figures").iterdir()}
 
-    def test_everything_of_one_run(self, run):
-        done = tesp("plot", run, "--tasks", "2")
+    def test_everything_of_one_run(self, plotted):
+        run, done = plotted
         assert (done.code, done.err) == (0, "")
         assert self.figures(run) >= FIGURES
         for name in FIGURES:
             assert f"drawn: {run / 'figures' / name}" in done.out
-        assert "measuring 2 tasks of each set with the checkpoint of meta-update" in done.out
-        assert "which may take about" in done.out
+        assert "measuring 2 tasks of each set with the checkpoint of meta-update 4, which may take about" in done.out
 
-    def test_what_is_stored_is_not_measured_again(self, run):
-        tesp("plot", run, "--tasks", "2", "--checkpoint", "latest")
-        stored = (run / "details.jsonl").read_bytes()
-        marked = stored.replace(b'"success_rate"', b'"mark": 1, "success_rate"')
-        (run / "details.jsonl").write_bytes(marked)
+    def test_what_is_stored_is_not_measured_again(self, stored):
+        marked = (stored / "details.jsonl").read_bytes().replace(b'"success_rate"', b'"mark": 1, "success_rate"')
+        (stored / "details.jsonl").write_bytes(marked)
         for words in ((), ("--tasks", "2")):
-            out = tesp("plot", run, "--checkpoint", "4", *words).out
+            out = tesp("plot", stored, "--checkpoint", "4", *words).out
             assert "measuring" not in out
             assert out.count("drawn: ") == 5
-        assert (run / "details.jsonl").read_bytes() == marked
+        assert (stored / "details.jsonl").read_bytes() == marked
 
     @pytest.mark.parametrize(
-        "words", [("--checkpoint", "3", "--tasks", "1"), ("--checkpoint", "4", "--tasks", "2")], ids=" ".join
+        "words", [("--checkpoint", "3", "--tasks", "2"), ("--checkpoint", "4", "--tasks", "6")], ids=" ".join
     )
-    def test_those_of_another_checkpoint_or_number_of_tasks_are_made_again(self, run, words):
-        tesp("plot", run, "--tasks", "1", "--checkpoint", "4")
-        assert "measuring" in tesp("plot", run, *words).out
-        records = read_records(run / "details.jsonl")
+    def test_those_of_another_checkpoint_or_number_of_tasks_are_made_again(self, stored, words):
+        assert "measuring" in tesp("plot", stored, *words).out
+        records = read_records(stored / "details.jsonl")
         assert {record["meta_update"] for record in records} == {int(words[1])}
         assert len(of_kind(records, "task")) == 3 * int(words[3])
 
-    def test_a_file_that_is_not_whole_is_made_again(self, run):
-        (run / "details.jsonl").write_text('{"kind": "task"}\n')
-        assert "measuring 1 task of" in tesp("plot", run, "--tasks", "1").out
-        assert len(of_kind(read_records(run / "details.jsonl"), "task")) == 3
-
-    def test_as_many_tasks_as_the_run_evaluates(self, run):
+    def test_a_damaged_file_is_made_again_with_as_many_tasks_as_the_run_evaluates(self, run):
         config = json.loads((run / "config.json").read_text())
-        config["schedule"]["evaluation_tasks"] = 1
+        config["schedule"]["evaluation_tasks"] = 2
         (run / "config.json").write_text(json.dumps(config))
-        assert "measuring 1 task of" in tesp("plot", run).out
+        (run / "details.jsonl").write_text('{"kind": "task"}\n')
+        assert "measuring 2 tasks of" in tesp("plot", run).out
+        assert len(of_kind(read_records(run / "details.jsonl"), "task")) == 6
 
     def test_left_out_on_request(self, run):
         before = files(run)
@@ -264,8 +273,8 @@ class TestPlot:
         assert files(run).keys() == before.keys()
 
     def test_a_folder_of_records_alone_still_has_curves(self, run):
-        for path in sorted((run / "checkpoints").rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
+        shutil.rmtree(run / "checkpoints")
+        (run / "checkpoints").mkdir()
         done = tesp("plot", run)
         assert done.code == 0
         assert "left out: paths on every task, embeddings and learned rates. " in done.out
@@ -281,12 +290,13 @@ class TestPlot:
         assert said in tesp("plot", run, *words).sentence()
         assert files(run) == before
 
-    def test_a_method_without_embedding_and_rates_gets_sentences(self, tmp_path):
-        run = tmp_path / "told"
-        runs.train(tiny_config(algorithm="maml", meta_updates=0, evaluation_tasks=1), run)
-        done = tesp("plot", run)
+    def test_a_method_without_embedding_and_rates_gets_sentences(self, stored):
+        lines = []
+        for record in read_records(stored / "details.jsonl"):
+            other = {"learned": False} if record["kind"] == "rates" else {"embedding": {"before": None, "after": None}}
+            lines.append(json.dumps(record | other | {"algorithm": "maml"}) + "\n")
+        (stored / "details.jsonl").write_text("".join(lines))
+        done = tesp("plot", stored, "--checkpoint", "latest")
         assert (done.code, done.err) == (0, "")
-        assert self.figures(run) & FIGURES == {"task_paths.png"}
         assert "left out: 'maml' has no task embedding to draw." in done.out
         assert "left out: 'maml' learns no rates, so there are none to draw." in done.out
-        assert "which may take minutes" in done.out

@@ -53,13 +53,14 @@ def trained() -> dict[str, Path]:
 
 @pytest.fixture
 def tiny_runs(trained, monkeypatch):
-    """Whatever is trained is tiny, and a comparison trains its first method alone; pictures are blank.
+    """Whatever is trained is tiny, and a comparison trains its first method alone; pictures and films are blank.
 
     That figures and films are what they should be is tested elsewhere; here they would take most of the time.
     """
     train, compare_all = runs.train, compare.compare
     monkeypatch.setattr(runs, "build_learner", running.shared_learner)
-    monkeypatch.setattr("tesp.plotting.style.save", lambda _, path: blank(path))
+    monkeypatch.setattr("tesp.report.figures.style.save", lambda _, path: blank(path))
+    monkeypatch.setattr("tesp.report.films.filming.write_film", lambda path, *_: blank(path))
     image = np.zeros((48, 64, 3), np.uint8)
     monkeypatch.setattr("tesp.tasks.mujoco.rendering.SceneRenderer.image", lambda *_, **__: image)
 
@@ -86,7 +87,7 @@ def tiny_runs(trained, monkeypatch):
 
 def blank(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8)).save(path)
+    Image.new("RGB", (8, 8)).save(path, "PNG")
 
 
 @contextmanager

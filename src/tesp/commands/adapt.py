@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tesp.commands.parsing import Folder, parse
+from tesp.report.words import fast_updates
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _table(goal: tuple[float, ...], records) -> Table:
         table.add_column(title, justify="left" if title == "after" else "right", no_wrap=True)
     for record in records:
         k = record["fast_update"]
-        after = "warm-up" if k < 0 else f"{k} fast-update{'' if k == 1 else 's'}"
+        after = "warm-up" if k < 0 else fast_updates(k)
         figures = (record["average_return"], record["success_rate"], record["final_distance"])
         counts = (record["episodes_per_task"], record["environment_steps"])
         shown = ["–" if math.isnan(x) else f"{x:.2f}" for x in figures]
@@ -77,7 +78,7 @@ def _table(goal: tuple[float, ...], records) -> Table:
 
 
 def _draw(records, path: Path, console: Console) -> None:
-    from tesp.plotting.trajectories import plot_trajectories
+    from tesp.report.figures.trajectories import plot_trajectories
 
     if any(episode["position"] is None for record in records for episode in record["episodes"]):
         console.print("the family says nothing of positions, so no paths are drawn")

@@ -67,12 +67,12 @@ def _evaluate_all(run, checkpoints, noises, console: Console, bar: ProgressBar) 
 def _references(run, sigma: float):
     """Return the records of standing still, and the oracle as a run or None: both on the run's tasks and under σ."""
     from tesp import runs
-    from tesp.plotting.records import Run
-    from tesp.plotting.references import oracle_beside
+    from tesp.report.oracles import oracle_beside
+    from tesp.report.records import RunRecords
 
     still = [{"kind": "reference", "reference": "stand_still", **row} for row in run.stand_still(sigma)]
     config = json.loads(run.folder.read_config())
-    oracle = oracle_beside(run.folder.path, Run(run.folder.path.name, config, {}))
+    oracle = oracle_beside(run.folder.path, RunRecords(run.folder.path.name, config, {}))
     if oracle is not None:
         # Its own records are of fewer tasks perhaps, and without noise.
         told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
@@ -83,7 +83,7 @@ def _references(run, sigma: float):
 
 def _evaluate_once(run, sigma: float, references, console: Console, bar: ProgressBar) -> None:
     """Evaluate a checkpoint, append the records, and show them beside both references."""
-    from tesp.plotting.records import Run
+    from tesp.report.records import RunRecords
     from tesp.training.run_folder import append_records
 
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
@@ -99,5 +99,5 @@ def _evaluate_once(run, sigma: float, references, console: Console, bar: Progres
     append_records(run.folder.evaluations, rows)
     still, oracle = references
     config = json.loads(run.folder.read_config())
-    drawn = Run(run.folder.path.name, config, {"evaluation": rows, "reference": still})
+    drawn = RunRecords(run.folder.path.name, config, {"evaluation": rows, "reference": still})
     print_table(drawn, run.folder.path, console, f"σ = {sigma:g}" if sigma else None, oracle)

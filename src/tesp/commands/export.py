@@ -22,26 +22,17 @@ class ExportArguments:
 
 def run(arguments: list[str], console: Console) -> None:
     """Export a run."""
-    parsed = parse(ExportArguments, arguments, "tesp export")
-    output = parsed.output or parsed.run / "export"
-    for path in [*_tables(parsed.run, output), *_learner(parsed.run, parsed.checkpoint, output, console)]:
-        console.print(f"written: {path}", markup=False)
-
-
-def _learner(folder: Path, checkpoint: str, output: Path, console: Console) -> list[Path]:
-    """Write the learner, if the run has come to a checkpoint."""
+    from tesp.report.export import export_records
     from tesp.runs import load
     from tesp.training.run_folder import RunFolder
 
-    if not RunFolder.open(folder).has_checkpoint:
-        console.print(f"{folder} has no checkpoint yet, so there is no learner to export", markup=False)
-        return []
-    return [load(folder, checkpoint).save(output / "learner.safetensors")]
-
-
-def _tables(folder: Path, output: Path) -> list[Path]:
-    """Write the records."""
-    from tesp.plotting.export import export_records
-    from tesp.training.run_folder import RunFolder
-
-    return export_records(RunFolder.open(folder).path, output)
+    parsed = parse(ExportArguments, arguments, "tesp export")
+    output = parsed.output or parsed.run / "export"
+    folder = RunFolder.open(parsed.run)
+    written = export_records(folder.path, output)
+    if folder.has_checkpoint:
+        written.append(load(parsed.run, parsed.checkpoint).save(output / "learner.safetensors"))
+    else:
+        console.print(f"{parsed.run} has no checkpoint yet, so there is no learner to export", markup=False)
+    for path in written:
+        console.print(f"written: {path}", markup=False)

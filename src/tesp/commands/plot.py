@@ -10,7 +10,7 @@ from rich.console import Console
 from tesp.commands.parsing import parse
 from tesp.commands.showing import draw, draw_details, find_details, load_for_details
 from tesp.errors import ConfigurationError
-from tesp.plotting.records import read_run
+from tesp.report.records import read_run
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from rich.console import Console
 
 from tesp.commands.parsing import parse
 from tesp.errors import ConfigurationError, TespError
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import SIGNS
 
 View = Literal["body", "plane"]
-
-_SET_NAMES = {"train": "D", "in_distribution": "D′", "out_of_distribution": "D″"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def run(arguments: list[str], console: Console) -> None:
 
 
 def _draw_families(parsed: RenderArguments, console: Console) -> None:
-    from tesp.films.stills import draw_stills
+    from tesp.report.films.stills import draw_stills
     from tesp.tasks.registry import families, make_family
 
     for source in parsed.sources:
@@ -107,7 +105,7 @@ def _draw_still(family, path: Path, view: View, console: Console) -> View:
 
     Where the body could not be rendered it is not tried again: MuJoCo may abort the process at the second attempt.
     """
-    from tesp.films.stills import draw_stills
+    from tesp.report.films.stills import draw_stills
 
     try:
         hint = draw_stills([family], path, view)
@@ -153,7 +151,7 @@ def film_task(family, task, agent, path: Path, console: Console, view: View = "b
 
 def _film(family, task, agent, path: Path, console: Console, view: View, seed: int):
     """Film as `film_task` does, or raise a TespError."""
-    from tesp.films.filming import film, stages_of
+    from tesp.report.films.filming import film, stages_of
     from tesp.tasks.point import PointFamily
 
     # The point has no body; with its path it tells more.
@@ -189,8 +187,7 @@ def _chosen_tasks(parsed: RenderArguments, run, console: Console) -> dict[str, n
         raise ConfigurationError("--task and --index were both given; choose tasks by one of them.")
     if parsed.task:
         return _given_tasks(parsed.task, run.family.task_size)
-    assert parsed.task_set in TASK_SETS
-    tasks, name = run.task_sets[parsed.task_set].tasks, _SET_NAMES[parsed.task_set]
+    tasks, name = run.task_sets[parsed.task_set].tasks, SIGNS[parsed.task_set]
     for place in parsed.index:
         if not 0 <= place < len(tasks):
             raise ConfigurationError(f"--index {place} is not possible; {name} has the tasks 0 … {len(tasks) - 1}.")

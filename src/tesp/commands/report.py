@@ -49,7 +49,7 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
         RunFolderError: A folder is not a run's, is damaged or has no evaluation.
         ConfigurationError: The runs are of several families or cannot be compared, or the file cannot be written.
     """
-    from tesp.reporting.page import render
+    from tesp.report.page.page import render
     from tesp.training.run_folder import write_whole
 
     _check_output(output)
@@ -95,8 +95,8 @@ def _source(folder: Path, drawn: Path):
     """Return a run with the command that reproduces it, and with what can be drawn from its records."""
     from tesp.commands.showing import draw, draw_details, stored_details
     from tesp.config import preset_config, to_json
-    from tesp.plotting.records import read_run
-    from tesp.reporting.page import Source
+    from tesp.report.page.page import Source
+    from tesp.report.records import read_run
     from tesp.stored import stored_config
     from tesp.training.run_folder import RunFolder
 
@@ -117,9 +117,9 @@ def _source(folder: Path, drawn: Path):
 
 def _combined(folders: Sequence[Path], drawn: Path) -> Path:
     """Draw the learning curves of all runs in one figure, with a bootstrap interval over seeds like the table's."""
-    from tesp.plotting.curves import plot_learning_curves
-    from tesp.plotting.records import read_run
-    from tesp.plotting.references import oracles_of
+    from tesp.report.figures.learning_curves import plot_learning_curves
+    from tesp.report.oracles import oracles_of
+    from tesp.report.records import read_run
 
     path, runs = drawn / "learning_curves.png", [read_run(folder) for folder in folders]
     plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs))

@@ -6,12 +6,12 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.plotting.records import read_run
+from tesp.report.records import optional_records, read_records, read_run
 
 
 def finish(folder: Path, console: Console) -> None:
     """Show where the run ended: the table and the figures."""
-    from tesp.plotting.references import oracle_beside
+    from tesp.report.oracles import oracle_beside
 
     run = read_run(folder)
     print_table(run, folder, console, oracle=oracle_beside(folder, run))
@@ -20,11 +20,10 @@ def finish(folder: Path, console: Console) -> None:
 
 def print_table(run, folder: Path, console: Console, title: str | None = None, oracle=None) -> None:
     """Show a run's last evaluation, and how to train the oracle if there is none."""
-    from tesp.plotting.references import is_oracle
-    from tesp.plotting.tables import evaluation_rows, rich_table
+    from tesp.report.tables import evaluation_table
 
-    console.print(rich_table(evaluation_rows(run, oracle=oracle), title))
-    if oracle is None and not is_oracle(run):
+    console.print(evaluation_table(run, oracle, title))
+    if oracle is None and not run.is_oracle:
         console.print(f"for the oracle: {_oracle_command(folder, run.config)}", markup=False)
 
 
@@ -49,15 +48,13 @@ def _oracle_command(folder: Path, config) -> str:
 
 def draw(folders: list[Path], x: str, output: Path, console: Console, published: bool = False) -> None:
     """Draw the figures that a run's records allow."""
-    from tesp.plotting.curves import plot_learning_curves
-    from tesp.plotting.dynamics_noise import plot_dynamics_noise
-    from tesp.plotting.fast_updates import plot_fast_updates
-    from tesp.plotting.records import read_records
-    from tesp.plotting.references import oracles_of
+    from tesp.report.figures.dynamics_noise import plot_dynamics_noise
+    from tesp.report.figures.fast_updates import plot_fast_updates
+    from tesp.report.figures.learning_curves import plot_learning_curves
+    from tesp.report.oracles import oracles_of
 
     drawn = [read_run(folder) for folder in folders]
-    stored = [folder / "evaluations.jsonl" for folder in folders]
-    evaluations = [read_records(path) if path.is_file() else [] for path in stored]
+    evaluations = [optional_records(folder / "evaluations.jsonl") for folder in folders]
     noisy = any(record.get("dynamics_noise") for records in evaluations for record in records)
     oracles = oracles_of(folders, drawn)
     paths = [output / "learning_curves.png"]
@@ -122,8 +119,6 @@ def stored_details(path: Path, meta_update: int | None = None):
 
     It can be made again, so damage is no error.
     """
-    from tesp.plotting.records import read_records
-
     try:
         stored = read_records(path)
     except RunFolderError:
@@ -145,10 +140,10 @@ def _expected_time(run, count: int) -> str:
 
 def draw_details(records, output: Path, console: Console) -> None:
     """Draw what a run's details allow: the paths on every task, the embeddings and the learned rates."""
-    from tesp.plotting.details import has_embeddings, has_paths, learned_rates
-    from tesp.plotting.embeddings import plot_embeddings
-    from tesp.plotting.rates import plot_rates
-    from tesp.plotting.task_paths import plot_task_paths
+    from tesp.report.figures.embeddings import plot_embeddings
+    from tesp.report.figures.rates import plot_rates
+    from tesp.report.figures.task_paths import plot_task_paths
+    from tesp.report.records import has_embeddings, has_paths, learned_rates
 
     method = next(record["algorithm"] for record in records)
     figures = (

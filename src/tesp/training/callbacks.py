@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from tesp.progress import ProgressBar
+from tesp.report.words import SIGNS
 from tesp.training.run_folder import RunFolder, append_records
 
 Record = dict[str, Any]
@@ -87,9 +88,7 @@ class ShowProgress(Callback):
         last = max(r["fast_update"] for r in evaluations)
         shown = {r["task_set"]: r for r in evaluations if r["fast_update"] == last}
         parts = "  ".join(
-            f"{sign} {shown[name]['average_return']:8.2f}"
-            for sign, name in (("D", "train"), ("D′", "in_distribution"), ("D″", "out_of_distribution"))
-            if name in shown
+            f"{sign} {shown[name]['average_return']:8.2f}" for name, sign in SIGNS.items() if name in shown
         )
         done = evaluations[0]["meta_update"]
         self._console.print(f"evaluation after {done} meta-updates and {last} fast-updates:  {parts}")

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
-from tesp.files import written_beside
+from tesp.files import json_lines, written_beside
 from tesp.interface import Interface
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
@@ -201,11 +201,11 @@ class RunFolder:
         Raises:
             RunFolderError: Another line is damaged.
         """
-        return list(_whole_lines(self.records))
+        return [record for _, record in json_lines(self.records)]
 
     def keep_records(self, keep) -> None:
         """Drop the records for which ``keep(record)`` is false, in one atomic replacement of the file."""
-        lines = [json.dumps(record) + "\n" for record in _whole_lines(self.records) if keep(record)]
+        lines = [json.dumps(record) + "\n" for record in self.read_records() if keep(record)]
         write_whole(self.records, "".join(lines))
 
 
@@ -258,16 +258,3 @@ def _require_space(folder: Path) -> None:
             f"The disk of {folder} is full: {free / 2**20:.0f} MB are free and a run needs at least "
             f"{_LEAST_FREE / 2**20:.0f} MB. Free some space or give another folder with --output."
         )
-
-
-def _whole_lines(path: Path):
-    if not path.is_file():
-        return
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
-        if line.endswith(b"\n"):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise RunFolderError(
-                    f"Line {number} of {path} is not a record; remove the line or restore the file."
-                ) from error

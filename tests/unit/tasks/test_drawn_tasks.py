@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
+from tesp.tasks.scales import PAPER
 
 from tesp.config import preset_config
 from tesp.errors import ConfigurationError
+from tesp.presets import QUICK, SMALL
 from tesp.task_sets import TASK_SETS
 from tesp.tasks import registry
 from tesp.tasks.drawn_tasks import draw_task_sets, merged_presets
 from tesp.tasks.point import PointFamily
-from tesp.tasks.scales import PAPER, QUICK, SMALL
 
 
 def draw(generator, count, task_set):

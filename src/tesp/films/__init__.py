@@ -1,6 +1,0 @@
-"""Films of agents before, during and after adaptation, and stills of the bodies."""
-
-from tesp.films.filming import Film, film, stages_of
-from tesp.films.playing import Stage
-
-__all__ = ["Film", "Stage", "film", "stages_of"]

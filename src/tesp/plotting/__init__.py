@@ -1,1 +1,0 @@
-"""Figures from records; reads files only, no JAX."""

@@ -1,0 +1,1 @@
+"""Figures from records; no JAX and no MuJoCo."""

@@ -1,0 +1,155 @@
+"""Learning curves as numbers: runs grouped by algorithm, then mean and band over seeds."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy
+
+from tesp.errors import ConfigurationError
+from tesp.report.records import RunRecords
+
+#: What a learning curve can be drawn against, and the field of an evaluation that holds it.
+FIELDS = {
+    "meta_updates": "meta_update",
+    "environment_steps": "environment_steps",
+    "wall_seconds": "wall_seconds",
+}
+
+#: Resamples of a bootstrap, and the seed that makes its result the same every time.
+RESAMPLES, RESAMPLING_SEED = 9999, 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Return against training, over the seeds of one algorithm; every array has one entry per evaluation.
+
+    Attributes:
+        x: Meta-updates, environment steps or seconds; the mean over seeds.
+        mean: Average return in metre·steps, the mean over seeds.
+        low: Lower edge of the band; equal to ``mean`` for a single seed.
+        high: Upper edge of the band.
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def group_runs(runs: Sequence[RunRecords]) -> dict[str, list[RunRecords]]:
+    """Return the runs of each algorithm, algorithms in the order of their first run.
+
+    Raises:
+        RunFolderError: A run has no evaluation.
+        ConfigurationError: There is no run, the runs are of several families, or runs of one algorithm share
+            a seed or differ in K.
+    """
+    if not runs:
+        raise ConfigurationError("There is no run to draw; give at least one run folder.")
+    groups: dict[str, list[RunRecords]] = {}
+    families: dict[str, str] = {}
+    for run in runs:
+        families.setdefault(run.first["family"], run.name)
+        groups.setdefault(run.first["algorithm"], []).append(run)
+    if len(families) > 1:
+        found = ", ".join(f"{family!r} (run {name!r})" for family, name in families.items())
+        raise ConfigurationError(f"The runs are of several families: {found}; draw one figure per family.")
+    for algorithm, members in groups.items():
+        _check_group(algorithm, members)
+    return groups
+
+
+def curve(runs: Sequence[RunRecords], task_set: str, x: str, band: str) -> Curve:
+    """Return the curve of one algorithm on one task set, after K fast-updates.
+
+    Only the meta-updates that every seed was evaluated at are kept: otherwise a seed that ends early would
+    make the mean jump.
+
+    Args:
+        runs: The algorithm's runs, one per seed.
+        task_set: D, D′ or D″ by its name in the records.
+        x: A key of ``FIELDS``.
+        band: ``range`` for the least and the greatest seed, ``bootstrap`` for `bootstrap_interval`.
+    """
+    points = [_points(run, task_set, x) for run in runs]
+    shared = sorted(set.intersection(*(set(found) for found in points)))
+    # (seed, evaluation, x or return)
+    values = np.array([[found[update] for update in shared] for found in points], float)
+    values = values.reshape(len(runs), len(shared), 2)
+    returns = values[..., 1]
+    if band == "range":
+        low, high = returns.min(axis=0), returns.max(axis=0)
+    else:
+        low, high = bootstrap_interval(returns)
+    return Curve(values[..., 0].mean(axis=0), returns.mean(axis=0), low, high)
+
+
+def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the 95 % percentile bootstrap interval of the mean over seeds; the value itself for one seed.
+
+    Seeds are drawn with replacement, ``RESAMPLES`` times. With few seeds the interval is too narrow: it can never
+    leave the range of the seeds, and of two or three seeds it *is* their range, since a resample of nothing but the
+    least seed has a probability above 2.5 % (1/2² and 1/3³).
+
+    Args:
+        values: (seed, …).
+    """
+    if len(values) < 2 or values.size == 0:
+        mean = values.mean(axis=0)
+        return mean, mean
+    generator = np.random.default_rng(RESAMPLING_SEED)
+    # The values lie in one sample: what is drawn is a whole seed, with all of its evaluations.
+    with warnings.catch_warnings():
+        # What was not recorded is NaN, and so is its interval.
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        found = scipy.stats.bootstrap(
+            (values,), np.mean, axis=0, n_resamples=RESAMPLES, method="percentile", vectorized=True, rng=generator
+        )
+    return found.confidence_interval.low, found.confidence_interval.high
+
+
+def _check_group(algorithm: str, runs: Sequence[RunRecords]) -> None:
+    seeds: dict[int, str] = {}
+    for run in runs:
+        seed = run.first["seed"]
+        if seed in seeds:
+            raise ConfigurationError(
+                f"Runs {seeds[seed]!r} and {run.name!r} of {algorithm!r} both have seed {seed}, so a band "
+                "over seeds would count it twice; give one of them."
+            )
+        seeds[seed] = run.name
+    counts = {run.fast_updates: run.name for run in runs}
+    if len(counts) > 1:
+        found = ", ".join(f"{count} (run {name!r})" for count, name in counts.items())
+        raise ConfigurationError(
+            f"Runs of {algorithm!r} were evaluated after different numbers of fast-updates: {found}; draw "
+            "runs with the same number."
+        )
+    for run in runs[1:]:
+        one, other = _settings(runs[0]), _settings(run)
+        different = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+        if different:
+            raise ConfigurationError(
+                f"Runs {runs[0].name!r} and {run.name!r} of {algorithm!r} differ in {', '.join(different)}, not in the "
+                "seed alone, so their mean would mean nothing; draw them one by one."
+            )
+
+
+def _settings(run: RunRecords) -> dict[str, Any]:
+    """Return what determines a run but for its seed, flat."""
+    flat = {}
+    for name, value in run.config.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if name not in ("seed", "threads")}
+
+
+def _points(run: RunRecords, task_set: str, x: str) -> dict[int, tuple[float, float]]:
+    last = run.fast_updates
+    return {
+        meta_update: (float(record[FIELDS[x]]), float(record["average_return"]))
+        for (meta_update, found, fast_update), record in run.evaluations().items()
+        if found == task_set and fast_update == last
+    }

@@ -1,0 +1,140 @@
+"""Records as a run writes them, with returns that can be computed by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tesp.report.records import RunRecords
+
+TASK_SETS = ("train", "in_distribution", "out_of_distribution")
+
+
+def reference(task_set="train", average_return=-150.0, family="wheeled"):
+    return {
+        "kind": "reference",
+        "reference": "stand_still",
+        "family": family,
+        "task_set": task_set,
+        "average_return": average_return,
+    }
+
+
+REFERENCES = [reference(task_set, -150.0 - i) for i, task_set in enumerate(TASK_SETS)]
+
+
+def evaluation(meta_update, fast_update, average_return, *, task_set="train", **other):
+    return {
+        "kind": "evaluation",
+        "family": "wheeled",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": meta_update,
+        "task_set": task_set,
+        "fast_update": fast_update,
+        "average_return": average_return,
+        "average_return_std": 4.0,
+        "success_rate": 0.25,
+        "final_distance": 0.5,
+        "episode_length": 180.0,
+        "unhealthy_rate": 0.0,
+        "tasks": 100,
+        "environment_steps": 1000 * meta_update,
+        "wall_seconds": 10.0 * meta_update,
+    } | other
+
+
+def evaluations(*meta_updates, last=1, shift=0.0, **other):
+    """Return = −100 + meta_update + 10·fast_update + shift, on all three task sets."""
+    return [
+        evaluation(m, k, -100.0 + m + 10 * k + shift, task_set=task_set, **other)
+        for m in meta_updates
+        for task_set in TASK_SETS
+        for k in range(last + 1)
+    ]
+
+
+def adaptation(fast_update, *, goal=(0.5, 0.5), adaptation_id="first", episodes=2, **other):
+    return {
+        "kind": "adaptation",
+        "adaptation_id": adaptation_id,
+        "family": "wheeled",
+        "goal": list(goal),
+        "fast_update": fast_update,
+        "average_return": -12.34,
+        "success_rate": 0.5,
+        "final_distance": 0.1,
+        "episodes": [
+            {"average_return": -10.0 * (i + 1), "success": i == 0, "position": [[0.1 * i, 0.2], [0.3, 0.4]]}
+            for i in range(episodes)
+        ],
+        "boundary_radius": 1.1,
+        "start": [0.0, 0.0],
+    } | other
+
+
+def task(index=0, task_set="train", goal=(0.5, 0.5), average_return=(-30.0, -10.0), **other):
+    return {
+        "kind": "task",
+        "family": "wheeled",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": 25,
+        "task_set": task_set,
+        "boundary_radius": 1.1,
+        "is_goal": True,
+        "index": index,
+        "task": list(goal),
+        "average_return": list(average_return),
+        "success_rate": [0.0] * len(average_return),
+        "warm_up_return": -33.0,
+        "start": [0.0, 0.0],
+        "path": [[0.1, 0.2], [0.3, 0.4]],
+        "path_return": -9.0,
+        "embedding": {"before": [0.1 * index, 0.0, 0.0], "after": [float(index), 2.0 * index, 0.0]},
+    } | other
+
+
+def tasks(count=4, **other):
+    """As many tasks a set, with goals around the origin; D″ lies outside."""
+    found = []
+    for task_set in TASK_SETS:
+        radius = 1.3 if task_set == "out_of_distribution" else 0.7
+        for index in range(count):
+            angle = 2 * np.pi * (index + 0.25) / count
+            goal = (radius * np.cos(angle), radius * np.sin(angle))
+            found.append(task(index, task_set, goal, (-30.0, -10.0 - index), **other))
+    return found
+
+
+def rates(layer="GRU bias", **other):
+    return {
+        "kind": "rates",
+        "family": "wheeled",
+        "algorithm": "tesp",
+        "seed": 0,
+        "meta_update": 25,
+        "layer": layer,
+        "learned": True,
+        "entries": 1200,
+        "quantiles": {"0": -0.2, "5": -0.05, "25": -0.01, "50": 0.002, "75": 0.01, "95": 0.06, "100": 0.3},
+        "negative": 0.25,
+        "at_bound": 0.04,
+        "bound": 0.1,
+        "initial_rate": 0.001,
+    } | other
+
+
+def read(records, name="run", **config) -> RunRecords:
+    """Return the run that the records would be read as."""
+    by_kind = {}
+    for record in records:
+        by_kind.setdefault(record["kind"], []).append(record)
+    return RunRecords(name, config, by_kind)
+
+
+def write_run(folder: Path, records, torn="", **config) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"family": "wheeled"} | config))
+    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records) + torn)
+    return folder
