@@ -17,7 +17,7 @@ from variants import flat, variant_of
 from tesp.errors import RunFolderError
 from tesp.files import written_beside
 from tesp.report.records import RunRecords, read_run
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import TASK_SETS
 
 #: The columns that are kept of each kind of record.
 COLUMNS = {

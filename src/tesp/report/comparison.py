@@ -10,8 +10,7 @@ from tesp.errors import ConfigurationError
 from tesp.report.records import Record, RunRecords
 from tesp.report.results import DIGITS, QUANTITIES, Estimate, Result
 from tesp.report.seeds import bootstrap_interval, group_runs
-from tesp.report.words import ORACLE, STANDING_STILL, method, number, percent
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, method, number, percent
 
 #: The paper reports the best 3 of 10 seeds.
 BEST = 3

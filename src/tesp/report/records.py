@@ -8,8 +8,7 @@ from typing import Any
 
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.files import json_lines
-from tesp.report.words import ORACLE
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import ORACLE, TASK_SETS
 
 #: One line of a records file.
 Record = dict[str, Any]

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from tesp.report.oracles import oracle_records
 from tesp.report.records import Record, RunRecords
-from tesp.report.words import ORACLE, STANDING_STILL
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS
 
 #: What is measured, its name with its unit, and the digits that are told of it (success is in per cent).
 QUANTITIES = {

@@ -78,7 +78,7 @@ class TestStills:
         assert "libegl1" in hint
         assert len(tried) == 1
 
-    def test_what_is_no_goal_family_is_rendered_or_refused(self, tmp_path, monkeypatch):
+    def test_what_has_no_goals_is_rendered_or_refused(self, tmp_path, monkeypatch):
         path = tmp_path / "still.png"
         assert draw_stills([Walker()], path) is None
         path.unlink()

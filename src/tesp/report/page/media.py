@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from tesp.errors import RunFolderError
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import TASK_SETS
 
 #: Formats that every browser shows without help, and how a page names them.
 PICTURES = {

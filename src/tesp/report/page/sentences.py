@@ -8,8 +8,7 @@ from tesp.report.page.tables import estimate
 from tesp.report.records import RunRecords
 from tesp.report.results import Result
 from tesp.report.seeds import RESAMPLES
-from tesp.report.words import ORACLE, STANDING_STILL, method, number, percent
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, method, number, percent
 
 OVER_TASKS = (
     "Brackets hold the 95 % interval of the mean over tasks by the normal approximation, mean ± 1.96·s/√n with n tasks "

@@ -8,8 +8,7 @@ from typing import Any
 
 from tesp.report.records import Record
 from tesp.report.results import DIGITS, QUANTITIES, Estimate, Result, results_of_evaluation
-from tesp.report.words import ORACLE, STANDING_STILL, TOLD, agent, method, number, percent
-from tesp.task_sets import TASK_SETS
+from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, TOLD, agent, method, number, percent
 
 #: A report shows this many adaptations, the latest ones.
 ADAPTATIONS = 20
