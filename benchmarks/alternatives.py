@@ -284,9 +284,9 @@ def environment_maker(family: str, horizon: int, options: dict) -> Callable:
     """Return what makes one registered environment of a family, in any process."""
     import gymnasium
 
-    from tesp.tasks.registration import ENVIRONMENTS
+    from tesp.environments import CARDS
 
-    identifier = next(identifier for identifier, name in ENVIRONMENTS.items() if name == family)
+    identifier = CARDS[family].environment
     # The prefix imports the module that registers the environments. The checker would slow them down.
     return partial(gymnasium.make, f"tesp:{identifier}", max_episode_steps=horizon, disable_env_checker=True, **options)
 

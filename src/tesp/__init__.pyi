@@ -6,6 +6,7 @@ from .devices import use_all_cores
 from .environments import register_environments
 from .errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
 from .offscreen import use_offscreen_rendering
+from .presets import presets_of
 from .runs import Run, load, load_run, resume, train
 from .tasks.gymnasium.family import GymnasiumFamily
 from .tasks.mujoco.family import MJCFFamily
@@ -30,6 +31,7 @@ __all__ = [
     "load_run",
     "make_family",
     "preset_config",
+    "presets_of",
     "register_environments",
     "register_family",
     "resume",

@@ -5,9 +5,13 @@ the same networks trained until the curves are flat. Values of a family go befor
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tesp.errors import ConfigurationError
 from tesp.tasks.registry import make_family
+
+if TYPE_CHECKING:
+    from tesp.tasks.family import Family
 
 #: Values by field name of the configuration. Under ``algorithms`` stand those of single methods.
 Values = Mapping[str, Any]
@@ -110,18 +114,22 @@ OF_FAMILIES: dict[str, dict[str, Values]] = {
 }
 
 
-def presets_of(family: str) -> dict[str, Values]:
+def presets_of(family: "str | Family") -> dict[str, Values]:
     """Return a family's presets by name.
 
     Args:
-        family: Name of the family, or ``FILE.py:NAME``.
+        family: The family, its name, or ``FILE.py:NAME``.
 
     Raises:
-        ConfigurationError: There is no such family.
+        ConfigurationError: There is no such family, or it has presets as in version 0.1.
     """
-    if family in OF_FAMILIES:
+    if isinstance(family, str) and family in OF_FAMILIES:
         return merged(OF_FAMILIES[family])
-    made = make_family(family)
+    made = make_family(family) if isinstance(family, str) else family
+    if hasattr(made, "presets"):
+        raise ConfigurationError(
+            f"The family {made.name!r} has presets; give it preset_values instead, which change the library's own."
+        )
     given = made.preset_values
     return merged(OF_FAMILIES.get(made.name, {}) if given is None else given)
 

@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 
 from tesp.environments import CARDS, register_environments
 from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.presets import presets_of
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.family import Family
 from tesp.tasks.registry import make_family
@@ -222,7 +223,9 @@ def test_none_keeps_the_default(name, family):
 
 
 def test_presets(name, family):
-    paper, quick = family.presets["paper"], family.presets["quick"]
+    presets = presets_of(family)
+    assert presets == presets_of(name)
+    paper, quick = presets["paper"], presets["quick"]
     expected = {
         "point": ((64, 64), 64, 8, 0.01),
         "wheeled": ((256, 256), 256, 8, 0.01),
@@ -236,7 +239,7 @@ def test_presets(name, family):
     assert sizes == dict(zip(keys, expected, strict=True))
     assert paper["round_budget"] == "steps"
     assert set(quick) >= set(keys)
-    assert set(family.presets["small"]) >= set(quick)
+    assert set(presets["small"]) >= set(quick)
 
 
 @pytest.mark.parametrize(

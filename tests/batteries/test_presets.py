@@ -8,9 +8,10 @@ import pytest
 
 from tesp.building import build_algorithm, build_family, build_learner
 from tesp.config import from_json, override, preset_config, to_json
-from tesp.tasks.registry import families, make_family
+from tesp.presets import presets_of
+from tesp.tasks.registry import families
 
-ROWS = [(family, preset) for family in families() for preset in make_family(family).presets]
+ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 
 #: Units of the policy and of the encoder, size of the embedding and weight of its penalty, as the paper has them.
 TABLE = {

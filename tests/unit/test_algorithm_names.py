@@ -10,12 +10,13 @@ from tesp.algorithms.registry import ABLATIONS, ALGORITHMS
 from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
 from tesp.config import from_json, override, preset_config, to_json, value_of
+from tesp.presets import presets_of
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
-from tesp.tasks.registry import families, make_family
+from tesp.tasks.registry import families
 
 NAMES = ["tesp", "maml", "meta-sgd", "adapt-sv", "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
-ROWS = [(family, preset) for family in families() for preset in make_family(family).presets]
+ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from helpers.running import options, tesp
 from tesp.config import preset_config
+from tesp.presets import presets_of
 from tesp.tasks.registry import make_family
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -28,7 +29,7 @@ class TestBoth:
     def test_sizes_and_presets(self, reference, sizes):
         family = make_family(reference)
         assert (family.observation_size, family.action_size, family.task_size, family.horizon) == sizes
-        for preset in family.presets:
+        for preset in presets_of(family):
             assert preset_config(reference, preset).preset == preset
         assert reference.endswith(f":{family.name}")
 

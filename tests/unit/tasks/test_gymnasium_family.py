@@ -12,6 +12,7 @@ from helpers.running import tiny_config
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
 from tesp.interface import Interface
+from tesp.presets import presets_of
 from tesp.tasks import registry
 from tesp.tasks.family import Family
 from tesp.tasks.gymnasium.family import GymnasiumFamily
@@ -142,10 +143,10 @@ class TestFamily:
             make_family("the-line", spacing=0.1)
 
     def test_presets(self, line):
-        assert line.presets["paper"] == {"round_budget": "steps"}
+        assert presets_of(line)["paper"] == {"round_budget": "steps"}
         own = dataclasses.replace(line, preset_values={"quick": {"learning_rate": 5e-3}, "long": {"meta_updates": 9}})
-        assert own.presets["quick"] == {**line.presets["quick"], "learning_rate": 5e-3}
-        assert own.presets["long"] == {"meta_updates": 9}
+        assert presets_of(own)["quick"] == {**presets_of(line)["quick"], "learning_rate": 5e-3}
+        assert presets_of(own)["long"] == {"meta_updates": 9}
 
     def test_task_sets(self, line):
         sets = line.sample_task_sets(3)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tesp.errors import ConfigurationError, NonFiniteError, TespError
+from tesp.presets import presets_of
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.goals.goals import Goals
 
@@ -195,13 +196,14 @@ def test_sizes_options_and_presets(family):
     assert (family.observation_size, family.action_size, family.task_size) == (9, 1, 6)
     assert family.options == {"horizon": 200, "tasks_per_set": 6}
     assert make(factory_options={"wind": 2}).options["wind"] == 2
-    assert family.presets["paper"] == {"round_budget": "steps"}
-    assert family.presets["quick"]["policy_units"] == (64, 64)
+    presets = presets_of(family)
+    assert presets["paper"] == {"round_budget": "steps"}
+    assert presets["quick"]["policy_units"] == (64, 64)
     given = {"paper": {"epochs": 4}, "quick": {"epochs": 3, "encoder_units": 8}, "own": {"epochs": 2}}
-    assert make(preset_values=given).presets == {
-        "paper": {**family.presets["paper"], "epochs": 4},
-        "quick": {**family.presets["quick"], "epochs": 3, "encoder_units": 8},
-        "small": {**family.presets["small"], "epochs": 3, "encoder_units": 8},
+    assert presets_of(make(preset_values=given)) == {
+        "paper": {**presets["paper"], "epochs": 4},
+        "quick": {**presets["quick"], "epochs": 3, "encoder_units": 8},
+        "small": {**presets["small"], "epochs": 3, "encoder_units": 8},
         "own": {"epochs": 2},
     }
 
