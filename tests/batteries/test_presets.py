@@ -86,7 +86,7 @@ def test_paper_presets_have_the_numbers_of_the_paper(name):
     assert (meta.learning_rate, meta.epochs, meta.clip, meta.kl_bound) == (3e-4, 20, 0.15, 0.01)
     assert (config.estimation.discount, config.estimation.gae_lambda) == (0.99, 0.97)
     assert (family.horizon, family.tasks_per_set) == (100 if name == "point" else 200, 100)
-    assert family.spacing == (0.11 if name == "reacher4" else 0.10)
+    assert family.goals.spacing == (0.11 if name == "reacher4" else 0.10)
     assert config.schedule.evaluate_every == 25
     assert config.schedule.evaluation_tasks == 0
     assert all(value is None for value in dataclasses.asdict(config.task).values())

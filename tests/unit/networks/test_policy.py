@@ -31,7 +31,7 @@ EMBEDDING = jnp.array([0.3, -2.0, 1.1])
 
 def test_equals_the_network_on_the_concatenation(policy, observation):
     actual = act(policy, observation, EMBEDDING)
-    assert_close(actual, jax.jit(reference.act)(policy, observation, EMBEDDING), rtol=1e-5, atol=1e-6)
+    assert_close(tuple(actual), jax.jit(reference.act)(policy, observation, EMBEDDING), rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_equals_that_of_the_concatenation(policy, observation):
