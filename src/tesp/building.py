@@ -35,6 +35,7 @@ def build_algorithm(config: Config, family: Family | Interface) -> Algorithm:
         encoder_units=config.network.encoder_units,
         initial_rate=config.fast.initial_rate,
         conditioning=config.network.conditioning,
+        least_std=config.network.least_std,
     )
 
 

@@ -34,11 +34,12 @@ class AdaptSV(Algorithm):
     learned_rates: bool = eqx.field(static=True, default=True)
     adapts_policy: bool = eqx.field(static=True, default=False)
     conditioning: str = eqx.field(static=True, default="concatenate")
+    least_std: float = eqx.field(static=True, default=0.0)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the shared policy; z is zero, and every rate starts at ``initial_rate``."""
         policy = CONDITIONINGS[self.conditioning].create(
-            key, self.observation_size, self.embedding_size, self.action_size, self.policy_units
+            key, self.observation_size, self.embedding_size, self.action_size, self.policy_units, self.least_std
         )
         z = jnp.zeros(self.embedding_size)
         return Parameters(z, rates_like(z, self.initial_rate), policy)

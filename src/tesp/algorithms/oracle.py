@@ -35,6 +35,7 @@ class Oracle(Algorithm):
     learned_rates: bool = eqx.field(static=True, default=False)
     adapts_policy: bool = eqx.field(static=True, default=False)
     conditioning: str = eqx.field(static=True, default="concatenate")
+    least_std: float = eqx.field(static=True, default=0.0)
 
     def __post_init__(self):
         self.embedding_size = self.task_size
@@ -45,7 +46,7 @@ class Oracle(Algorithm):
             (),
             (),
             CONDITIONINGS[self.conditioning].create(
-                key, self.observation_size, self.task_size, self.action_size, self.policy_units
+                key, self.observation_size, self.task_size, self.action_size, self.policy_units, self.least_std
             ),
         )
 

@@ -22,10 +22,11 @@ class PolicyAdaptation(Algorithm):
     warm_up: bool = eqx.field(static=True, default=False)
     keep_all: bool = eqx.field(static=True, default=False)
     adapts_policy: bool = eqx.field(static=True, default=True)
+    least_std: float = eqx.field(static=True, default=0.0)
 
     def draw_policy(self, key: PRNGKeyArray) -> Policy:
         """Draw a policy that reads nothing but the observation."""
-        return Policy.create(key, self.observation_size, 0, self.action_size, self.policy_units)
+        return Policy.create(key, self.observation_size, 0, self.action_size, self.policy_units, self.least_std)
 
     def policy(self, adapted, shared):
         """Return the task's own policy."""

@@ -36,6 +36,7 @@ class TESP(Algorithm):
     learned_rates: bool = eqx.field(static=True, default=True)
     adapts_policy: bool = eqx.field(static=True, default=False)
     conditioning: str = eqx.field(static=True, default="concatenate")
+    least_std: float = eqx.field(static=True, default=0.0)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw θ_TE and θ_policy; α starts at ``initial_rate`` everywhere, and is one scalar if it is not learned."""
@@ -44,7 +45,7 @@ class TESP(Algorithm):
             encoder_key, self.observation_size, self.action_size, self.encoder_units, self.embedding_size
         )
         policy = CONDITIONINGS[self.conditioning].create(
-            policy_key, self.observation_size, self.embedding_size, self.action_size, self.policy_units
+            policy_key, self.observation_size, self.embedding_size, self.action_size, self.policy_units, self.least_std
         )
         adapted, shared = ((encoder, policy), ()) if self.adapts_policy else (encoder, policy)
         rates = rates_like(adapted, self.initial_rate) if self.learned_rates else jnp.full((), self.initial_rate, float)

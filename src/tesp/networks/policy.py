@@ -1,6 +1,7 @@
 """The policy: a diagonal Gaussian over actions from an observation and a task embedding."""
 
 import abc
+import math
 
 import equinox as eqx
 import jax
@@ -53,6 +54,17 @@ class ConditionalPolicy(eqx.Module):
         return self.respond(observation, self.condition(embedding))
 
 
+def gaussian(outputs: Float[Array, "*batch twice_action"], least_std: float) -> Gaussian:
+    """Return the distribution that a policy's last layer stands for: mean, and log σ = max(output, log of the least σ).
+
+    Args:
+        outputs: Outputs of the last layer; the first half is the mean.
+        least_std: Least standard deviation; 0 for none.
+    """
+    mean, log_std = jnp.split(outputs, 2, axis=-1)
+    return Gaussian(mean, jnp.maximum(log_std, math.log(least_std)) if least_std else log_std)
+
+
 class Policy(ConditionalPolicy):
     """π(a | s, h): an MLP on [s, h] with tanh units whose last layer gives mean and log standard deviation.
 
@@ -61,6 +73,7 @@ class Policy(ConditionalPolicy):
 
     hidden: tuple[Linear, ...]
     output: Linear
+    least_std: float = eqx.field(static=True, default=0.0)
 
     @classmethod
     def create(
@@ -70,6 +83,7 @@ class Policy(ConditionalPolicy):
         embedding_size: int,
         action_size: int,
         units: tuple[int, ...],
+        least_std: float = 0.0,
     ) -> "Policy":
         """Draw a policy with hidden layers of the given numbers of units."""
         sizes = (observation_size + embedding_size, *units)
@@ -77,7 +91,7 @@ class Policy(ConditionalPolicy):
         hidden = tuple(
             Linear.create(k, inputs, outputs) for k, inputs, outputs in zip(keys, sizes, sizes[1:], strict=False)
         )
-        return cls(hidden, Linear.create(keys[-1], sizes[-1], 2 * action_size, norm=0.01))
+        return cls(hidden, Linear.create(keys[-1], sizes[-1], 2 * action_size, norm=0.01), least_std)
 
     def condition(self, embedding):
         """Return the embedding's share of the first layer, instead of concatenating it to every observation."""
@@ -90,7 +104,7 @@ class Policy(ConditionalPolicy):
         x = jnp.tanh(observation @ first.weight[: observation.shape[-1]] + conditioned)
         for layer in others:
             x = jnp.tanh(layer(x))
-        return Gaussian(*jnp.split(self.output(x), 2, axis=-1))
+        return gaussian(self.output(x), self.least_std)
 
 
 class ModulatedPolicy(ConditionalPolicy):
@@ -108,6 +122,7 @@ class ModulatedPolicy(ConditionalPolicy):
     scale: tuple[Float[Array, "embedding _"], ...]
     shift: tuple[Float[Array, "embedding _"], ...]
     output: Linear
+    least_std: float = eqx.field(static=True, default=0.0)
 
     @classmethod
     def create(
@@ -117,6 +132,7 @@ class ModulatedPolicy(ConditionalPolicy):
         embedding_size: int,
         action_size: int,
         units: tuple[int, ...],
+        least_std: float = 0.0,
     ) -> "ModulatedPolicy":
         """Draw a policy with hidden layers of the given numbers of units."""
         plain_key, scale_key, shift_key = jax.random.split(key, 3)
@@ -126,7 +142,7 @@ class ModulatedPolicy(ConditionalPolicy):
             keys = jax.random.split(key, len(units))
             return tuple(unit_columns(k, embedding_size, n, _MODULATION) for k, n in zip(keys, units, strict=True))
 
-        return cls(plain.hidden, modulation(scale_key), modulation(shift_key), plain.output)
+        return cls(plain.hidden, modulation(scale_key), modulation(shift_key), plain.output, least_std)
 
     def condition(self, embedding):
         """Return 1 + h S and h T of every hidden layer."""
@@ -139,7 +155,7 @@ class ModulatedPolicy(ConditionalPolicy):
         x = observation
         for layer, (gain, offset) in zip(self.hidden, conditioned, strict=True):
             x = jnp.tanh(layer(x) * gain + offset)
-        return Gaussian(*jnp.split(self.output(x), 2, axis=-1))
+        return gaussian(self.output(x), self.least_std)
 
 
 #: How a shared policy takes the embedding, by the name that configurations give it.

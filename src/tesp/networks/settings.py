@@ -21,6 +21,10 @@ class NetworkSettings:
     conditioning: Literal["concatenate", "modulate"] = "concatenate"
     """How a shared policy takes the embedding: as further inputs, or as scale and shift of what enters every hidden
     unit. No meaning for methods whose policy is conditioned on nothing."""
+    least_std: float = 0.0
+    """Least standard deviation of the actions, of every method; 0: none. Without one the policy becomes all but
+    deterministic in long runs; gradients of the fast-updates, which grow with 1/σ, then become too large for the rates
+    that were learned."""
 
     def __post_init__(self):
         if not len(self.policy_units):
@@ -29,3 +33,5 @@ class NetworkSettings:
             value = getattr(self, name)
             if min(value if isinstance(value, Sequence) else [value]) < 1:
                 raise impossible(name, value, "sizes of 1 or more")
+        if not 0 <= self.least_std < float("inf"):
+            raise impossible("least_std", self.least_std, "0 or a positive number")

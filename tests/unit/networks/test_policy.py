@@ -156,3 +156,16 @@ class TestModulatedPolicy:
             return jnp.mean(mean**2) + jnp.mean(jnp.sin(log_std))
 
         assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient(modulated)))
+
+
+@pytest.mark.parametrize("kind", CONDITIONINGS.values())
+def test_the_least_deviation_bounds_and_changes_nothing_else(kind):
+    draw = jax.jit(lambda key, least: kind.create(key, 5, 3, 2, (4,), least), static_argnums=1)
+    free, bounded = (random_like(draw(jax.random.key(0), least), 1, 1.0) for least in (0.0, 0.5))
+    observation = jnp.asarray(np.random.default_rng(0).normal(size=(50, 5)), jnp.float32)
+    embedding = jnp.ones(3)
+    mean, log_std = jax.jit(lambda p: p(observation, embedding))(free)
+    found = jax.jit(lambda p: p(observation, embedding))(bounded)
+    assert np.any(log_std < np.log(0.5))
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(found.log_std, np.maximum(log_std, np.log(0.5)), rtol=1e-6)
