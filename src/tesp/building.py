@@ -4,10 +4,12 @@ import dataclasses
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from tesp.algorithms.base import Algorithm
 from tesp.algorithms.registry import make_algorithm
 from tesp.config import Config
+from tesp.distributions import Gaussian
 from tesp.errors import ConfigurationError
 from tesp.interaction import Learner
 from tesp.interface import Interface
@@ -46,7 +48,7 @@ def build_learner(config: Config, family: Family | Interface) -> Learner:
         ConfigurationError: An option has no meaning for the algorithm.
     """
     algorithm = build_algorithm(config, family)
-    _require_conditional_policy(algorithm, config.algorithm)
+    _require_conditional_policy(algorithm, config.algorithm, family.observation_size)
     size, episodes = config.sampling.buffer_size, config.sampling.episodes_per_round
     if algorithm.warm_up and not algorithm.keep_all and size > episodes:
         raise ConfigurationError(
@@ -61,14 +63,23 @@ def build_learner(config: Config, family: Family | Interface) -> Learner:
     return Learner(algorithm, config.sampling, config.fast, config.meta, config.estimation)
 
 
-def _require_conditional_policy(algorithm: Algorithm, name: str) -> None:
+def _require_conditional_policy(algorithm: Algorithm, name: str, observation_size: int) -> None:
     def policy(key):
         fresh = algorithm.init(key)
         return algorithm.policy(fresh.adapted, fresh.shared)
+
+    def response(made):
+        return made.respond(jnp.zeros((1, observation_size)), made.condition(jnp.zeros(algorithm.embedding_size)))
 
     made = eqx.filter_eval_shape(policy, jax.random.key(0))
     if not isinstance(made, ConditionalPolicy):
         raise ConfigurationError(
             f"The algorithm {name!r} has the policy {type(made).__name__}, which must be a "
             "tesp.networks.policy.ConditionalPolicy: derive it from that class and give it condition and respond."
+        )
+    found = eqx.filter_eval_shape(response, made)
+    if not isinstance(found, Gaussian):
+        raise ConfigurationError(
+            f"The policy of the algorithm {name!r} responds with a {type(found).__name__}, which must be a "
+            "tesp.distributions.Gaussian of mean and log standard deviation."
         )

@@ -25,6 +25,9 @@ _OPTIONS = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": -1,
 }
 
+#: Folders that this module has set: they are no choice of the user's.
+_CHOSEN: set[str] = set()
+
 
 def use_compilation_cache() -> Path | None:
     """Let JAX keep what it compiles in a folder, and look there first.
@@ -37,14 +40,14 @@ def use_compilation_cache() -> Path | None:
     and removed at any time.
 
     Returns:
-        The folder, or None where nothing is kept: with ``TESP_COMPILATION_CACHE=off``, or if the user's cache folder
-        cannot be written.
+        The folder, or None where this function keeps nothing: with ``TESP_COMPILATION_CACHE=off``, if the user's cache
+        folder cannot be written, or where JAX's own variable is set.
 
     Raises:
         ConfigurationError: The folder in ``TESP_COMPILATION_CACHE`` cannot be written.
     """
     given = os.environ.get(VARIABLE, "")
-    if given.lower() == "off" or os.environ.get(_FOLDER):
+    if given.lower() == "off" or os.environ.get(_FOLDER, "") not in ("", *_CHOSEN):
         return None
     chosen = Path(given).expanduser() if given else platformdirs.user_cache_path("tesp") / "compiled"
     folder = chosen.absolute() / _processor()
@@ -59,6 +62,7 @@ def use_compilation_cache() -> Path | None:
             f"The folder {VARIABLE} = {given!r} cannot be used: {reason}. Give one that you may write to, or `off`."
         ) from error
     options = {_FOLDER: str(folder), **{name: value for name, value in _OPTIONS.items() if name not in os.environ}}
+    _CHOSEN.add(str(folder))
     os.environ.update({name: str(value) for name, value in options.items()})
     if "jax" in sys.modules:
         # It has read the environment already.

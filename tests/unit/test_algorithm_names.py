@@ -7,9 +7,11 @@ import tesp
 from helpers.running import tiny_config
 from tesp.algorithms.maml import MAML
 from tesp.algorithms.registry import ABLATIONS, ALGORITHMS
+from tesp.algorithms.tesp import TESP
 from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
 from tesp.config import from_json, override, preset_config, to_json, value_of
+from tesp.networks.policy import Policy
 from tesp.presets import presets_of
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
@@ -193,3 +195,22 @@ class TestAPolicyOfAnotherKind:
             tesp.ConfigurationError, match=r"'plain' has the policy function, which must be a tesp\.networks"
         ):
             learner_of(config)
+
+    class Tuples(Policy):
+        def respond(self, observation, conditioned):
+            return tuple(super().respond(observation, conditioned))
+
+    class Pairs(MAML):
+        def draw_policy(self, key):
+            drawn = super().draw_policy(key)
+            return TestAPolicyOfAnotherKind.Tuples(drawn.hidden, drawn.output)
+
+    def test_one_that_responds_with_something_else_is_refused_too(self, monkeypatch):
+        monkeypatch.setitem(ALGORITHMS, "pairs", self.Pairs)
+        with pytest.raises(tesp.ConfigurationError, match=r"responds with a tuple, which must be a tesp\.dis"):
+            learner_of(preset_config("point", "quick", "pairs"))
+
+
+def test_tesp_under_another_name_has_its_ablations(monkeypatch):
+    monkeypatch.setitem(ALGORITHMS, "mine", TESP)
+    assert learner_of(preset_config("point", "quick", "mine", buffer="all")).algorithm.keep_all

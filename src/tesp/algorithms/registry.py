@@ -38,7 +38,8 @@ IMPLIED: dict[str, dict[str, Any]] = {"oracle": {"fast_updates": 0}, **ABLATIONS
 
 def has_ablations(name: str) -> bool:
     """Tell whether a name stands for TESP, from which something can be taken away."""
-    return ALGORITHMS[name] == _TESP
+    found = ALGORITHMS[name]
+    return found == _TESP or (not isinstance(found, str) and found is pkgutil.resolve_name(_TESP))
 
 
 def make_algorithm(name: str, ablation: AblationSettings, **values: Any) -> "Algorithm":

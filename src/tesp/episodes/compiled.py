@@ -95,7 +95,8 @@ def _in_waves(sample: Callable, noise: np.ndarray, at_once: int, memory: PyTree)
         of_the_wave = partial(_picked, wave, (task, number), (count, at_once))
         sampled = sample(of_the_wave(noise), begins, jax.tree.map(of_the_wave, memory))
         if result is None:
-            result = jax.tree.map(partial(_room, capacity), sampled)
+            # Of episodes that never begin the memory is what they would have begun with.
+            result = [*jax.tree.map(partial(_room, capacity), sampled[:2]), jax.tree.map(np.array, memory)]
         for whole, part in zip(jax.tree.leaves(result), jax.tree.leaves(sampled), strict=True):
             whole[task, number] = part[wave]
         budget.over(rows, sampled[1]["length"][wave])
@@ -276,7 +277,9 @@ def _write(t, row, record: Array, values: Array) -> Array:
 def _step(dynamics: CompiledDynamics, act_on: Callable, rows: _Rows, t) -> tuple[_Rows, _Steps]:
     """Take the control step t with all rows; those whose episodes have ended go on without effect."""
     # Also for an agent that makes numbers of its own, which are double in here.
-    action, behaviour, memory = jax.tree.map(_single, act_on(rows, t))
+    action, behaviour, memory = act_on(rows, t)
+    action, behaviour = jax.tree.map(_single, (action, behaviour))
+    memory = jax.tree.map(lambda new, old: new.astype(old.dtype), memory, rows.memory)
     state, done = jax.vmap(dynamics.step)(rows.state, rows.task, action.astype(rows.task.dtype))
     before = rows.summary
     running = before.running
@@ -313,7 +316,8 @@ def _step(dynamics: CompiledDynamics, act_on: Callable, rows: _Rows, t) -> tuple
 
 
 def _single(x: Array) -> Array:
-    return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    """Return numbers in single precision, which everything outside is in."""
+    return x.astype({"float64": jnp.float32, "int64": jnp.int32}.get(x.dtype.name, x.dtype))
 
 
 def _where(condition: Array, yes: Array, no: Array) -> Array:

@@ -149,4 +149,5 @@ def ant(
         tasks_per_set=tasks_per_set,
         preset_values=None,
         factory_options={**goals.options, "when_unhealthy": when_unhealthy},
+        made_by=ant,
     )

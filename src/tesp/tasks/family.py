@@ -1,6 +1,7 @@
 """What a family of tasks is: the interface between the learner and any simulator."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,16 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def options(self) -> dict[str, Any]:
         """JSON-able options that make this family again, by name."""
+
+    def with_options(self, **options: Any) -> "Family":
+        """Return the family with other options, of those that `options` has.
+
+        Raises:
+            ConfigurationError: An option is not possible.
+        """
+        if dataclasses.is_dataclass(self):
+            return dataclasses.replace(self, **options)
+        return type(self)(**{**self.options, **options})
 
     @abc.abstractmethod
     def sample_task_sets(self, seed: int) -> dict[str, TaskSet]:

@@ -177,4 +177,5 @@ def _reacher(arm: ArmBody, engine: str, goals: Goals, horizon: int, tasks_per_se
         preset_values=None,
         engine=ENGINES[engine],
         factory_options={**goals.options, "engine": engine},
+        made_by=reacher2 if arm is ARM_2 else reacher4,
     )

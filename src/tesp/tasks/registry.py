@@ -1,6 +1,5 @@
 """Families by name or by file."""
 
-import dataclasses
 import difflib
 import inspect
 import pkgutil
@@ -101,11 +100,7 @@ def _registered(name: str) -> FamilyFactory | Family:
 
 def _changed(family: Family, **options: Any) -> Family:
     """Return a family with other options; the family itself if there are none."""
-    if not options:
-        return family
-    if dataclasses.is_dataclass(family):
-        return dataclasses.replace(family, **options)
-    return type(family)(**{**family.options, **options})
+    return family.with_options(**options) if options else family
 
 
 def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> Family:

@@ -94,4 +94,5 @@ def wheeled(*, horizon: int = 200, tasks_per_set: int = 100, **options: Unpack[G
         tasks_per_set=tasks_per_set,
         preset_values=None,
         factory_options=goals.options,
+        made_by=wheeled,
     )

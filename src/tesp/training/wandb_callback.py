@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -61,7 +62,7 @@ class WriteWandb(Callback):
         total: int,
         console: Console | None = None,
     ):
-        self._total, self._finished = total, False
+        self._total, self._finished, self._failed = total, False, False
         wandb = _imported()
         # Scalars and configuration only: measuring the machine asks the network, capturing the terminal disturbs bars.
         told = {"console": "off", "silent": True, "disable_code": True, "disable_git": True, "x_disable_meta": True}
@@ -96,11 +97,22 @@ class WriteWandb(Callback):
             rows.setdefault(step, {"meta_update": record["meta_update"]}).update(scalars(record))
             self._finished |= record["kind"] == "evaluation" and record["meta_update"] >= self._total
         for step, row in rows.items():
-            self._run.log(row, step=step)
+            self._attempt(self._run.log, row, step=step)
 
     def close(self) -> None:
         """Wait until everything is written or uploaded; Ctrl-C ends the waiting."""
-        self._run.finish(exit_code=0 if self._finished else 1)
+        self._attempt(self._run.finish, exit_code=0 if self._finished else 1)
+
+    def _attempt(self, action, *arguments, **options) -> None:
+        """Do something that must not end the training; what fails is told once, and nothing is tried afterwards."""
+        if self._failed:
+            return
+        try:
+            action(*arguments, **options)
+        except Exception as error:
+            self._failed = True
+            text = f"Weights & Biases lacks what follows ({error}); the run goes on, and its records.jsonl is whole."
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def _imported() -> ModuleType:

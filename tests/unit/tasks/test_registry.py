@@ -1,10 +1,14 @@
+import dataclasses
 from typing import Unpack
 
 import gymnasium
 import pytest
 
+from tesp.building import build_family
+from tesp.config import preset_config
 from tesp.environments import CARDS, register_environments
 from tesp.errors import ConfigurationError
+from tesp.presets import presets_of
 from tesp.tasks import registry
 from tesp.tasks.goals.goals import GoalOptions
 from tesp.tasks.point import PointFamily
@@ -87,3 +91,23 @@ def test_cards_say_what_families_are(name):
     family, card = make_family(name), CARDS[name]
     sizes = (family.observation_size, family.action_size, family.horizon)
     assert sizes == (card.observation_size, card.action_size, card.horizon)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_an_instance_can_be_given_other_options(name, monkeypatch):
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    register_family("mine", make_family(name, horizon=9))
+    changed = make_family("mine", spacing=0.04, tasks_per_set=7)
+    assert changed.options == {**make_family(name).options, "horizon": 9, "spacing": 0.04, "tasks_per_set": 7}
+    assert make_family("mine", **changed.options) == changed
+    for preset in presets_of(make_family("mine")):
+        config = preset_config("mine", preset)
+        assert build_family(config).simulate(2).positions.shape == (2, 2)
+
+
+def test_an_instance_of_an_unknown_function_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    register_family("mine", dataclasses.replace(make_family("wheeled"), made_by=None))
+    assert make_family("mine", horizon=5).horizon == 5
+    with pytest.raises(ConfigurationError, match=r"spacing of the family 'wheeled' cannot be changed.*made_by"):
+        make_family("mine", spacing=0.04)

@@ -114,6 +114,21 @@ class TestWriteWandb:
             started.close()
         assert wandb.finished == [0, 1]
 
+    def test_what_fails_later_is_told_once_and_ends_nothing(self, wandb, tmp_path, monkeypatch):
+        started, calls = writer(tmp_path), []
+
+        def fail(*_, **__):
+            calls.append("log")
+            raise RuntimeError("the service died")
+
+        monkeypatch.setattr(wandb, "log", fail)
+        with pytest.warns(RuntimeWarning, match="lacks what follows .the service died.; the run goes on"):
+            started.on_records([TRAINED])
+        started.on_records([EVALUATED])
+        started.close()
+        assert calls == ["log"]
+        assert wandb.finished == []
+
     def test_says_where_to_look(self, wandb, tmp_path):
         console = Console(file=io.StringIO(), soft_wrap=True)
         writer(tmp_path, "online", console=console)

@@ -16,7 +16,10 @@ from tesp.errors import ConfigurationError, TespError
 #: What a film shows: the pictures that the environment renders, or the agent's path in the plane.
 View = Literal["body", "plane"]
 
-_ADVICE = "On a machine without a screen, install libegl1 and set MUJOCO_GL=egl before Python starts."
+_ADVICE = (
+    "On a machine without a screen, install libegl1 and set MUJOCO_GL=egl before Python starts, or call "
+    "tesp.use_offscreen_rendering() first of all."
+)
 
 #: Steps after which an episode is cut off if the environment does not end it.
 MOST_STEPS = 1000

@@ -1,7 +1,7 @@
 """A family of tasks from an MJCF file and a few functions of the state."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,7 @@ class MJCFFamily(Family):
             those of ``paper`` before the library's defaults and rounds in steps; other names are presets of their own.
         engine: Makes what steps the states, of (body, count, threads); by default MuJoCo's batch.
         factory_options: Values of further options, JSON-able, if the function that makes the family takes some.
+        made_by: That function, called with ``horizon``, ``tasks_per_set`` and these to make the family with others.
     """
 
     name: str
@@ -93,6 +94,7 @@ class MJCFFamily(Family):
     preset_values: Mapping[str, Mapping[str, Any]] | None = field(default_factory=dict, hash=False)
     engine: EngineMaker = BatchEngine
     factory_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    made_by: Callable[..., Family] | None = None
     observation_size: int = field(init=False)
     action_size: int = field(init=False)
     task_size: int = field(init=False)
@@ -160,6 +162,22 @@ class MJCFFamily(Family):
             task_size=self.task_size,
             goals=self.goals,
         )
+
+    def with_options(self, **options: Any) -> Family:
+        """Return the family with other options, made anew by the function that made it.
+
+        Raises:
+            ConfigurationError: An option is not possible, or what makes the family with another one is not known.
+        """
+        if self.made_by is not None:
+            return self.made_by(**{**self.options, **options})
+        fixed = sorted(options.keys() & self.factory_options.keys())
+        if fixed:
+            raise ConfigurationError(
+                f"{fixed[0]} of the family {self.name!r} cannot be changed: the function that made it is not known. "
+                "Give it made_by, or name the function instead of the family."
+            )
+        return replace(self, **options)
 
     @property
     def options(self) -> dict[str, Any]:
