@@ -104,7 +104,12 @@ def requests(folder: Path, script: str):
             yield words
             (folder / "reply").write_text("0\n")
 
-    yield each()
+    try:
+        yield each()
+    except BaseException:
+        # The shell waits for an answer that never comes.
+        process.kill()
+        raise
     assert process.wait() == 0
     for name in ("request", "reply"):
         (folder / name).unlink()

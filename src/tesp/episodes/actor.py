@@ -22,7 +22,10 @@ class Actor:
         agent: The agents, with a leading axis ``task`` in what is their own.
         tasks: Number of tasks.
         episodes: The rows of every task, as many as a round may have episodes; row i belongs to task i // episodes.
-        keys: Keys of the episodes, for agents with memory.
+        keys: Keys of the episodes, which agents with memory begin with.
+
+    Raises:
+        ValueError: Agents with memory are given no keys.
     """
 
     def __init__(self, agent: Agent, tasks: int, episodes: int, keys: Key[Array, "task episode"] | None = None):
@@ -30,6 +33,8 @@ class Actor:
         self._tasks, self._episodes = tasks, episodes
         self._act = self._act_apart if agent.by_task else self._act_alike
         self.remembers = agent.remembers
+        if agent.remembers and keys is None:
+            raise ValueError(f"keys is None, but a {type(agent).__name__} has memory; give a key for every episode.")
         self.memory = jax.tree.map(np.array, start(agent, keys)) if agent.remembers else ()
 
     def __call__(

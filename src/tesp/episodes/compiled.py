@@ -57,8 +57,11 @@ def collect_compiled(
         The padded episodes with axes (task, episode, step, …), their outcomes, and what the agents remember at the end.
 
     Raises:
+        ValueError: Agents with memory are given none to begin with.
         NonFiniteError: An action, an observation or a reward became NaN or infinite; it names the task.
     """
+    if agent.remembers and not jax.tree.leaves(memory):
+        raise ValueError(f"memory is empty, but a {type(agent).__name__} has one; give what its episodes begin with.")
     count, capacity = noise.shape[:2]
     width = at_once or capacity
     if block is None:

@@ -80,6 +80,13 @@ def compiled(by_task, capacity, at_once):
     return collect_compiled(dynamics, agents(by_task), TASKS, noise_of(capacity), mesh, 2, at_once, begin)
 
 
+def test_agents_without_what_their_episodes_begin_with_are_refused():
+    with pytest.raises(ValueError, match="keys is None, but a Remembering has memory"):
+        Actor(agents(False), len(TASKS), N)
+    with pytest.raises(ValueError, match="memory is empty, but a Remembering has one"):
+        collect_compiled(FAMILY.simulate(1).compiled, agents(False), TASKS, noise_of(N), task_mesh(len(TASKS)))
+
+
 BUDGETS = pytest.mark.parametrize("at_once", [None, N], ids=["episodes", "steps"])
 
 
