@@ -41,8 +41,11 @@ class Actor:
         self, rows: Int[np.ndarray, " row"], seen: Seen, noise: Float[np.ndarray, "row action"]
     ) -> tuple[Float[np.ndarray, "row action"], PyTree]:
         """Return the actions of the given rows, which stand task by task, and the distributions that they are from."""
-        now = jax.tree.map(lambda x: x[rows], self.memory)
+        # Taking trees apart costs as much as the arithmetic of a small policy, so it is left out where nothing is in them.
+        now = jax.tree.map(lambda x: x[rows], self.memory) if self.remembers else ()
         action, behaviour, memory = self._act(rows, (now, seen, noise))
+        if not self.remembers:
+            return action, behaviour
         for kept, new in zip(jax.tree.leaves(self.memory), jax.tree.leaves(memory), strict=True):
             kept[rows] = new
         return action, behaviour
@@ -50,6 +53,8 @@ class Actor:
     def _act_alike(self, rows, told):
         size = _padded(len(rows), self._tasks * self._episodes)
         task = _filled((rows // self._episodes).astype(np.int32), size)
+        if size == len(rows):
+            return jax.tree.map(np.asarray, _act_shared(self._agent, self._own, task, *told))
         done = _act_shared(self._agent, self._own, task, *jax.tree.map(lambda x: _filled(x, size), told))
         return jax.tree.map(lambda x: np.asarray(x)[: len(rows)], done)
 
