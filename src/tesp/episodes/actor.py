@@ -41,7 +41,7 @@ class Actor:
         self, rows: Int[np.ndarray, " row"], seen: Seen, noise: Float[np.ndarray, "row action"]
     ) -> tuple[Float[np.ndarray, "row action"], PyTree]:
         """Return the actions of the given rows, which stand task by task, and the distributions that they are from."""
-        # Taking trees apart costs as much as the arithmetic of a small policy, so it is left out where nothing is in them.
+        # Taking trees apart costs as much as a small policy does, so it is left out where nothing is in them.
         now = jax.tree.map(lambda x: x[rows], self.memory) if self.remembers else ()
         action, behaviour, memory = self._act(rows, (now, seen, noise))
         if not self.remembers:
