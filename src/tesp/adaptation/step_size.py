@@ -27,7 +27,7 @@ def step_size(settings: MetaUpdateSettings, found: float, done: int, total: int)
     """
     left = 1.0 - done / total
     if settings.learning_rate_schedule == "adaptive":
-        return min(found, _ceiling(settings, left))
+        return _below_ceiling(settings, found, left)
     factor = {"constant": 1.0, "linear": left, "last_third": min(1.0, 3.0 * left)}[settings.learning_rate_schedule]
     return settings.learning_rate * factor
 
@@ -40,7 +40,8 @@ def following(settings: MetaUpdateSettings, found: float, used: float, kl: Float
         0.85·used if s < 0.6,   1.1·found if s = 1,   else found,   kept inside the range.
 
     Where the ceiling held the step size down, s = 1 says nothing of larger ones and nothing is raised. What was found
-    stays above a falling ceiling, so that a run which is given more meta-updates goes on from it.
+    stays above a falling ceiling, so that a run which is given more meta-updates goes on from it. Under the ceiling
+    ``last_third``, which is relative to what was found, that is what is lowered: 0.85·found.
 
     Args:
         settings: Schedule, range and bound.
@@ -53,7 +54,7 @@ def following(settings: MetaUpdateSettings, found: float, used: float, kl: Float
     share = admissible_share(settings, kl)
     low, high = settings.learning_rate_range
     if share < SHARE:
-        return max(used * LOWER, low)
+        return max((found if settings.learning_rate_ceiling == "last_third" else used) * LOWER, low)
     return min(found * RAISE, high) if share == 1.0 and used == found else found
 
 
@@ -69,9 +70,18 @@ def admissible_share(settings: MetaUpdateSettings, kl: Float[np.ndarray, " candi
     return float(np.mean(kl[1:] < settings.kl_bound))
 
 
-def _ceiling(settings: MetaUpdateSettings, left: float) -> float:
+def _below_ceiling(settings: MetaUpdateSettings, found: float, left: float) -> float:
     low, high = settings.learning_rate_range
-    return high if settings.learning_rate_ceiling == "constant" else low + (high - low) * max(left, 0.0)
+    left = max(left, 0.0)
+    match settings.learning_rate_ceiling:
+        case "constant":
+            return min(found, high)
+        case "linear":
+            return min(found, low + (high - low) * left)
+        case "last_third":
+            return found - (found - low) * max(
+                1.0 - 3.0 * left, 0.0
+            )  # exactly found before, which `following` asks for
 
 
 def averaged(average, parameters, decay: float, count: int):

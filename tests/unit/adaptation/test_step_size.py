@@ -76,6 +76,27 @@ def test_under_a_ceiling_it_is_lowered_but_not_raised():
     assert following(falling, 0.09, 0.0505, divergences(5)) == pytest.approx(0.0505 * 0.85)
 
 
+def test_in_the_last_third_what_was_found_falls_to_the_least_step_size():
+    settling = settings(learning_rate_ceiling="last_third")
+    for done, share in ((0, 1.0), (6, 1.0), (7, 0.9), (8, 0.6), (9, 0.3), (10, 0.0), (11, 0.0)):
+        assert step_size(settling, 0.02, done, TOTAL) == pytest.approx(0.001 + 0.019 * share)
+
+
+def test_before_the_last_third_it_is_exactly_what_was_found():
+    settling = settings(learning_rate_ceiling="last_third")
+    assert all(
+        step_size(settling, found, 3, TOTAL) == found for found in np.random.default_rng(0).uniform(0.001, 0.1, 99)
+    )
+
+
+def test_in_the_last_third_what_was_found_is_lowered_but_not_raised():
+    """0.014 is what it is held down to; the fall itself must not be counted twice."""
+    settling = settings(learning_rate_ceiling="last_third")
+    assert following(settling, 0.02, 0.014, divergences(10)) == 0.02
+    assert following(settling, 0.02, 0.014, divergences(5)) == pytest.approx(0.02 * 0.85)
+    assert following(settling, 0.02, 0.02, divergences(10)) == pytest.approx(0.02 * 1.1)
+
+
 class TestTheAverage:
     parameters = [{"w": np.float32([i, i**2])} for i in range(8)]  # noqa: RUF012
 
