@@ -46,8 +46,8 @@ class MetaUpdateSettings:
     """Least and greatest step size of the schedule `adaptive`."""
     learning_rate_ceiling: Literal["constant", "linear", "last_third"] = "linear"
     """What the schedule `adaptive` may not exceed. `constant`: the greatest step size of its range; `linear`: that one
-    falls linearly to the least over the run; `last_third`: what was found so far is itself lowered linearly to the least
-    over the last third of the run, so that late meta-updates settle whatever step size was found."""
+    falls linearly to the least over the run; `last_third`: what was found is itself lowered linearly to the least over
+    the last third of the run, so that late meta-updates settle whatever step size was found."""
     parameter_average: float = 0.0
     """Decay per meta-update of a moving average of the parameters, which is then what is evaluated and adapted;
     training goes on from the parameters themselves. 0: no average."""
