@@ -253,7 +253,7 @@ def _policy_gradients(task: dict) -> dict[str, Callable]:
     embeddings = 0.1 * generator.standard_normal((sizes.tasks, sizes.embedding), np.float32)
     advantages = generator.standard_normal(episodes["reward"].shape, np.float32)
     policy = Policy.create(jax.random.key(0), sizes.observation, sizes.embedding, sizes.action, sizes.policy_units)
-    data = (embeddings, episodes, advantages, config.meta.clip)
+    data = (embeddings, episodes, advantages, config.method.meta.clip)
     gradients = {"plain": plain_policy_gradient(layers_of(policy), *data)}
     if task.get("ours"):
         gradients["ours"] = _our_policy_gradient(policy, *data)

@@ -83,12 +83,12 @@ def checked_sizes(family: str, preset: str, overrides: dict) -> Sizes:
     Raises:
         ConfigurationError: The configuration is not possible, or its operations are not counted here.
     """
-    from tesp.algorithms.settings import AblationSettings
+    from tesp.methods.gradient.settings import AblationSettings
     from tesp.building import build_family, build_learner
     from tesp.errors import ConfigurationError
 
     config = configuration(family, preset, overrides)
-    if config.algorithm != "tesp" or config.ablation != AblationSettings() or config.fast.second_order:
+    if config.algorithm != "tesp" or config.method.ablation != AblationSettings() or config.method.fast.second_order:
         raise ConfigurationError("Only the operations of tesp, first order and without ablations, are counted here.")
     made = build_family(config)
     if made.options.get("engine", "mujoco") != "mujoco":

@@ -144,7 +144,7 @@ class Report:
 
     def __init__(self, path: str | None, benchmark: str):
         from tesp.errors import ConfigurationError
-        from tesp.training.run_folder import versions
+        from tesp.storage.run_folder import versions
 
         self._path = None if path is None else Path(path)
         if self._path is not None and (self._path.is_dir() or not self._path.resolve().parent.is_dir()):
@@ -162,7 +162,7 @@ class Report:
 
     def write(self) -> None:
         """Write everything known so far."""
-        from tesp.training.run_folder import write_whole
+        from tesp.storage.run_folder import write_whole
 
         if self._path is not None:
             write_whole(self._path, json.dumps(self.content, indent=2) + "\n")
@@ -262,12 +262,12 @@ class Sizes:
             horizon=family.horizon,
             observation=family.observation_size,
             action=family.action_size,
-            embedding=config.network.embedding_size,
-            policy_units=tuple(config.network.policy_units),
-            encoder_units=config.network.encoder_units,
-            fast_updates=config.fast.fast_updates,
-            epochs=config.meta.epochs,
-            early_rounds=config.meta.early_loss_weight > 0,
+            embedding=config.method.network.embedding_size,
+            policy_units=tuple(config.method.network.policy_units),
+            encoder_units=config.method.network.encoder_units,
+            fast_updates=config.method.fast.fast_updates,
+            epochs=config.method.meta.epochs,
+            early_rounds=config.method.meta.early_loss_weight > 0,
         )
 
     @property
@@ -307,7 +307,7 @@ def meta_updates(config, wrap: Callable = lambda simulation: simulation) -> Iter
     tesp.use_all_cores()
     from tesp.building import build_family, build_learner
     from tesp.evaluation.protocol import Evaluator
-    from tesp.training.checkpoint import initial_state
+    from tesp.storage.checkpoint import initial_state
     from tesp.training.loop import Training, one_meta_update
 
     family, sampling = build_family(config), config.sampling

@@ -19,8 +19,8 @@ import tesp
 from tesp import runs
 from tesp.config import from_json, override, to_json
 from tesp.report.records import read_run
-from tesp.stored import stored_config
-from tesp.training.run_folder import RunFolder, write_whole
+from tesp.runs.stored import stored_config
+from tesp.storage.run_folder import RunFolder, write_whole
 
 BUDGETS = ("episodes", "steps")
 SETS = ("train", "in_distribution", "out_of_distribution")

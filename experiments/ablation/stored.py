@@ -15,7 +15,7 @@ import tyro
 from variants import flat, variant_of
 
 from tesp.errors import RunFolderError
-from tesp.files import written_beside
+from tesp.storage.files import written_beside
 from tesp.report.records import RunRecords, read_run
 from tesp.report.words import TASK_SETS
 

@@ -26,8 +26,8 @@ import tesp
 from tesp import runs
 from tesp.commands.reproducing import option
 from tesp.config import Config, override
-from tesp.stored import stored_config
-from tesp.training.run_folder import RunFolder
+from tesp.runs.stored import stored_config
+from tesp.storage.run_folder import RunFolder
 from tesp.training.settings import LogSettings
 
 FAMILIES = ("point", "reacher2", "wheeled")

@@ -1,13 +1,16 @@
-from .adapt import AdaptationWarning
-from .agents import AdaptedAgent, MetaLearner
+from .agents.adapting import AdaptedAgent, MetaLearner
+from .agents.rounds import AdaptationWarning
 from .compilation_cache import use_compilation_cache
 from .config import Config, preset_config
 from .devices import use_all_cores
 from .environments import register_environments
 from .errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
+from .methods.registry import register_method
 from .offscreen import use_offscreen_rendering
 from .presets import presets_of
-from .runs import Run, load, load_run, resume, train
+from .runs.loading import load, load_run
+from .runs.run import Run
+from .runs.starting import resume, train
 from .tasks.gymnasium.family import GymnasiumFamily
 from .tasks.mujoco.family import MJCFFamily
 from .tasks.registry import families, make_family, register_family
@@ -34,6 +37,7 @@ __all__ = [
     "presets_of",
     "register_environments",
     "register_family",
+    "register_method",
     "resume",
     "train",
     "use_all_cores",

@@ -7,18 +7,18 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp import runs
-from tesp.algorithms.registry import ALGORITHMS, IMPLIED
-from tesp.building import build_algorithm, build_family, build_learner
+from tesp.building import build_family, build_learner
 from tesp.config import Config, check_storable, override
-from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
+from tesp.errors import NonFiniteError, RunFolderError
+from tesp.methods.registry import entry_of, options_of
 from tesp.progress import ProgressBar
 from tesp.report.comparison import comparison_csv, comparison_markdown, comparison_rows
 from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.records import read_run
 from tesp.report.words import ORACLE
-from tesp.stored import stored_config
+from tesp.runs.stored import stored_config
+from tesp.storage.run_folder import RunFolder, write_whole
 from tesp.tasks.family_files import parts
-from tesp.training.run_folder import RunFolder, write_whole
 from tesp.training.settings import LogSettings
 from tesp.training.wandb_callback import require_wandb
 
@@ -35,22 +35,13 @@ def with_oracle(algorithms: Sequence[str]) -> list[str]:
         ConfigurationError: One is not known.
     """
     for name in algorithms:
-        if name not in ALGORITHMS:
-            raise ConfigurationError(f"There is no algorithm {name!r}; known are: {', '.join(ALGORITHMS)}.")
+        entry_of(name)
     return list(dict.fromkeys([*algorithms, ORACLE]))
-
-
-def as_algorithm(config: Config, algorithm: str) -> Config:
-    """Return the configuration with an algorithm and what its name stands for, whatever else it holds.
-
-    Options hold for all methods of a comparison; where one has no meaning for a method, the method stays what it is.
-    """
-    return override(config, algorithm=algorithm, **IMPLIED.get(algorithm, {}))
 
 
 def at_equal_experience(config: Config) -> Config:
     """Give a method without a warm-up round as many episodes as one has, if it adapts at all."""
-    if build_algorithm(config, build_family(config)).warm_up or not config.fast.fast_updates:
+    if "extra_episodes" not in options_of(config.algorithm) or not config.method.last_round:
         return config
     return override(config, extra_episodes=True)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,14 +10,12 @@ import cattrs
 import tyro
 from cattrs.v import format_exception
 
-from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.registry import ABLATIONS, ALGORITHMS, IMPLIED, has_ablations
-from tesp.algorithms.settings import AblationSettings
-from tesp.episodes.settings import SamplingSettings
 from tesp.errors import ConfigurationError
-from tesp.estimators.settings import EstimationSettings
-from tesp.networks.settings import NetworkSettings
+from tesp.methods.gradient.settings import GradientConfig
+from tesp.methods.registry import ABLATIONS, METHODS, all_options, entry_of, options_of
+from tesp.methods.settings import MethodConfig
 from tesp.presets import presets_of
+from tesp.sampling import SamplingSettings
 from tesp.tasks import family_files
 from tesp.tasks.settings import FamilySettings
 from tesp.training.settings import LogSettings, ScheduleSettings
@@ -33,23 +32,16 @@ class Config:
     preset: str = "paper"
     """Preset that the configuration started from."""
     algorithm: str = "tesp"
-    """The method: `tesp`, `maml`, `meta-sgd`, `adapt-sv`, `oracle`, or an ablation of TESP, `tesp-v1` … `tesp-v5`."""
+    """The method: `tesp`, `maml`, `meta-sgd`, `adapt-sv`, `oracle`, or an ablation of TESP, `tesp-v1` … `tesp-v5`. Its
+    options are those that `--help` shows beside it."""
     seed: int = 0
     """Seed of tasks, parameters and all sampling."""
     task: FamilySettings = field(default_factory=FamilySettings)
     """Options of the family."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     """How much is sampled."""
-    network: NetworkSettings = field(default_factory=NetworkSettings)
-    """Sizes of the networks."""
-    fast: FastUpdateSettings = field(default_factory=FastUpdateSettings)
-    """The fast-updates."""
-    meta: MetaUpdateSettings = field(default_factory=MetaUpdateSettings)
-    """The meta-updates."""
-    estimation: EstimationSettings = field(default_factory=EstimationSettings)
-    """Advantages."""
-    ablation: AblationSettings = field(default_factory=AblationSettings)
-    """Ablations of TESP."""
+    method: MethodConfig = field(default_factory=GradientConfig)
+    """Options of the method; which there are depends on `algorithm`."""
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     """Length of the run, evaluation and checkpoints."""
     log: LogSettings = field(default_factory=LogSettings)
@@ -62,19 +54,26 @@ class Config:
             object.__setattr__(self, "family", name)
         if self.seed < 0:
             raise ConfigurationError(f"seed = {self.seed} is not possible; give 0 or more.")
-        if self.algorithm not in ALGORITHMS:
-            known = ", ".join(ALGORITHMS)
-            raise ConfigurationError(f"There is no algorithm {self.algorithm!r}; known are: {known}.")
-        for name, value in IMPLIED.get(self.algorithm, {}).items():
+        self._check_method()
+
+    def _check_method(self):
+        entry = entry_of(self.algorithm)
+        if not isinstance(self.method, entry.kind):
+            raise ConfigurationError(
+                f"The algorithm {self.algorithm!r} has the options of {entry.kind.__name__}, not those of "
+                f"{type(self.method).__name__}; make the configuration with preset_config or override."
+            )
+        for name, value in entry.implied.items():
             if (given := value_of(self, name)) != value:
                 raise ConfigurationError(
                     f"{name} = {given!r} is not possible with the algorithm {self.algorithm!r}, which stands for "
                     f"{name} = {value!r}; give that, or another algorithm."
                 )
-        if self.ablation != AblationSettings() and not has_ablations(self.algorithm):
-            raise ConfigurationError(
-                f"The algorithm {self.algorithm!r} has no ablations; buffer, adapt_policy, fast_update and fixed_rate "
-                "are options of 'tesp'."
+        # What it does not have stands at its default, whatever way the configuration was made.
+        if entry.absent:
+            plain, changed = entry.kind(), values_of(self.method)
+            refuse_options(
+                self.algorithm, [n for n, v in values_of(plain).items() if n in entry.absent and changed[n] != v]
             )
 
     @property
@@ -84,55 +83,119 @@ class Config:
 
 
 def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", **overrides: Any) -> Config:
-    """Return the configuration of a family's preset for an algorithm, with some fields replaced.
+    """Return the configuration of a family's preset for a method, with some fields replaced.
 
-    Three layers, each going before the one above it: the preset, what suits the algorithm in it (its entry under
-    ``algorithms`` there; an ablation of TESP takes TESP's), and ``overrides``.
+    Three layers, each going before the one above it: the preset, of which a method takes the options that it has; what
+    suits the method in it (its entry under ``algorithms`` there; an ablation of TESP takes TESP's); and ``overrides``.
 
     Args:
         family: Name of the family, or ``FILE.py:NAME``.
         preset: ``paper`` (the paper's numbers), ``quick`` (small networks, for minutes on a laptop) or ``small`` (the
             same networks, trained longer).
-        algorithm: Name of the algorithm.
+        algorithm: Name of the method.
         overrides: Values by field name, whichever group the field is in.
 
     Raises:
-        ConfigurationError: The family, the preset, a field or a value is not known or not possible.
+        ConfigurationError: The family, the preset, a field or a value is not known or not possible, or the method does
+            not have the option.
     """
     presets = presets_of(family)
     if preset not in presets:
         raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
     values = dict(presets[preset])
-    of_algorithms = values.pop("algorithms", {})
-    values |= of_algorithms.get("tesp" if algorithm in ABLATIONS else algorithm, {})
-    values |= IMPLIED.get(algorithm, {})
-    config = Config(family=family, preset=preset)
-    return override(config, **{**values, "algorithm": algorithm, **overrides})
+    of_methods = values.pop("algorithms", {})
+    values |= of_methods.get("tesp" if algorithm in ABLATIONS else algorithm, {})
+    config = _with_method(Config(family=family, preset=preset), algorithm)
+    # Other methods' options are no mistake in a preset; what none has is.
+    others = all_options() - options_of(algorithm).keys()
+    values = {name: value for name, value in values.items() if name not in others or name in _common_fields()}
+    return override(config, **{**values, **entry_of(algorithm).implied, **overrides})
+
+
+def _with_method(config: Config, algorithm: str) -> Config:
+    """Return the configuration with another method, which takes what the one before has in common with it."""
+    entry = entry_of(algorithm)
+    implied = entry_of(config.algorithm).implied.keys()
+    common = options_of(algorithm).keys() & options_of(config.algorithm).keys() - implied
+    kept = {name: value for name, value in values_of(config.method).items() if name in common}
+    method = _replaced(entry.kind(), {**kept, **entry.implied})
+    return dataclasses.replace(config, algorithm=algorithm, method=method)
 
 
 def value_of(config: Config, name: str) -> Any:
     """Return the value of a field, whichever group it is in."""
-    holders = (config, *(getattr(config, group) for group in _groups(config)))
-    return next(getattr(holder, name) for holder in holders if name in vars(holder))
+    return values_of(config)[name]
 
 
 def override(config: Config, **values: Any) -> Config:
-    """Return the configuration with fields replaced, whichever group they are in."""
-    groups = _groups(config)
-    changed: dict[str, Any] = {}
-    for group in groups:
-        own = {f.name for f in dataclasses.fields(getattr(config, group))} & set(values)
-        if own:
-            changed[group] = dataclasses.replace(
-                getattr(config, group), **{name: values.pop(name) for name in sorted(own)}
-            )
-    unknown = set(values) - {f.name for f in dataclasses.fields(config)} | set(values) & set(groups)
+    """Return the configuration with fields replaced, whichever group they are in.
+
+    With ``algorithm`` the method becomes another one, which keeps the options that both have.
+
+    Raises:
+        ConfigurationError: There is no such field, the method does not have the option, or a value is not possible.
+    """
+    if (algorithm := values.pop("algorithm", config.algorithm)) != config.algorithm:
+        config = _with_method(config, algorithm)
+    known = {*_common_fields(), *options_of(algorithm)}
+    unknown = sorted(values.keys() - known)
+    refuse_options(algorithm, [name for name in unknown if name in all_options()])
     if unknown:
         raise ConfigurationError(
-            f"The configuration has no field {min(unknown)!r}{_successor(min(unknown))}; "
+            f"The configuration has no field {unknown[0]!r}{_successor(unknown[0])}; "
             f"`tesp train {config.family_reference} --help` lists all."
         )
-    return dataclasses.replace(config, **changed, **values)
+    return _replaced(config, values)
+
+
+def refuse_options(algorithm: str, names: Iterable[str]) -> None:
+    """Refuse options that a method does not have.
+
+    Raises:
+        ConfigurationError: There is one among ``names``; it says what the method has.
+    """
+    for name in names:
+        having = [other for other in _methods_with(name) if other != algorithm]
+        raise ConfigurationError(
+            f"{name} is no option of the algorithm {algorithm!r} (it is one of: {', '.join(having)}); "
+            f"{algorithm!r} has: {', '.join(options_of(algorithm)) or 'none'}."
+        )
+
+
+def _methods_with(name: str) -> list[str]:
+    return [method for method in METHODS if name in options_of(method)]
+
+
+def values_of(holder: Any) -> dict[str, Any]:
+    """Return the values of all fields of a configuration, or a group of it, by name, those of groups too."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(holder):
+        value = getattr(holder, f.name)
+        found |= values_of(value) if dataclasses.is_dataclass(value) else {f.name: value}
+    return found
+
+
+def _common_fields() -> set[str]:
+    """Return the names of fields that do not depend on the method."""
+    plain = Config()
+    own = [f.name for f in dataclasses.fields(plain) if f.name not in ("method", "algorithm")]
+    groups = [getattr(plain, name) for name in own if dataclasses.is_dataclass(getattr(plain, name))]
+    single = {name for name in own if not dataclasses.is_dataclass(getattr(plain, name))}
+    return single.union(*(values_of(group) for group in groups))
+
+
+def _replaced(holder: Any, values: dict[str, Any]) -> Any:
+    """Return a dataclass with fields replaced, whichever of its groups they are in."""
+    changed: dict[str, Any] = {}
+    for f in dataclasses.fields(holder):
+        value = getattr(holder, f.name)
+        if dataclasses.is_dataclass(value):
+            inside = {name: new for name, new in values.items() if name in values_of(value)}
+            if inside:
+                changed[f.name] = _replaced(value, inside)
+        elif f.name in values:
+            changed[f.name] = values[f.name]
+    return dataclasses.replace(holder, **changed) if changed else holder
 
 
 #: Fields of version 0.1 and what they are called today.
@@ -143,57 +206,89 @@ def _successor(name: str) -> str:
     return f" any more: it is {_RENAMED[name]!r} now" if name in _RENAMED else ""
 
 
-def _groups(config: Config) -> list[str]:
-    return [f.name for f in dataclasses.fields(config) if dataclasses.is_dataclass(getattr(config, f.name))]
-
-
 def check_storable(config: Config) -> None:
     """Refuse values of a wrong kind, which the dataclasses themselves take: the run could not be loaded again.
 
     Raises:
         ConfigurationError: A value is not of its field's kind, or not a number; names the field.
     """
-    restored = dataclasses.asdict(from_json(to_json(config)))
-    for group, values in dataclasses.asdict(config).items():
-        for name, value in values.items() if isinstance(values, dict) else [(group, values)]:
-            kept = restored[group][name] if isinstance(values, dict) else restored[group]
-            integer_for_float = isinstance(kept, float) and isinstance(value, int)
-            if kept != value or not (integer_for_float or type(kept) is type(value)):
-                raise ConfigurationError(
-                    f"{name} = {value!r} is not possible; give a finite value of the kind of its default."
-                )
+    restored = values_of(from_json(to_json(config)))
+    for name, value in values_of(config).items():
+        kept = restored[name]
+        integer_for_float = isinstance(kept, float) and isinstance(value, int)
+        if kept != value or not (integer_for_float or type(kept) is type(value)):
+            raise ConfigurationError(
+                f"{name} = {value!r} is not possible; give a finite value of the kind of its default."
+            )
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """Return the configuration as nested dictionaries, without the options that its method does not have."""
+    values = dataclasses.asdict(config)
+    return {**values, "method": _present(values["method"], entry_of(config.algorithm).absent)}
+
+
+def _present(values: dict[str, Any], absent: frozenset[str]) -> dict[str, Any]:
+    inside = {name: _present(x, absent) if isinstance(x, dict) else x for name, x in values.items()}
+    return {name: x for name, x in inside.items() if name not in absent and x != {}}
 
 
 def to_json(config: Config) -> str:
     """Return the configuration as JSON."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    return json.dumps(as_dict(config), indent=2) + "\n"
 
 
 def from_json(text: str) -> Config:
-    """Read a configuration that `to_json` wrote.
+    """Read a configuration that `to_json` wrote, or one of version 0.1.
 
     Raises:
         ConfigurationError: A field is unknown, missing a type or out of range.
     """
     converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        return converter.structure(_of_today(json.loads(text)), Config)
+        stored = _of_today(json.loads(text))
+        name = stored.get("algorithm", Config.algorithm) if isinstance(stored, dict) else Config.algorithm
+        kind = entry_of(name).kind
+        # Of exactly this class: a hook of the other kind would be asked for its subclasses too.
+        converter.register_structure_hook_func(
+            lambda asked: asked is MethodConfig, lambda values, _: converter.structure(values, kind)
+        )
+        return converter.structure(stored, Config)
     except Exception as error:
         reasons = _reasons(error) if isinstance(error, ExceptionGroup) else str(error)
         raise ConfigurationError(f"The configuration cannot be read: {reasons.rstrip('.')}.") from error
 
 
+#: Groups of options that version 0.1 had beside one another, and in ``sampling``; they are the method's now.
+_GROUPS = ("network", "fast", "meta", "estimation", "ablation")
+_OF_ROUNDS = ("buffer_size", "extra_episodes")
+
+
 def _of_today(stored: Any) -> Any:
-    """Name the values of version 0.1 as they are named today; what is of another form is left for the converter.
+    """Bring a configuration of version 0.1 into the form of today; what is of another form is left for the converter.
+
+    Its methods were stored with all options, whether they had a meaning or not.
+    """
+    if not isinstance(stored, dict) or "method" in stored or not stored.keys() & {*_GROUPS, "sampling"}:
+        return stored
+    method = {name: stored[name] for name in _GROUPS if name in stored}
+    rest = {name: value for name, value in stored.items() if name not in _GROUPS}
+    if isinstance(sampling := stored.get("sampling"), dict):
+        method["experience"] = {name: sampling[name] for name in _OF_ROUNDS if name in sampling}
+        rest["sampling"] = {name: value for name, value in sampling.items() if name not in _OF_ROUNDS}
+    if isinstance(method.get("meta"), dict):
+        method["meta"] = _meta_of_today(method["meta"])
+    return {**rest, "method": _present(method, entry_of(stored.get("algorithm", Config.algorithm)).absent)}
+
+
+def _meta_of_today(meta: dict[str, Any]) -> dict[str, Any]:
+    """Name the values of version 0.1 as they are named today.
 
     There ``early_rounds_weight`` weighted a loss on the early rounds with their embeddings held constant; a run that
     had it goes on with the loss that differentiates them. The parameters after the last epoch's step competed.
     """
-    meta = stored.get("meta") if isinstance(stored, dict) else None
-    if not isinstance(meta, dict):
-        return stored
     if not _RENAMED.keys() & meta.keys():
-        return stored
+        return meta
     for old, new in _RENAMED.items():
         if old in meta and new in meta:
             raise ConfigurationError(f"{old!r} and {new!r}, which is its name today, are both given; leave one out")
@@ -201,7 +296,7 @@ def _of_today(stored: Any) -> Any:
     meta.setdefault("judge_last_epoch", True)
     if meta.get("learning_rate_schedule") == "none":
         meta["learning_rate_schedule"] = "constant"
-    return {**stored, "meta": meta}
+    return meta
 
 
 def _reasons(error: ExceptionGroup) -> str:

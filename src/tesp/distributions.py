@@ -55,6 +55,10 @@ class Gaussian(NamedTuple):
         """Return μ + exp(log σ) ∘ noise."""
         return self.mean + jnp.exp(self.log_std) * noise
 
+    def mode(self) -> Float[Array, "*batch action"]:
+        """Return the most probable action, μ."""
+        return self.mean
+
     def log_probability(self, action: Float[Array, "*batch action"]) -> Float[Array, "*batch"]:
         """Return the log density of an action; see `log_probability`."""
         return log_probability(*self, action)

@@ -14,10 +14,10 @@ from helpers.trees import assert_identical, named_leaves, random_like
 from tesp import config as configuration
 from tesp import runs
 from tesp.adaptation.fast_update import fast_update
-from tesp.adaptation.meta_update import Experience, Round, task_objective
+from tesp.adaptation.meta_update import Experience, Past, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.base import rates_like
-from tesp.algorithms.registry import ALGORITHMS, make_algorithm
+from tesp.methods.gradient.algorithm import rates_like
+from tesp.methods.registry import ALGORITHMS, make_algorithm
 from tesp.task_sets import TASK_SETS
 from tesp.types import Parameters
 
@@ -53,7 +53,7 @@ def trained(name, tmp_path_factory):
             events.append(len(records(folder, "train")) if (folder / "records.jsonl").exists() else 0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "build_learner", shared_learner)
+        patch.setattr("tesp.building.build_learner", shared_learner)
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             state = runs.train(config(name), folder).state
@@ -77,14 +77,14 @@ class TestARun:
         assert ("warm_up_return" in records(folder, "evaluation")[0]) == name.startswith("tesp")
 
     def test_a_checkpoint_holds_all_of_it(self, trained, monkeypatch):
-        monkeypatch.setattr(runs, "build_learner", shared_learner)
+        monkeypatch.setattr("tesp.building.build_learner", shared_learner)
         folder, _, state = trained
         loaded = runs.load_run(folder, "latest")
         assert_identical(loaded.state, state)
         assert any_parameter_differs(loaded.parameters, jax.jit(loaded.learner.algorithm.init)(jax.random.key(0)))
 
     def test_stopped_and_resumed_it_ends_the_same(self, name, trained, tmp_path, monkeypatch):
-        monkeypatch.setattr(runs, "build_learner", shared_learner)
+        monkeypatch.setattr("tesp.building.build_learner", shared_learner)
         whole = config(name)
         halves = tmp_path / "run"
         runs.train(dataclasses.replace(whole, schedule=dataclasses.replace(whole.schedule, meta_updates=2)), halves)
@@ -140,7 +140,7 @@ def problem(name, second_order):
     rates = random_like(rates_like(start.adapted, 0.0), 3, 0.2) if algorithm.learned_rates else start.rates
     parameters = Parameters(random_like(start.adapted, 1, 0.25), rates, random_like(start.shared, 2, 0.25))
     rounds = [
-        Round(random_context(10 * k, 2, steps=3), jnp.zeros(2), random_batch(10 * k + 5, 3, steps=3)) for k in (1, 2)
+        Past(random_context(10 * k, 2, steps=3), jnp.zeros(2), random_batch(10 * k + 5, 3, steps=3)) for k in (1, 2)
     ]
     *past, last = rounds[1:] if name == "oracle" else rounds
 

@@ -32,7 +32,7 @@ def test_another_conditioning_is_refused():
 
 @pytest.mark.parametrize("name", ["tesp", "adapt-sv", "oracle"])
 def test_trains(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     config = tiny_config(algorithm=name, conditioning="modulate", meta_updates=1, evaluate_every=1, kl_bound=10.0)
     run = tesp.train(config, tmp_path / "run")
     start = jax.jit(run.learner.algorithm.init)(jax.random.key(0))

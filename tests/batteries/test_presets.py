@@ -46,7 +46,7 @@ class TestEveryPreset:
         assert config.sampling.tasks_per_update <= family.tasks_per_set
         learner = build_learner(config, family)
         parameters = jax.eval_shape(learner.algorithm.init, jax.random.key(0))
-        network = config.network
+        network = config.method.network
         encoder, policy = size(
             network.policy_units,
             network.encoder_units,
@@ -77,14 +77,14 @@ def test_the_table_has_every_family():
 def test_paper_presets_have_the_numbers_of_the_paper(name):
     config = preset_config(name, "paper")
     family = build_family(config)
-    network, meta, fast, sampling = config.network, config.meta, config.fast, config.sampling
+    network, meta, fast, sampling = config.method.network, config.method.meta, config.method.fast, config.sampling
     sizes = (network.policy_units, network.encoder_units, network.embedding_size, meta.embedding_penalty)
     assert sizes == TABLE[name]
     assert (sampling.episodes_per_round, sampling.buffer_size, sampling.tasks_per_update) == (25, 16, 20)
     assert sampling.round_budget == "steps"
     assert (fast.fast_updates, fast.initial_rate, fast.rate_bound, fast.inner_gradient_norm) == (3, 0.001, 0.1, 60)
     assert (meta.learning_rate, meta.epochs, meta.clip, meta.kl_bound) == (3e-4, 20, 0.15, 0.01)
-    assert (config.estimation.discount, config.estimation.gae_lambda) == (0.99, 0.97)
+    assert (config.method.estimation.discount, config.method.estimation.gae_lambda) == (0.99, 0.97)
     assert (family.horizon, family.tasks_per_set) == (100 if name == "point" else 200, 100)
     assert family.goals.spacing == (0.11 if name == "reacher4" else 0.10)
     assert config.schedule.evaluate_every == 25
@@ -96,14 +96,14 @@ def test_paper_presets_have_the_numbers_of_the_paper(name):
 def test_paper_presets_have_no_extras(name):
     config = preset_config(name, "paper")
     assert config.algorithm == "tesp"
-    assert not config.fast.second_order
-    assert config.network.conditioning == "concatenate"
-    assert not config.meta.stop_at_kl_bound
-    assert not config.meta.judge_last_epoch
-    assert config.meta.parameter_average == 0
-    assert config.meta.early_loss_weight == 0
-    assert config.meta.learning_rate_schedule == "constant"
-    assert config.estimation.normalise_advantages == "none"
+    assert not config.method.fast.second_order
+    assert config.method.network.conditioning == "concatenate"
+    assert not config.method.meta.stop_at_kl_bound
+    assert not config.method.meta.judge_last_epoch
+    assert config.method.meta.parameter_average == 0
+    assert config.method.meta.early_loss_weight == 0
+    assert config.method.meta.learning_rate_schedule == "constant"
+    assert config.method.estimation.normalise_advantages == "none"
 
 
 @pytest.mark.parametrize("preset", ["quick", "small"])
@@ -133,8 +133,8 @@ def test_small_is_quick_for_longer(name):
 )
 def test_paper_presets_of_adapt_sv_have_its_own_penalty(name, penalty):
     config = preset_config(name, "paper", "adapt-sv")
-    assert config.meta.embedding_penalty == penalty
-    assert config.network.embedding_size == TABLE[name][2]
+    assert config.method.meta.embedding_penalty == penalty
+    assert config.method.network.embedding_size == TABLE[name][2]
 
 
 def test_the_algorithm_is_that_of_the_configuration():

@@ -7,7 +7,7 @@ from helpers.trees import assert_close, assert_identical
 from tesp import runs
 from tesp.adaptation.step_size import averaged
 from tesp.evaluation.protocol import Evaluator
-from tesp.training.checkpoint import Checkpoints, initial_state
+from tesp.storage.checkpoint import Checkpoints, initial_state
 
 DECAY = 0.9
 OPTIONS = {
@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
         return evaluate(self, parameters, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "build_learner", shared_learner)
+        patch.setattr("tesp.building.build_learner", shared_learner)
         patch.setattr(Checkpoints, "save", noting_save)
         patch.setattr(Evaluator, "evaluate", noting_evaluate)
         runs.train(tiny_config(**OPTIONS), folder)
@@ -44,7 +44,7 @@ def whole(tmp_path_factory):
 
 def test_interrupted_and_resumed_it_ends_the_same(whole, tmp_path, monkeypatch):
     """Bit for bit; with a ceiling and weights that know the length of the whole run."""
-    monkeypatch.setattr(runs, "build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     folder, done = tmp_path / "run", []
     save = Checkpoints.save
 
@@ -66,7 +66,7 @@ def test_interrupted_and_resumed_it_ends_the_same(whole, tmp_path, monkeypatch):
 def test_the_step_size_is_found(whole):
     """From the share of admissible epochs that the records tell."""
     step, config = OPTIONS["learning_rate"], tiny_config(**OPTIONS)
-    low, high = config.meta.learning_rate_range
+    low, high = config.method.meta.learning_rate_range
     for done, record in enumerate(records(whole[0], "train"), 1):
         assert record["step_size"] == pytest.approx(step)
         share = record["admissible_share"]
@@ -88,14 +88,14 @@ def test_the_average_is_what_is_evaluated_and_saved(whole, monkeypatch):
         assert_identical(parameters, states[done].average)
     last = states[4]
     assert any_parameter_differs(last.average, last.parameters)
-    monkeypatch.setattr(runs, "build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     for loaded in (runs.load_run(folder, "latest"), runs.load(folder, "latest")):
         assert not any_parameter_differs(loaded.parameters, last.average)
 
 
 def test_a_run_without_an_average_keeps_none():
     config = tiny_config(**OPTIONS | {"parameter_average": 0.0})
-    state = initial_state(shared_learner(config).algorithm, config.meta, 0)
+    state = initial_state(shared_learner(config).algorithm, config.method.meta, 0)
     assert state.average is None
     assert state.evaluated is state.parameters
     assert state.step_size == OPTIONS["learning_rate"]

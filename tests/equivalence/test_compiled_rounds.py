@@ -8,9 +8,9 @@ import pytest
 
 from helpers.learners import make_learner
 from helpers.trees import assert_close
-from tesp.algorithms.maml import MAML
-from tesp.algorithms.tesp import TESP
-from tesp.interaction import Learner
+from tesp.methods.gradient.maml import MAML
+from tesp.methods.gradient.tesp import TESP
+from tesp.episodes.rollout import Learner
 from tesp.tasks.closed_form.arm import ArmEngine
 from tesp.tasks.mujoco.simulation import MJCFSimulation
 from tesp.tasks.reacher import reacher2

@@ -11,10 +11,10 @@ from helpers import reference
 from helpers.data import ACTION, EMBEDDING, OBSERVATION, condition_of, random_batch, random_context, tiny_tesp
 from helpers.trees import assert_close, assert_identical, random_like
 from tesp.adaptation.fast_update import Context
-from tesp.adaptation.meta_update import Experience, Round, task_objective
+from tesp.adaptation.meta_update import Experience, Past, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.adapt_sv import AdaptSV
-from tesp.algorithms.meta_sgd import MetaSGD
+from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.types import Parameters
 
 #: Of the warm-up round, of round 1 and of round 2.
@@ -50,8 +50,8 @@ class Problem:
     def round(self, k, buffer):
         batch = random_batch(10 * k + 5, 3, steps=3)
         if not self.warmed_up:
-            return Round(Context(None, jnp.zeros(2)), jnp.zeros(EMBEDDING), batch)
-        return Round(random_context(10 * k, buffer, steps=3) if k else None, jnp.zeros(EMBEDDING), batch)
+            return Past(Context(None, jnp.zeros(2)), jnp.zeros(EMBEDDING), batch)
+        return Past(random_context(10 * k, buffer, steps=3) if k else None, jnp.zeros(EMBEDDING), batch)
 
     def inner_gradients(self):
         """g_1 and g_2, as numbers."""

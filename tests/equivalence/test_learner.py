@@ -15,8 +15,8 @@ from helpers import meta_update_on_devices
 from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner, with_options
 from helpers.point import PointSimulation
 from helpers.trees import all_different, assert_close, assert_identical, task_slice
-from tesp.episodes import buffer
-from tesp.episodes.settings import SamplingSettings
+from tesp.adaptation import buffer
+from tesp.sampling import SamplingSettings
 from tesp.errors import ConfigurationError, NonFiniteError
 
 TESTS = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp
 from helpers.trees import assert_close, random_like
 from tesp.adaptation.fast_update import inner_gradient
-from tesp.adaptation.meta_update import Experience, Round, readapt, task_objective
+from tesp.adaptation.meta_update import Experience, Past, readapt, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.types import Parameters
 
@@ -35,7 +35,7 @@ def rounds():
     """Rounds 1, 2 and 3: two fast-updates and the round of the meta-update."""
     with jax.enable_x64(True):
         return [
-            Round(random_context(10 * k, 2, **SIZES), jnp.zeros(2), random_batch(10 * k + 5, 3, **SIZES))
+            Past(random_context(10 * k, 2, **SIZES), jnp.zeros(2), random_batch(10 * k + 5, 3, **SIZES))
             for k in (1, 2, 3)
         ]
 

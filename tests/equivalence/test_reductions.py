@@ -11,13 +11,13 @@ from helpers.data import random_episodes
 from helpers.learners import GOALS, STEP_SIZE, adapt, make_learner, with_options
 from helpers.trees import assert_close, assert_identical
 from tesp.adaptation.meta_update import optimiser
-from tesp.algorithms.adapt_sv import AdaptSV
-from tesp.algorithms.maml import MAML
-from tesp.algorithms.meta_sgd import MetaSGD
-from tesp.algorithms.oracle import Oracle
-from tesp.algorithms.registry import make_algorithm
-from tesp.algorithms.settings import AblationSettings
-from tesp.algorithms.tesp import TESP
+from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.maml import MAML
+from tesp.methods.gradient.meta_sgd import MetaSGD
+from tesp.methods.gradient.oracle import Oracle
+from tesp.methods.registry import make_algorithm
+from tesp.methods.gradient.settings import AblationSettings
+from tesp.methods.gradient.tesp import TESP
 from tesp.config import preset_config
 
 RATE = 0.05

@@ -10,7 +10,7 @@ import time
 
 from orbax.checkpoint._src.path import atomicity
 
-import tesp.interaction
+import tesp.episodes.rollout
 from tesp.cli import main
 
 #: Rounds of a meta-update of the tiny run, and of its first evaluation on three task sets.
@@ -32,7 +32,7 @@ def wait():
 
 def while_sampling(happen):
     """Make something happen in the third round of meta-update 3: after two evaluations and two meta-updates."""
-    collect, calls = tesp.interaction.collect, []
+    collect, calls = tesp.episodes.rollout.collect, []
 
     def interrupted(*arguments):
         calls.append(arguments)
@@ -40,7 +40,7 @@ def while_sampling(happen):
             happen()
         return collect(*arguments)
 
-    tesp.interaction.collect = interrupted
+    tesp.episodes.rollout.collect = interrupted
 
 
 def while_storing(happen):

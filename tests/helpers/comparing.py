@@ -23,4 +23,4 @@ def going_wrong(monkeypatch, *broken):
             raise NonFiniteError("policy loss", 1, "in epoch 0")
         return train(training, *arguments)
 
-    monkeypatch.setattr("tesp.runs.train_loop", train_or_fail)
+    monkeypatch.setattr("tesp.runs.starting.train_loop", train_or_fail)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tesp.adaptation.fast_update import Context
 from tesp.adaptation.objective import Batch
-from tesp.algorithms.tesp import TESP
+from tesp.methods.gradient.tesp import TESP
 from tesp.distributions import Gaussian
 from tesp.types import Episodes
 

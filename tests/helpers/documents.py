@@ -47,6 +47,6 @@ def pages_with(language: str) -> list[Path]:
 def demo(tmp_path_factory):
     """A folder like the one that `make demo` leaves, from a tiny run."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    with mock.patch("tesp.runs.build_learner", shared_learner):
+    with mock.patch("tesp.building.build_learner", shared_learner):
         tesp.train(tesp.preset_config("point", "quick", **TINY), folder)
     return folder

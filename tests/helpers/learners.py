@@ -10,10 +10,10 @@ import numpy as np
 from helpers.point import PointSimulation
 from tesp.adaptation.meta_update import optimiser
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.tesp import TESP
-from tesp.episodes.settings import SamplingSettings
+from tesp.methods.gradient.tesp import TESP
+from tesp.sampling import SamplingSettings
 from tesp.estimators.settings import EstimationSettings
-from tesp.interaction import Learner
+from tesp.episodes.rollout import Learner
 
 GOALS = np.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5], [-0.3, -0.3]])
 HORIZON, STEP_SIZE = 6, 1e-3

@@ -12,7 +12,7 @@ from tesp.building import build_family
 from tesp.config import to_json
 from tesp.report.films.writing import write_film
 from tesp.task_sets import TASK_SETS
-from tesp.training.run_folder import RunFolder, append_records
+from tesp.storage.run_folder import RunFolder, append_records
 
 #: Elements that have no end.
 VOID = {"meta", "link", "img", "br"}

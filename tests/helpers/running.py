@@ -90,7 +90,7 @@ def tesp(*arguments, fresh=False) -> Finished:
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         if not fresh:
-            stack.enter_context(mock.patch("tesp.runs.build_learner", shared_learner))
+            stack.enter_context(mock.patch("tesp.building.build_learner", shared_learner))
         try:
             code = cli.main([str(word) for word in arguments])
         except SystemExit as stopped:
@@ -133,7 +133,7 @@ def checkpoint_folders(folder: Path) -> list[str]:
 
 def state(folder: Path, checkpoint="latest"):
     """Parameters, optimiser state and counters of a checkpoint."""
-    with mock.patch("tesp.runs.build_learner", shared_learner):
+    with mock.patch("tesp.building.build_learner", shared_learner):
         stored = load_run(folder, checkpoint).state
     return stored._replace(wall_seconds=0.0)
 

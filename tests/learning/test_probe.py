@@ -12,10 +12,10 @@ import pytest
 
 from tesp.adaptation.meta_update import optimiser
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.tesp import TESP
-from tesp.episodes.settings import SamplingSettings
+from tesp.methods.gradient.tesp import TESP
+from tesp.sampling import SamplingSettings
 from tesp.estimators.settings import EstimationSettings
-from tesp.interaction import Learner
+from tesp.episodes.rollout import Learner
 from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8

@@ -90,7 +90,7 @@ def records_of(config, ends, seconds, returns, **other):
     unused = ("average_return_std", "success_rate", "final_distance", "episode_length", "environment_steps")
     for m in ends:
         for task_set in TASK_SETS:
-            for k in range(config.fast.fast_updates + 1):
+            for k in range(config.method.fast.fast_updates + 1):
                 cell = {"meta_update": m, "task_set": task_set, "fast_update": k}
                 row = {**cell, "average_return": returns(m, task_set, k), "wall_seconds": 0.0, "tasks": 20}
                 rows.append({"kind": "evaluation", **identity, **dict.fromkeys(unused, 0.0), **row, **other})
@@ -273,7 +273,7 @@ class TestStepSizes:
         planned = step_sizes.plan(step_sizes.Arguments(seeds=(10,)))
         assert len(planned) == 2 * len(step_sizes.RULES)
         assert {load("variants").variant_of(json.loads(to_json(run.config))) for run in planned} == {"ABC", "AB"}
-        configs = {run.name.split("-", 1)[1]: run.config.meta for run in planned if run.method == "tesp"}
+        configs = {run.name.split("-", 1)[1]: run.config.method.meta for run in planned if run.method == "tesp"}
         assert configs["tesp-first-2e-4-seed10"].learning_rate == 2e-4
         assert configs["tesp-constant-ceiling-seed10"].learning_rate_ceiling == "constant"
         assert configs["tesp-two-sided-seed10"] == configs["tesp-found-seed10"]

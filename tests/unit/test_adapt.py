@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")
 
 @pytest.fixture
 def loaded(reference, monkeypatch):
-    monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     return load_run(reference.path, "latest")
 
 

@@ -7,7 +7,7 @@ import tesp
 from helpers.running import TINY, shared_learner
 from helpers.trees import assert_identical
 from helpers.vector_environments import AutomaticResets
-from tesp import tensor_files
+from tesp.storage import tensor_files
 from tesp.adapt import significantly_different
 from tesp.agents import AdaptedAgent, MetaLearner
 from tesp.interface import Interface
@@ -28,7 +28,7 @@ def environment(goal=GOAL):
 @pytest.fixture(scope="module")
 def loaded(reference):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tesp.runs.build_learner", shared_learner)
+        patch.setattr("tesp.building.build_learner", shared_learner)
         yield tesp.load_run(reference.path, "latest")
 
 

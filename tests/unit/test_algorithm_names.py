@@ -5,9 +5,9 @@ import pytest
 
 import tesp
 from helpers.running import tiny_config
-from tesp.algorithms.maml import MAML
-from tesp.algorithms.registry import ABLATIONS, ALGORITHMS
-from tesp.algorithms.tesp import TESP
+from tesp.methods.gradient.maml import MAML
+from tesp.methods.registry import ABLATIONS, ALGORITHMS
+from tesp.methods.gradient.tesp import TESP
 from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
 from tesp.config import from_json, override, preset_config, to_json, value_of
@@ -163,14 +163,14 @@ class TestLayers:
     )
     def test_each_goes_before_the_one_above(self, algorithm, clip, rate, weight):
         config = preset_config("layered", "quick", algorithm)
-        assert (config.meta.clip, config.meta.learning_rate, config.meta.early_loss_weight) == (clip, rate, weight)
+        assert (config.method.meta.clip, config.method.meta.learning_rate, config.method.meta.early_loss_weight) == (clip, rate, weight)
         assert config.sampling.buffer_size == 6
         assert from_json(to_json(config)) == config
 
     def test_the_users_values_go_before_all(self):
         for algorithm in ("adapt-sv", "meta-sgd", "maml", "tesp", "tesp-v2"):
             config = preset_config("layered", "quick", algorithm, early_loss_weight=0.7, clip=0.4)
-            assert (config.meta.early_loss_weight, config.meta.clip) == (0.7, 0.4)
+            assert (config.method.meta.early_loss_weight, config.method.meta.clip) == (0.7, 0.4)
 
     def test_what_a_name_stands_for_goes_before_the_preset(self):
         assert preset_config("layered", "quick", "tesp-v1").ablation.buffer == "all"

@@ -15,7 +15,7 @@ from helpers.running import TINY, files, options, records, tesp, timeless, tiny_
 from tesp.building import build_family
 from tesp.config import Config, preset_config, to_json
 from tesp.tasks.registry import families
-from tesp.training.run_folder import RunFolder
+from tesp.storage.run_folder import RunFolder
 
 
 def new_run(folder, **overrides):

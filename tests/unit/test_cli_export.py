@@ -6,7 +6,7 @@ import pytest
 from helpers.reported import adaptation, evaluation
 from helpers.running import records, tesp
 from tesp.report.export import export_records, records_csv
-from tesp.training.run_folder import append_records
+from tesp.storage.run_folder import append_records
 
 
 def table(path):

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from helpers.running import tesp
 from tesp import runs
-from tesp.adapt import AdaptationWarning
+from tesp.agents.rounds import AdaptationWarning
 from tesp.commands.render import film_task
 from tesp.errors import NonFiniteError
 from tesp.tasks.gymnasium.family import GymnasiumFamily
 from tesp.tasks.point import PointFamily
 from tesp.tasks.wheeled import wheeled
-from tesp.training.run_folder import RunFolder
+from tesp.storage.run_folder import RunFolder
 
 
 class Agent:

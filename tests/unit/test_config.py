@@ -96,7 +96,7 @@ def test_override_reaches_every_group_and_nothing_else():
     config = preset_config("point", "quick")
     changed = override(config, seed=3, spacing=0.2, clip=0.3, meta_updates=7)
     assert (changed.seed, changed.task.spacing, changed.meta.clip, changed.schedule.meta_updates) == (3, 0.2, 0.3, 7)
-    back = override(changed, seed=0, spacing=None, clip=config.meta.clip, meta_updates=40)
+    back = override(changed, seed=0, spacing=None, clip=config.method.meta.clip, meta_updates=40)
     assert back == config
 
 
@@ -114,8 +114,8 @@ def test_an_option_that_the_family_does_not_have():
 def test_the_learner_gets_its_settings():
     config = tiny_config()
     learner = build_learner(config, build_family(config))
-    assert (learner.sampling, learner.fast, learner.meta) == (config.sampling, config.fast, config.meta)
-    assert learner.algorithm.initial_rate == config.fast.initial_rate
+    assert (learner.sampling, learner.fast, learner.meta) == (config.sampling, config.method.fast, config.method.meta)
+    assert learner.algorithm.initial_rate == config.method.fast.initial_rate
     assert (learner.algorithm.policy_units, learner.algorithm.encoder_units) == ((8,), 8)
 
 

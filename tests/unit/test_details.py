@@ -1,4 +1,4 @@
-"""Every task by itself, and the learned rates: `tesp.details`, and what `tesp plot` makes of them."""
+"""Every task by itself, and the learned rates: `tesp.runs.per_task`, and what `tesp plot` makes of them."""
 
 import json
 import shutil
@@ -12,14 +12,14 @@ from PIL import Image
 from helpers.running import TINY, files, shared_learner, tesp, tiny_config
 from tesp import runs
 from tesp.building import build_family, build_learner
-from tesp.details import _layer, details
+from tesp.runs.per_task import _layer, details
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.report.records import read_records
 from tesp.runs import load_run
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointFamily, PointSimulation
-from tesp.training.checkpoint import initial_state
+from tesp.storage.checkpoint import initial_state
 
 FIGURES = {"task_paths.png", "embeddings.png", "rates.png"}
 K = 3
@@ -27,7 +27,7 @@ K = 3
 
 @pytest.fixture
 def loaded(run, monkeypatch):
-    monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     return load_run(run, "latest")
 
 

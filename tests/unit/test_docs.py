@@ -9,7 +9,7 @@ import tesp
 from helpers.documents import PAGES, ROOT, TINY, blocks_of, name_of, pages_with
 from helpers.running import shared_learner
 from tesp import config, runs
-from tesp.algorithms import registry as algorithm_registry
+from tesp.methods import registry as algorithm_registry
 from tesp.tasks import registry
 
 BUILT_IN = frozenset(registry.families())

@@ -58,7 +58,7 @@ def tiny_runs(trained, monkeypatch):
     That figures and films are what they should be is tested elsewhere; here they would take most of the time.
     """
     train, compare_all = runs.train, compare.compare
-    monkeypatch.setattr(runs, "build_learner", running.shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", running.shared_learner)
     monkeypatch.setattr("tesp.report.figures.style.save", lambda _, path: blank(path))
     monkeypatch.setattr("tesp.report.films.filming.write_film", lambda path, *_: blank(path))
     image = np.zeros((48, 64, 3), np.uint8)

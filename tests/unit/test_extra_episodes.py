@@ -10,12 +10,12 @@ from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt
 from helpers.trees import assert_identical, named_leaves, task_slice
 from tesp.adaptation.meta_update import optimiser
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.adapt_sv import AdaptSV
-from tesp.algorithms.maml import MAML
-from tesp.episodes.settings import SamplingSettings
+from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.maml import MAML
+from tesp.sampling import SamplingSettings
 from tesp.estimators.settings import EstimationSettings
 from tesp.evaluation.protocol import summarise
-from tesp.interaction import Learner
+from tesp.episodes.rollout import Learner
 
 N, K = 5, 2
 ALGORITHMS = {"adapt-sv": AdaptSV(2, 2, 2, (4,), 0.5), "maml": MAML(2, 2, (4,), 0.5)}

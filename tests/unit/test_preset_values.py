@@ -30,7 +30,7 @@ def test_the_small_preset_is_a_possible_configuration(monkeypatch):
 
     monkeypatch.setattr(registry, "_FACTORIES", {**registry._FACTORIES, "small": Small})
     config = preset_config("small", "quick")
-    assert config.network.policy_units == QUICK["policy_units"]
+    assert config.method.network.policy_units == QUICK["policy_units"]
     assert config.schedule.evaluation_tasks == QUICK["evaluation_tasks"]
 
 

@@ -12,14 +12,14 @@ from helpers.running import assert_same_run, options, records, tesp, tiny_config
 from tesp import interaction, runs
 from tesp.adapt import adaptation_records, round_of
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.algorithms.maml import MAML
+from tesp.methods.gradient.maml import MAML
 from tesp.config import override
 from tesp.episodes.budget import ROUND_CAPACITY
-from tesp.episodes.settings import SamplingSettings
+from tesp.sampling import SamplingSettings
 from tesp.errors import ConfigurationError
 from tesp.estimators.settings import EstimationSettings
 from tesp.evaluation.protocol import mean_return, outcome_columns, summarise
-from tesp.interaction import Learner
+from tesp.episodes.rollout import Learner
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.tasks.point import PointSimulation as WholePoint

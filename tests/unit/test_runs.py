@@ -67,7 +67,7 @@ ROUNDS = K + 2
 
 @pytest.fixture
 def shared(monkeypatch):
-    monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
 
 
 class TestWhatARunLeaves:

@@ -13,8 +13,8 @@ from tesp import runs
 from tesp.building import build_family
 from tesp.config import from_json, override, to_json
 from tesp.errors import ConfigurationError
-from tesp.training import checkpoint
-from tesp.training.checkpoint import Checkpoints, initial_state
+from tesp.storage import checkpoint
+from tesp.storage.checkpoint import Checkpoints, initial_state
 
 #: What its configurations had no field for.
 META = {
@@ -49,10 +49,10 @@ def of_version_0_1(config, **meta):
 @pytest.mark.parametrize(("then", "now"), [("none", "constant"), ("linear", "linear"), ("last_third", "last_third")])
 def test_its_configurations_are_read(then, now):
     config = from_json(of_version_0_1(tiny_config(**OPTIONS), learning_rate_decay=then, early_rounds_weight=0.2))
-    assert config.meta.learning_rate_schedule == now
-    assert config.meta.early_loss_weight == 0.2
-    assert (config.meta.early_loss_ratio, config.meta.early_loss_final, config.meta.parameter_average) == (1, 1, 0)
-    assert config.network.conditioning == "concatenate"
+    assert config.method.meta.learning_rate_schedule == now
+    assert config.method.meta.early_loss_weight == 0.2
+    assert (config.method.meta.early_loss_ratio, config.method.meta.early_loss_final, config.method.meta.parameter_average) == (1, 1, 0)
+    assert config.method.network.conditioning == "concatenate"
     assert from_json(to_json(config)) == config
 
 
@@ -66,13 +66,13 @@ def test_a_name_of_then_and_the_one_of_today_together_are_refused():
 def test_its_meta_updates_judged_the_last_epoch():
     """They took a step in every epoch, even where there was only one."""
     config = from_json(of_version_0_1(tiny_config(**OPTIONS), epochs=1))
-    assert (config.meta.epochs, config.meta.steps) == (1, 1)
+    assert (config.method.meta.epochs, config.method.meta.steps) == (1, 1)
 
 
 @pytest.fixture
 def old_run(tmp_path, monkeypatch):
     """A run of one meta-update, as that version would have left it; and what its learner was."""
-    monkeypatch.setattr(runs, "build_learner", shared_learner)
+    monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     config = tiny_config(**OPTIONS)
     short = replace(config, schedule=replace(config.schedule, meta_updates=1))
     with monkeypatch.context() as patch:
@@ -88,12 +88,12 @@ def test_its_checkpoints_are_read_and_trained_on(old_run):
     loaded = runs.load_run(folder, "latest")
     for name in FIELDS[:-1]:
         assert_identical(getattr(loaded.state, name), getattr(state, name))
-    assert loaded.state.step_size == loaded.config.meta.learning_rate
+    assert loaded.state.step_size == loaded.config.method.meta.learning_rate
     assert loaded.state.average is None
     assert loaded.parameters is loaded.state.parameters
     runs.resume(folder)
     assert [r["meta_update"] for r in records(folder, "train")] == [1, 2]
-    assert records(folder, "train")[1]["step_size"] == pytest.approx(0.5 * loaded.config.meta.learning_rate)
+    assert records(folder, "train")[1]["step_size"] == pytest.approx(0.5 * loaded.config.method.meta.learning_rate)
 
 
 def test_one_of_its_checkpoints_begins_a_schedule_that_it_did_not_know(old_run):
@@ -101,8 +101,8 @@ def test_one_of_its_checkpoints_begins_a_schedule_that_it_did_not_know(old_run):
     folder, state = old_run
     config = tiny_config(**OPTIONS | {"learning_rate_schedule": "adaptive"})
     shutil.rmtree(folder / "checkpoints" / "0")
-    fresh = initial_state(shared_learner(config, build_family(config)).algorithm, config.meta, 0)
+    fresh = initial_state(shared_learner(config, build_family(config)).algorithm, config.method.meta, 0)
     restored = Checkpoints(folder / "checkpoints", read_only=True).restore(fresh, 1)
-    assert restored.step_size == config.meta.learning_rate
+    assert restored.step_size == config.method.meta.learning_rate
     assert np.any(restored.parameters.shared.output.weight != fresh.parameters.shared.output.weight)
     assert restored.environment_steps == state.environment_steps

@@ -17,8 +17,8 @@ from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
 from tesp.types import Parameters, PyTree
 
 
-class Round(NamedTuple):
-    """One round of one task, as the meta-update may look back on it.
+class Past(NamedTuple):
+    """One round of one task, as the meta-update looks back on it.
 
     Attributes:
         context: What the round's embedding was computed from; None for the warm-up round.
@@ -43,10 +43,10 @@ class Experience(NamedTuple):
         early_weights: w_k of the rounds ``early``, the same for all tasks; see `early_weights`.
     """
 
-    last: Round
+    last: Past
     gradient_sum: PyTree
-    history: tuple[Round, ...] = ()
-    early: tuple[Round, ...] = ()
+    history: tuple[Past, ...] = ()
+    early: tuple[Past, ...] = ()
     early_sums: tuple[PyTree, ...] = ()
     early_weights: Float[Array, "*batch round"] | None = None
 
@@ -85,16 +85,16 @@ def early_weights(settings: MetaUpdateSettings, rounds: int, progress: float) ->
 def pack_experience(experience: Experience, tasks_at_once: int) -> Experience:
     """Pack the episodes of all rounds and tasks into steps, once for all epochs."""
     rounds = (experience.last, experience.history, experience.early)
-    batches = jax.tree.map(lambda past: past.batch, rounds, is_leaf=_is_round)
+    batches = jax.tree.map(lambda past: past.batch, rounds, is_leaf=_is_past)
     packed = map_over_tasks(lambda _, own: jax.tree.map(steps_of, own, is_leaf=_is_batch), None, batches, tasks_at_once)
     last, history, early = jax.tree.map(
-        lambda past, steps: past._replace(batch=steps), rounds, packed, is_leaf=_is_round
+        lambda past, steps: past._replace(batch=steps), rounds, packed, is_leaf=_is_past
     )
     return experience._replace(last=last, history=history, early=early)
 
 
-def _is_round(tree: PyTree) -> bool:
-    return isinstance(tree, Round)
+def _is_past(tree: PyTree) -> bool:
+    return isinstance(tree, Past)
 
 
 def _is_batch(tree: PyTree) -> bool:

@@ -39,10 +39,11 @@ class AdaptArguments:
 def run(arguments: list[str], console: Console) -> None:
     """Adapt to one task, show what each fast-update gained, draw and film it."""
     from tesp import runs
-    from tesp.adapt import AdaptationWarning, adaptation_records
+    from tesp.agents.records import adaptation_records
+    from tesp.agents.rounds import AdaptationWarning
     from tesp.commands.render import film_task
     from tesp.errors import RunFolderError
-    from tesp.training.run_folder import append_records
+    from tesp.storage.run_folder import append_records
 
     parsed = parse(AdaptArguments, arguments, "tesp adapt")
     if parsed.save is not None and parsed.save.suffix != ".safetensors":

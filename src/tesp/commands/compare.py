@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from tesp.commands.parsing import for_help, options_in, plain, without_options
 from tesp.errors import ConfigurationError
 
 
@@ -29,7 +30,8 @@ class CompareArguments:
 def run(arguments: list[str], console: Console) -> None:
     """Train several methods alike."""
     from tesp import compare
-    from tesp.config import override, preset_config
+    from tesp.config import preset_config, refuse_options
+    from tesp.methods.registry import absent_from, entry_of
 
     if not arguments or (arguments[0].startswith("-") and not set(arguments) & {"-h", "--help"}):
         raise ConfigurationError("`tesp compare` needs the name of a family first, for instance `tesp compare point`.")
@@ -52,12 +54,17 @@ def run(arguments: list[str], console: Console) -> None:
             "`tesp compare` takes ablations by name (--algorithms tesp tesp-v1 …) and --equal-experience instead of "
             "--extra-episodes."
         )
+    algorithms = compare.with_oracle(chosen.algorithms)
+    given = options_in(others)
+    for name in given:
+        if all(name in absent_from(algorithm) for algorithm in algorithms):
+            refuse_options(algorithms[0], [name])
     configs = []
-    for algorithm in compare.with_oracle(chosen.algorithms):
-        # Parsed as TESP's, which refuses least; what the algorithm's name stands for is put back afterwards.
-        default = override(preset_config(family, chosen.preset, algorithm), algorithm="tesp")
-        config = tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=others, prog=program, default=default)
-        config = compare.as_algorithm(config, algorithm)
+    for algorithm in algorithms:
+        # An option holds for all methods that have it; what a method's name stands for, no option changes.
+        words = without_options(others, absent_from(algorithm) | entry_of(algorithm).implied.keys())
+        default = for_help(preset_config(family, chosen.preset, algorithm))
+        config = plain(tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=words, prog=program, default=default))
         if chosen.equal_experience:
             config = compare.at_equal_experience(config)
         configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]

@@ -84,7 +84,7 @@ def _references(run, sigma: float):
 def _evaluate_once(run, sigma: float, references, console: Console, bar: ProgressBar) -> None:
     """Evaluate a checkpoint, append the records, and show them beside both references."""
     from tesp.report.records import RunRecords
-    from tesp.training.run_folder import append_records
+    from tesp.storage.run_folder import append_records
 
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
     identity = {name: getattr(run.config, name) for name in ("family", "algorithm", "seed")}

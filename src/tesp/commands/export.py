@@ -24,7 +24,7 @@ def run(arguments: list[str], console: Console) -> None:
     """Export a run."""
     from tesp.report.export import export_records
     from tesp.runs import load
-    from tesp.training.run_folder import RunFolder
+    from tesp.storage.run_folder import RunFolder
 
     parsed = parse(ExportArguments, arguments, "tesp export")
     output = parsed.output or parsed.run / "export"

@@ -63,8 +63,8 @@ def _sizes(name: str) -> tuple[int, int, int]:
 
 def _run_row(path: Path) -> list[str]:
     """Return a row of the table of runs."""
-    from tesp.stored import stored_config
-    from tesp.training.run_folder import RunFolder
+    from tesp.runs.stored import stored_config
+    from tesp.storage.run_folder import RunFolder
 
     folder = RunFolder.open(path)
     config = stored_config(folder)

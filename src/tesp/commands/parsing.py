@@ -1,9 +1,14 @@
 """What all commands share: their arguments are dataclasses, from which options and help are made."""
 
+import dataclasses
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from tesp.config import Config
 
 Folder = Annotated[Path, tyro.conf.Positional]
 
@@ -11,3 +16,56 @@ Folder = Annotated[Path, tyro.conf.Positional]
 def parse(kind, arguments: list[str], program: str, description: str | None = None):
     """Return an instance of the dataclass ``kind``, or print help or the error and exit."""
     return tyro.cli(kind, args=arguments, prog=program, description=description)
+
+
+def options_in(words: Sequence[str]) -> list[str]:
+    """Return the names of fields that words of a command line set."""
+    given = [word.partition("=")[0] for word in words if word.startswith("--")]
+    return [word.removeprefix("--").removeprefix("no-").replace("-", "_") for word in given]
+
+
+def without_options(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the words of a command line without those that set the given fields."""
+    kept, skipping = [], False
+    for word in words:
+        if word.startswith("--"):
+            skipping = options_in([word])[0] in names
+        if not skipping:
+            kept.append(word)
+    return kept
+
+
+def for_help(config: "Config") -> "Config":
+    """Return a configuration of a kind whose options are those that its method has; `plain` turns it back."""
+    from tesp.methods.registry import entry_of
+
+    method = _without(config.method, entry_of(config.algorithm).absent)
+    kind = _derived(type(config), {"method": (type(method), method)})
+    return kind(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)} | {"method": method})
+
+
+def plain(given: Any) -> Any:
+    """Return what was parsed by a kind of `kind_of` as the configuration that it stands for."""
+    if not dataclasses.is_dataclass(given):
+        return given
+    kind: Any = getattr(type(given), "plain_kind", type(given))
+    return kind(**{f.name: plain(getattr(given, f.name)) for f in dataclasses.fields(kind)})
+
+
+def _without(given: Any, absent: frozenset[str]) -> Any:
+    values = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+    changed: dict[str, tuple[Any, Any]] = {}
+    for f in dataclasses.fields(given):
+        if dataclasses.is_dataclass(values[f.name]):
+            values[f.name] = _without(values[f.name], absent)
+            changed[f.name] = (type(values[f.name]), values[f.name])
+        elif f.name in absent:
+            changed[f.name] = (tyro.conf.Suppress[f.type], values[f.name])
+    return _derived(type(given), changed)(**values)
+
+
+def _derived(kind: type, changed: dict[str, tuple[Any, Any]]) -> type:
+    """Return a dataclass that differs in some fields' types and defaults alone."""
+    fields = [(n, annotation, dataclasses.field(default=default)) for n, (annotation, default) in changed.items()]
+    names = {"plain_kind": kind, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True, namespace=names)

@@ -120,7 +120,7 @@ def _draw_still(family, path: Path, view: View, console: Console) -> View:
 
 def _adapt(run, task: np.ndarray, seed: int, console: Console):
     """Adapt to a task; a warning becomes a line of the command."""
-    from tesp.adapt import AdaptationWarning
+    from tesp.agents.rounds import AdaptationWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AdaptationWarning)

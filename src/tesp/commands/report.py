@@ -50,7 +50,7 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
         ConfigurationError: The runs are of several families or cannot be compared, or the file cannot be written.
     """
     from tesp.report.page.page import render
-    from tesp.training.run_folder import write_whole
+    from tesp.storage.run_folder import write_whole
 
     _check_output(output)
     _check_runs(folders)
@@ -82,8 +82,8 @@ def _check_output(output: Path) -> None:
 
 
 def _check_runs(folders: Sequence[Path]) -> None:
-    from tesp.stored import stored_config
-    from tesp.training.run_folder import RunFolder
+    from tesp.runs.stored import stored_config
+    from tesp.storage.run_folder import RunFolder
 
     families = {stored_config(RunFolder.open(folder)).family: folder for folder in folders}
     if len(families) > 1:
@@ -97,8 +97,8 @@ def _source(folder: Path, drawn: Path):
     from tesp.config import preset_config, to_json
     from tesp.report.page.page import Source
     from tesp.report.records import read_run
-    from tesp.stored import stored_config
-    from tesp.training.run_folder import RunFolder
+    from tesp.runs.stored import stored_config
+    from tesp.storage.run_folder import RunFolder
 
     run, config = read_run(folder), stored_config(RunFolder.open(folder))
     draw([folder], "meta_updates", drawn, Console(quiet=True))

@@ -1,10 +1,9 @@
 """The command that trains a run again."""
 
-import dataclasses
 import shlex
 from typing import Any
 
-from tesp.config import Config, preset_config
+from tesp.config import Config, preset_config, values_of
 
 
 def reproducing_command(config: Config) -> str:
@@ -18,9 +17,9 @@ def reproducing_command(config: Config) -> str:
     if config.algorithm != Config.algorithm:
         words += ["--algorithm", config.algorithm]
     words += ["--seed", str(config.seed)]
-    before = _fields(preset)
-    for name, value in _fields(config).items():
-        if value != before[name] and name != "seed":
+    before = values_of(preset)
+    for name, value in values_of(config).items():
+        if value != before[name] and name not in ("family", "family_file", "seed"):
             words += option(name, value)
     return shlex.join(words)
 
@@ -34,11 +33,3 @@ def option(name: str, value: Any) -> list[str]:
         # A text that begins with a dash would be taken for an option if it stood alone.
         return [f"--{dashed}={value}"] if value.startswith("-") else [f"--{dashed}", value]
     return [f"--{dashed}", *map(str, value if isinstance(value, tuple | list) else (value,))]
-
-
-def _fields(config: Config) -> dict[str, Any]:
-    """Return the fields of all groups, flat, but for the family's, which is no option."""
-    flat: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(config).items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return {name: value for name, value in flat.items() if name not in ("family", "family_file")}

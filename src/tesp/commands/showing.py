@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.report.records import optional_records, read_records, read_run
+from tesp.report.records import groups_of, optional_records, read_records, read_run
 
 
 def finish(folder: Path, console: Console) -> None:
@@ -37,8 +37,10 @@ def _oracle_command(folder: Path, config) -> str:
     oracle = preset_config(family, config["preset"], "oracle", seed=config["seed"])
     words = ["tesp", "train", family, "--preset", config["preset"], "--algorithm", "oracle"]
     words += ["--seed", config["seed"]]
-    given = {**config["task"], "meta_updates": config["schedule"]["meta_updates"], **config["network"]}
-    for name in (*config["task"], "meta_updates", "policy_units"):
+    groups = groups_of(config)
+    given = {**config["task"], "meta_updates": config["schedule"]["meta_updates"]}
+    given |= {name: x for name, x in groups.get("network", {}).items() if name == "policy_units"}
+    for name in given:
         if given[name] != (list(own) if isinstance(own := value_of(oracle, name), tuple) else own):
             words += option(name, given[name])
     if folder.parent != default_output(oracle).parent:
@@ -96,7 +98,7 @@ def find_details(run, tasks: int | None, console: Console):
         tasks: Tasks of each set (0: all); None for any that are stored, or else as many as its evaluations have.
         console: Where it says that something is measured, and how long that may take.
     """
-    from tesp.details import details
+    from tesp.runs.per_task import evaluate_per_task
 
     there = len(run.task_sets["train"].tasks)
     stored = stored_details(run.folder.details, run.state.meta_update)
@@ -111,7 +113,7 @@ def find_details(run, tasks: int | None, console: Console):
         f"{_expected_time(run, count)}; the next `tesp plot` of this checkpoint finds them in {run.folder.details}",
         markup=False,
     )
-    return details(run, wanted, console)
+    return evaluate_per_task(run, wanted, console)
 
 
 def stored_details(path: Path, meta_update: int | None = None):

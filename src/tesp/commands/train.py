@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import parse
+from tesp.commands.parsing import for_help, options_in, parse, plain
 from tesp.commands.showing import finish
 from tesp.errors import ConfigurationError
 
@@ -15,6 +15,7 @@ from tesp.errors import ConfigurationError
 def run(arguments: list[str], console: Console) -> None:
     """Meta-train."""
     from tesp import config as configuration
+    from tesp.methods.registry import absent_from
 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="paper")
@@ -29,20 +30,24 @@ def run(arguments: list[str], console: Console) -> None:
             )
     family, *options = arguments
     chosen = first.parse_known_args(options)[0]
-    default = configuration.preset_config(family, chosen.preset, chosen.algorithm)
+    default = for_help(configuration.preset_config(family, chosen.preset, chosen.algorithm))
+    configuration.refuse_options(
+        chosen.algorithm, [x for x in options_in(options) if x in absent_from(chosen.algorithm)]
+    )
 
     @dataclass(frozen=True)
     class TrainArguments:
-        config: tyro.conf.OmitArgPrefixes[configuration.Config] = default
+        config: tyro.conf.OmitArgPrefixes[type(default)] = default  # pyright: ignore[reportInvalidTypeForm]
         """Everything that determines the result."""
         output: Path | None = None
         """The run folder to make; by default runs/FAMILY-ALGORITHM-PRESET-seedSEED."""
 
     parsed = parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
+    config = plain(parsed.config)
     # Only now: this imports JAX, which no misspelt option should wait for.
     from tesp import runs
 
-    folder = parsed.output or runs.default_output(parsed.config)
+    folder = parsed.output or runs.default_output(config)
     console.print(f"run folder: {folder}", markup=False)
-    run = runs.train(parsed.config, folder, console)
+    run = runs.train(config, folder, console)
     finish(run.folder.path, console)

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import NonFiniteError
-from tesp.interaction import Adaptation, Learner
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.family import Family
 from tesp.types import Parameters

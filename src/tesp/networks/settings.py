@@ -20,7 +20,7 @@ class NetworkSettings:
     """d, entries of the task embedding."""
     conditioning: Literal["concatenate", "modulate"] = "concatenate"
     """How a shared policy takes the embedding: as further inputs, or as scale and shift of what enters every hidden
-    unit. No meaning for methods whose policy is conditioned on nothing."""
+    unit."""
     least_std: float = 0.0
     """Least standard deviation of the actions, of every method; 0: none. Without one the policy becomes all but
     deterministic in long runs; gradients of the fast-updates, which grow with 1/σ, then become too large for the rates

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tesp.errors import RunFolderError
-from tesp.files import written_beside
 from tesp.report.records import Record, optional_records, read_records
+from tesp.storage.files import written_beside
 
 #: A record of an adaptation holds the paths of its episodes here, which are no columns of a table.
 _PATHS = ("episodes",)

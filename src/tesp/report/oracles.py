@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tesp.errors import TespError
-from tesp.report.records import Record, RunRecords, read_run
+from tesp.report.records import Record, RunRecords, groups_of, read_run
 from tesp.report.words import ORACLE
 
 
@@ -43,11 +43,16 @@ def _same_tasks(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
-    def of(config, group, name):
-        return config.get(group, {}).get(name)
+    groups = groups_of(one), groups_of(other)
 
-    shared = (("network", "policy_units"), ("schedule", "meta_updates"), ("meta", "learning_rate"))
-    return sum(of(one, *name) == of(other, *name) for name in shared)
+    def alike(group, name):
+        first, second = (found.get(group, {}).get(name) for found in groups)
+        return first == second
+
+    return sum(
+        alike(*where)
+        for where in (("network", "policy_units"), ("schedule", "meta_updates"), ("meta", "learning_rate"))
+    )
 
 
 def oracle_records(oracle: RunRecords) -> dict[str, Record]:

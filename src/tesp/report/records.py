@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.files import json_lines
 from tesp.report.words import ORACLE, TASK_SETS
+from tesp.storage.files import json_lines
 
 #: One line of a records file.
 Record = dict[str, Any]
@@ -44,6 +44,25 @@ FIELDS = {
     ),
     "adaptation": ("goal", "fast_update", "average_return", "success_rate", "episodes", "start"),
 }
+
+
+def groups_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the fields of a stored configuration by their innermost groups; those in none are the run's.
+
+    Runs of version 0.1, whose groups are not the method's, give the same.
+    """
+    found: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, values: Mapping[str, Any]) -> None:
+        found[name] = {field: x for field, x in values.items() if not isinstance(x, Mapping)}
+        for inside, group in values.items():
+            if isinstance(group, Mapping):
+                add(inside, group)
+        if not found[name]:
+            del found[name]
+
+    add("run", config)
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tesp.progress import ProgressBar
 from tesp.report.words import SIGNS
-from tesp.training.run_folder import RunFolder, append_records
+from tesp.storage.run_folder import RunFolder, append_records
 
 Record = dict[str, Any]
 

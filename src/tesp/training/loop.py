@@ -1,4 +1,4 @@
-"""The training loop. It never asks which algorithm it runs."""
+"""The training loop. It never asks which method it runs, not even for the columns of a record."""
 
 import signal
 import threading
@@ -9,21 +9,16 @@ from time import perf_counter, process_time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from tesp.adaptation.meta_update import MetaUpdated
-from tesp.adaptation.step_size import admissible_share, averaged, step_size
-from tesp.adaptation.step_size import following as following_step
+from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
-from tesp.interaction import Adaptation, Learner
+from tesp.storage.checkpoint import Checkpoints, TrainingState
 from tesp.task_sets import TaskSet
 from tesp.tasks.family import Family
 from tesp.training.callbacks import Callback, Record
-from tesp.training.checkpoint import Checkpoints, TrainingState
 from tesp.training.settings import ScheduleSettings
-from tesp.types import Parameters
 
 #: Separates the randomness of training from that of evaluation.
 _TRAINING = 0x7E59
@@ -34,7 +29,7 @@ class Training:
     """What a run trains with.
 
     Attributes:
-        learner: The compiled algorithm.
+        learner: The compiled method.
         family: The family of tasks.
         train_tasks: D.
         evaluator: Judges parameters on D, D′ and D″.
@@ -109,7 +104,8 @@ def train(
 def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
     """Evaluate; return also the records and the score that decides about the best checkpoint: the return on D′."""
     began = perf_counter()
-    rows = training.evaluator.evaluate(state.evaluated, state.meta_update)
+    parameters = training.learner.method.parameters(state.method, evaluated=True)
+    rows = training.evaluator.evaluate(parameters, state.meta_update)
     state = state._replace(wall_seconds=state.wall_seconds + perf_counter() - began)
     common = {
         "meta_update": state.meta_update,
@@ -117,7 +113,7 @@ def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
         "wall_seconds": round(state.wall_seconds, 3),
     }
     records = [{"kind": "evaluation", **training.identity, **common, **row} for row in rows]
-    last = training.learner.fast.fast_updates
+    last = training.learner.method.plan.last
     score = next(r["average_return"] for r in rows if r["task_set"] == "in_distribution" and r["fast_update"] == last)
     return state, records, score
 
@@ -132,52 +128,37 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
     draw_key, round_key = jax.random.split(key)
     drawn = jax.random.choice(draw_key, len(tasks), (learner.sampling.tasks_per_update,), replace=False)
     ids = np.asarray(drawn)
-    try:
-        adaptation = learner.adapt(state.parameters, simulation, tasks[ids], training.family.horizon, round_key, ids)
-    except NonFiniteError as error:
-        # Inside a meta-update tasks are counted among those drawn; people know them by their place in D.
-        task = None if error.task is None else int(ids[error.task])
-        raise NonFiniteError(error.quantity, task, error.detail) from error
+    parameters = learner.method.parameters(state.method)
+    with _by_place_in(ids):
+        adaptation = learner.adapt(parameters, simulation, tasks[ids], training.family.horizon, round_key, ids)
     done, total = state.meta_update, training.schedule.meta_updates
-    used = step_size(learner.meta, state.step_size, done, total)
     meta_began = perf_counter()
-    updated = learner.meta_update(state.parameters, state.optimiser_state, adaptation, used, done / total)
+    with _by_place_in(ids):
+        learned, metrics = learner.meta_update(state.method, adaptation, done, total)
     seconds = {**adaptation.stopwatch.seconds, "meta_update": perf_counter() - meta_began}
-    _require_finite(updated, ids)
     elapsed = perf_counter() - began
     following = TrainingState(
-        updated.parameters,
-        updated.optimiser_state,
-        state.meta_update + 1,
-        state.environment_steps + adaptation.steps,
-        state.wall_seconds + elapsed,
-        following_step(learner.meta, state.step_size, used, np.asarray(updated.kl)),
-        _average(state, updated.parameters, learner.meta.parameter_average),
+        learned, state.meta_update + 1, state.environment_steps + adaptation.steps, state.wall_seconds + elapsed
     )
-    record = {"kind": "train", **training.identity, **_columns(following, adaptation, updated, used)}
-    record["admissible_share"] = round(admissible_share(learner.meta, np.asarray(updated.kl)), 4)
-    record["step_size_found"] = following.step_size
+    record = {"kind": "train", **training.identity, **_columns(following, adaptation), **metrics}
     record["seconds"] = round(elapsed, 4)
     record["seconds_cpu"] = round(process_time() - cpu_began, 4)
     record |= {f"seconds_{name}": round(value, 4) for name, value in seconds.items()}
     return following, record
 
 
-def _average(state: TrainingState, parameters: Parameters, decay: float) -> Parameters | None:
-    """Return the average of the parameters after every meta-update so far, or None where there is to be none."""
-    return None if state.average is None else averaged(state.average, parameters, decay, state.meta_update)
+@contextmanager
+def _by_place_in(ids: np.ndarray):
+    """Name tasks in errors by their place in D: inside a meta-update they are counted among those drawn."""
+    try:
+        yield
+    except NonFiniteError as error:
+        task = None if error.task is None else int(ids[error.task])
+        raise NonFiniteError(error.quantity, task, error.detail) from error
 
 
-def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated, step_size: float) -> Record:
-    last = adaptation.rounds[-1]
-    terms = jax.tree.map(lambda table: np.asarray(table).mean(axis=1), updated.terms)
-    kept = int(updated.epoch_kept)
-    norms = np.nanmean(np.asarray(updated.gradient_norms), axis=0)
-    inner = [r.inner_norm.mean() for r in adaptation.rounds if r.inner_norm is not None]
-    assert last.round is not None
-    embedding = np.asarray(last.round.embedding)
-    rates = [np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(state.parameters.rates)]
-    outcome = outcome_columns(last.outcomes)
+def _columns(state: TrainingState, adaptation: Adaptation) -> Record:
+    outcome = outcome_columns(adaptation.rounds[-1].outcomes)
     return {
         "meta_update": state.meta_update,
         "environment_steps": state.environment_steps,
@@ -186,45 +167,8 @@ def _columns(state: TrainingState, adaptation: Adaptation, updated: MetaUpdated,
         "episode_length": outcome["episode_length"],
         "unhealthy_rate": outcome["unhealthy_rate"],
         "round_returns": [mean_return(r.outcomes) for r in adaptation.rounds],
-        "policy_loss": float(terms.policy_loss[kept]),
-        "embedding_mean_square": float(terms.penalty[kept]),
-        "early_loss": float(terms.early_loss[kept]),
-        "mean_kl": float(np.asarray(updated.kl)[kept]),
-        "epoch_kept": kept,
-        "epochs_run": int(updated.epochs_run),
-        "gradient_norm_adapted": float(norms[0]),
-        "gradient_norm_rates": float(norms[1]),
-        "gradient_norm_shared": float(norms[2]),
-        "gradient_norm_inner": float(np.mean(inner)) if inner else 0.0,
-        "embedding_norm": float(np.linalg.norm(embedding, axis=-1).mean()),
-        "embedding_rms": float(np.sqrt(np.mean(embedding**2))) if embedding.size else 0.0,
-        "mean_absolute_rate": float(np.concatenate(rates).mean()) if rates else 0.0,
-        "log_std": float(np.asarray(_valid_mean(last.round.batch.episodes))),
-        "step_size": step_size,
         "steps_sampled": adaptation.steps,
     }
-
-
-def _valid_mean(episodes):
-    valid = episodes.valid[..., None]
-    log_std = episodes.behaviour.log_std
-    total = jnp.sum(jnp.where(valid, log_std, 0.0))
-    return total / (jnp.sum(episodes.valid) * log_std.shape[-1]).astype(total.dtype)
-
-
-def _require_finite(updated: MetaUpdated, ids: np.ndarray) -> None:
-    """Refuse a meta-update in which any epoch met a number that is not finite."""
-    run = int(updated.epochs_run)
-    for name, table in updated.terms._asdict().items():
-        finite = np.isfinite(np.asarray(table)[: run + 1])
-        if not finite.all():
-            epoch, task = np.argwhere(~finite)[0]
-            raise NonFiniteError(name.replace("_", " "), int(ids[task]), f"in epoch {epoch}")
-    norms = np.asarray(updated.gradient_norms)[:run]
-    if not np.isfinite(norms).all():
-        epoch, part = np.argwhere(~np.isfinite(norms))[0]
-        name = ("adapted parameters", "rates", "shared parameters")[part]
-        raise NonFiniteError(f"meta-gradient of the {name}", None, f"in epoch {epoch}")
 
 
 def _stopped(error: NonFiniteError, doing: str, state: TrainingState, checkpoints: Checkpoints) -> NonFiniteError:

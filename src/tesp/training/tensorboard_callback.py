@@ -15,8 +15,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
+from tesp.storage.run_folder import RunFolder
 from tesp.training.callbacks import Callback, scalars
-from tesp.training.run_folder import RunFolder
 
 
 class WriteTensorBoard(Callback):

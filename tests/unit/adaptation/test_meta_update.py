@@ -13,7 +13,7 @@ from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp, with_garbage
 from helpers.trees import all_different, assert_close, assert_identical, random_like, task_slice
 from tesp.adaptation import meta_update as module
-from tesp.adaptation.meta_update import Experience, Round, early_weights, optimiser, task_objective
+from tesp.adaptation.meta_update import Experience, Past, early_weights, optimiser, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.distributions import Gaussian
 from tesp.errors import ConfigurationError
@@ -73,7 +73,7 @@ def sampled(parameters, gradients, context, batch, seed):
     noise = np.random.default_rng(seed).normal(size=mean.shape)
     action = jnp.asarray(np.asarray(mean) + np.exp(log_std) * noise, jnp.float32)
     own = dataclasses.replace(batch.episodes, action=action, behaviour=Gaussian(mean, log_std))
-    return Round(context, h, batch._replace(episodes=own))
+    return Past(context, h, batch._replace(episodes=own))
 
 
 def run(parameters, state, experience, meta=META, learned_rates=True, step_size=STEP_SIZE):

@@ -5,7 +5,7 @@ import pytest
 
 from helpers.data import random_episodes, tiny_tesp
 from helpers.trees import assert_identical
-from tesp.algorithms.tesp import TESP
+from tesp.methods.gradient.tesp import TESP
 
 ALGORITHM = tiny_tesp(initial_rate=0.03)
 INIT = jax.jit(ALGORITHM.init)

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.trees import random_like
 from tesp.acting import Seen
-from tesp.algorithms.agent import policy_agents
+from tesp.methods.gradient.agent import policy_agents
 from tesp.episodes import actor as acting
 from tesp.episodes.actor import Actor
 from tesp.networks.policy import CONDITIONINGS

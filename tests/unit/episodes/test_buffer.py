@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.data import random_episodes, with_garbage
 from helpers.trees import assert_identical, task_slice
-from tesp.episodes import buffer
+from tesp.adaptation import buffer
 from tesp.types import Episodes
 
 first = jax.jit(partial(buffer.update, None), static_argnames="size")

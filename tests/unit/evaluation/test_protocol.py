@@ -10,7 +10,7 @@ from tesp.building import build_family
 from tesp.episodes.collect import Outcomes
 from tesp.errors import ConfigurationError
 from tesp.evaluation.protocol import Evaluator, outcome_columns, stand_still, summarise
-from tesp.interaction import Adaptation, RoundResult
+from tesp.episodes.rollout import Adaptation, RoundResult
 from tesp.runs import load_run
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointSimulation
@@ -71,7 +71,7 @@ def test_algorithms_without_a_warm_up_round_report_none():
 class TestTinyRun:
     @pytest.fixture
     def loaded(self, reference, monkeypatch):
-        monkeypatch.setattr("tesp.runs.build_learner", shared_learner)
+        monkeypatch.setattr("tesp.building.build_learner", shared_learner)
         return load_run(reference.path, "latest")
 
     def test_average_return_is_the_sum_of_the_distance_reward_alone(self, loaded):

@@ -20,7 +20,7 @@ from tesp.report.page.tables import ADAPTATIONS
 from tesp.report.results import interval_over_tasks
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
-from tesp.training.run_folder import append_records
+from tesp.storage.run_folder import append_records
 
 #: What is drawn of the records that every run has.
 DRAWN = ("learning_curves", "fast_updates")

@@ -18,7 +18,7 @@ from tesp.evaluation.protocol import Evaluator
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily, PointSimulation
 from tesp.training.callbacks import WriteRecords
-from tesp.training.checkpoint import Checkpoints
+from tesp.storage.checkpoint import Checkpoints
 from tesp.training.loop import uninterrupted
 
 EVALUATION_ROWS = 3 * 4
@@ -284,7 +284,7 @@ class TestFullDisk:
         assert_resumes(folder, reference)
 
     def test_before_the_run_folder_is_whole(self, full, tmp_path):
-        with mock.patch("tesp.training.run_folder.versions", side_effect=full):
+        with mock.patch("tesp.storage.run_folder.versions", side_effect=full):
             stopped = train(tmp_path / "run")
         assert "cannot be written: No space left on device" in stopped.sentence()
         assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,9 @@ from rich.console import Console
 from helpers.running import files, options, shared_learner, tesp, tiny_config
 from tesp import compare, config, runs
 from tesp.errors import ConfigurationError
-from tesp.stored import stored_config
+from tesp.runs.stored import stored_config
 from tesp.training.callbacks import scalars
-from tesp.training.run_folder import RunFolder
+from tesp.storage.run_folder import RunFolder
 from tesp.training.settings import LogSettings
 from tesp.training.wandb_callback import WandbError, WriteWandb, require_wandb
 
@@ -156,7 +156,7 @@ class TestTraining:
 
     @pytest.fixture(autouse=True)
     def _compiled_once(self, monkeypatch):
-        monkeypatch.setattr(runs, "build_learner", shared_learner)
+        monkeypatch.setattr("tesp.building.build_learner", shared_learner)
 
     def test_a_missing_package_is_refused_before_anything_is_made(self, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, "wandb", None)
@@ -222,7 +222,7 @@ class TestSettings:
 #: Logs a record of each kind, as a run and as the run that continues it.
 SCRIPT = """
 import sys
-from tesp.training.run_folder import RunFolder
+from tesp.storage.run_folder import RunFolder
 from tesp.training.settings import LogSettings
 from tesp.training.wandb_callback import WriteWandb, require_wandb
 

@@ -15,7 +15,7 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from tesp.errors import ConfigurationError
-from tesp.files import written_beside
+from tesp.storage.files import written_beside
 
 #: Okabe and Ito's colours, told apart by every common kind of colour vision; yellow is too faint for lines.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

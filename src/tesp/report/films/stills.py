@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tesp.errors import ConfigurationError, TespError
-from tesp.files import written_beside
 from tesp.report.films.panels import PAPER, write_centred
 from tesp.report.films.playing import View, reason, rendered
 from tesp.report.films.writing import check_suffix
+from tesp.storage.files import written_beside
 from tesp.tasks.drawing import draw_plane
 from tesp.tasks.family import Family
 from tesp.tasks.goals.goals import Goals

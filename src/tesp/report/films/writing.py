@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from tesp.errors import ConfigurationError, TespError
-from tesp.files import written_beside
+from tesp.storage.files import written_beside
 
 #: What the suffix of a film may be.
 SUFFIXES = (".mp4", ".gif")

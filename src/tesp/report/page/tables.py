@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tesp.report.records import Record
+from tesp.report.records import Record, groups_of
 from tesp.report.results import DIGITS, QUANTITIES, Estimate, Result, results_of_evaluation
 from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, TOLD, agent, method, number, percent
 
@@ -106,9 +106,9 @@ def adaptations_table(records: Sequence[Record]) -> Table:
 
 def differences_table(config: Mapping[str, Any], preset: Mapping[str, Any]) -> Table:
     """Return the fields in which a run differs from its preset; no group if there is none."""
-    before = {(group, name): value for group, values in _groups(preset).items() for name, value in values.items()}
+    before = {(group, name): value for group, values in groups_of(preset).items() for name, value in values.items()}
     groups = []
-    for group, values in _groups(config).items():
+    for group, values in groups_of(config).items():
         rows = tuple(
             Row((name, _value(before.get((group, name))), _value(value)))
             for name, value in values.items()
@@ -123,7 +123,7 @@ def configuration_table(config: Mapping[str, Any]) -> Table:
     """Return every field of a configuration, by its groups."""
     groups = [
         Group(group, tuple(Row((name, _value(value))) for name, value in values.items()))
-        for group, values in _groups(config).items()
+        for group, values in groups_of(config).items()
         if values
     ]
     return Table(("field", "value"), tuple(groups), "values")
@@ -160,11 +160,6 @@ def _adaptation_row(record: Record, last: bool) -> Row:
         "–" if steps is None else f"{steps:,}",
     )
     return Row(cells, "last" if last else "")
-
-
-def _groups(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    plain = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
-    return {"run": plain} | {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
 
 
 def _value(value: Any) -> str:

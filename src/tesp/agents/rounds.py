@@ -1,9 +1,8 @@
-"""Adapting a trained meta-learner to a task it has never seen."""
+"""The rounds of an adaptation to one task: what happened in them, and whether it changed anything."""
 
-import uuid
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,9 +10,8 @@ import scipy
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes
+from tesp.episodes.rollout import RoundResult
 from tesp.errors import ConfigurationError
-from tesp.evaluation.protocol import outcome_columns
-from tesp.interaction import RoundResult
 from tesp.tasks.family import Family
 
 #: Separates the randomness of adapting to a single task from that of training and evaluation.
@@ -60,7 +58,7 @@ class AdaptationRound(NamedTuple):
 def round_of(result: RoundResult) -> AdaptationRound:
     """Return what happened in a round of a single task."""
     assert result.round is not None
-    episodes = result.round.batch.episodes
+    episodes = result.round.episodes
     rewards = np.where(np.asarray(episodes.valid[0]), np.asarray(episodes.reward[0], np.float64), 0.0)
     sampled = result.outcomes.length[0] > 0
     outcomes = result.outcomes if sampled.all() else jax.tree.map(lambda x: x[:, sampled], result.outcomes)
@@ -137,50 +135,3 @@ def checked_task(family: Family, task: Sequence[float] | np.ndarray) -> Float[np
             f"The task {row.tolist()} is not possible; a task of {family.name!r} has {family.task_size} finite numbers."
         )
     return row
-
-
-def adaptation_records(
-    rounds: Iterable[tuple[int, Outcomes]], family: Family, task: Sequence[float] | np.ndarray
-) -> list[dict[str, Any]]:
-    """Return one record per round of an adaptation to one task, with the paths of its episodes.
-
-    Args:
-        rounds: Fast-updates before the round (−1 for the warm-up round) and what became of its episodes.
-        family: The family that the task belongs to.
-        task: The task's parameters.
-
-    Returns:
-        The records. ``start`` and ``position`` are None where the family tells no positions.
-    """
-    identifier = uuid.uuid4().hex
-    return [
-        {
-            "kind": "adaptation",
-            "adaptation_id": identifier,
-            "family": family.name,
-            "goal": np.asarray(task, np.float64).tolist(),
-            "fast_update": fast_update,
-            **outcome_columns(outcomes),
-            "environment_steps": int(outcomes.length.sum()),
-            "start": _finite(outcomes.start[0, 0]),
-            "boundary_radius": family.options.get("boundary_radius"),
-            "episodes": _paths(outcomes),
-        }
-        for fast_update, outcomes in rounds
-    ]
-
-
-def _paths(outcomes) -> list[dict[str, Any]]:
-    return [
-        {
-            "average_return": float(outcomes.average_return[0, episode]),
-            "success": bool(outcomes.success[0, episode]),
-            "position": _finite(outcomes.position[0, episode, : outcomes.length[0, episode]].round(4)),
-        }
-        for episode in np.flatnonzero(outcomes.length[0])
-    ]
-
-
-def _finite(positions: np.ndarray) -> list | None:
-    """Return positions as lists, or None where the environment tells none: JSON has no NaN."""
-    return positions.tolist() if np.isfinite(positions).all() else None

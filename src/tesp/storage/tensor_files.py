@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tesp.errors import RunFolderError
-from tesp.files import written_beside
+from tesp.storage.files import written_beside
 from tesp.types import PyTree
 
 #: Version of the layout; a file of a later one is refused.
@@ -86,8 +86,17 @@ def named(prefix: str, tree: PyTree) -> dict[str, np.ndarray]:
     return {prefix + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def filled(prefix: str, template: PyTree, arrays: Mapping[str, np.ndarray], source: str) -> PyTree:
+def filled(
+    prefix: str, template: PyTree, arrays: Mapping[str, np.ndarray], source: str, any_shape: bool = False
+) -> PyTree:
     """Return a tree like the template with the arrays that `named` gave names to.
+
+    Args:
+        prefix: What all names begin with.
+        template: Arrays or shapes.
+        arrays: The arrays by name.
+        source: Where they are from, for errors.
+        any_shape: Whether only the number of axes must be that of the template.
 
     Raises:
         RunFolderError: One is missing or has another shape.
@@ -96,7 +105,10 @@ def filled(prefix: str, template: PyTree, arrays: Mapping[str, np.ndarray], sour
     found = []
     for path, leaf in leaves:
         name = prefix + jax.tree_util.keystr(path)
-        if name not in arrays or arrays[name].shape != leaf.shape:
+        fits = name in arrays and (
+            arrays[name].ndim == len(leaf.shape) if any_shape else arrays[name].shape == leaf.shape
+        )
+        if not fits:
             there = "is missing" if name not in arrays else f"has the shape {arrays[name].shape}"
             raise RunFolderError(
                 f"{source} does not fit its own description: {name} {there}, and {leaf.shape} is what its "

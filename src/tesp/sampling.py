@@ -14,14 +14,9 @@ class SamplingSettings:
     """Training tasks of one meta-update, drawn without replacement."""
     episodes_per_round: int = 25
     """N, the episodes sampled per task in one round."""
-    buffer_size: int = 16
-    """M, the best episodes that a task's buffer keeps."""
-    extra_episodes: bool = False
-    """Give a method without a warm-up round as many episodes as one has: its first round samples 2N instead of N.
-    For the comparison at equal experience."""
     round_budget: Literal["episodes", "steps"] = "episodes"
     """What N is a measure of. `episodes`: a round has N episodes of every task. `steps`: it goes on, with complete
     episodes, until every task has N·H control steps (H: horizon), but to no more than 4·N episodes."""
 
     def __post_init__(self):
-        require_at_least(self, 1, "tasks_per_update", "episodes_per_round", "buffer_size")
+        require_at_least(self, 1, "tasks_per_update", "episodes_per_round")

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.base import Algorithm, rates_like
+from tesp.methods.gradient.algorithm import Algorithm, rates_like
 from tesp.networks.policy import CONDITIONINGS
 from tesp.types import Parameters
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.base import Algorithm
+from tesp.methods.gradient.algorithm import Algorithm
 from tesp.networks.policy import Policy
 
 

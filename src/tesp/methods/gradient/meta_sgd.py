@@ -3,8 +3,8 @@
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.base import rates_like
-from tesp.algorithms.policy_adaptation import PolicyAdaptation
+from tesp.methods.gradient.algorithm import rates_like
+from tesp.methods.gradient.policy_adaptation import PolicyAdaptation
 from tesp.types import Parameters
 
 

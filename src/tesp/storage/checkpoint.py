@@ -5,64 +5,44 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
-import optax
 
-from tesp.adaptation.meta_update import optimiser
-from tesp.adaptation.settings import MetaUpdateSettings
-from tesp.algorithms.base import Algorithm
 from tesp.errors import RunFolderError
-from tesp.types import Parameters, PyTree
+from tesp.methods.base import Method
+from tesp.types import PyTree
 
 
 class TrainingState(NamedTuple):
     """All that training continues from. Randomness is a function of the seed and the meta-update.
 
     Attributes:
-        parameters: θ_TE, α and θ_policy.
-        optimiser_state: Adam's moments.
+        method: The state of the method: a NamedTuple of pytrees of arrays and numbers.
         meta_update: Meta-updates done.
         environment_steps: Environment steps sampled for training.
         wall_seconds: Seconds trained, over all sessions of the run.
-        step_size: Step size that the schedule ``adaptive`` has found so far.
-        average: Moving average of the parameters, or None where none is kept.
     """
 
-    parameters: Parameters
-    optimiser_state: optax.OptState
+    method: Any
     meta_update: int
     environment_steps: int
     wall_seconds: float
-    step_size: float
-    average: Parameters | None = None
-
-    @property
-    def evaluated(self) -> Parameters:
-        """What is evaluated, adapted and saved: the average, where one is kept."""
-        return self.parameters if self.average is None else self.average
 
 
-def initial_state(algorithm: Algorithm, meta: MetaUpdateSettings, seed: int) -> TrainingState:
+def initial_state(method: Method, seed: int) -> TrainingState:
     """Return the state of a fresh run."""
-    return _untrained(*_drawn(algorithm, seed), meta)
+    return TrainingState(method.init(jax.random.key(seed)), 0, 0, 0.0)
 
 
-def state_like(algorithm: Algorithm, meta: MetaUpdateSettings) -> TrainingState:
-    """Return zeros in the shapes of a run's state, for `Checkpoints.restore`: nothing is drawn and nothing compiled."""
-    shapes = jax.eval_shape(lambda: _drawn(algorithm, 0))
-    parameters, optimiser_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return _untrained(parameters, optimiser_state, meta)
+def state_like(method: Method) -> TrainingState:
+    """Return zeros in the shapes of a run's state, for `Checkpoints.restore`: nothing is drawn and nothing compiled.
 
-
-def _drawn(algorithm: Algorithm, seed: int) -> tuple[Parameters, optax.OptState]:
-    parameters = algorithm.init(jax.random.key(seed))
-    return parameters, optimiser().init(parameters)
-
-
-def _untrained(parameters: Parameters, optimiser_state: optax.OptState, meta: MetaUpdateSettings) -> TrainingState:
-    average = parameters if meta.parameter_average > 0 else None
-    return TrainingState(parameters, optimiser_state, 0, 0, 0.0, meta.learning_rate, average)
+    What is a number rather than an array is a fresh run's.
+    """
+    shapes = eqx.filter_eval_shape(lambda: method.init(jax.random.key(0)))
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, shapes)
+    return TrainingState(zeros, 0, 0, 0.0)
 
 
 #: Fields that version 0.1 did not have.
@@ -170,15 +150,9 @@ class Checkpoints:
                 "it is damaged, or was written for another family, algorithm or network size. Remove it or restore "
                 "the run's own."
             ) from error
-        restored = like._replace(**stored)
-        if like.average is not None and "average" not in stored:
-            restored = restored._replace(average=restored.parameters)
-        return restored._replace(
-            meta_update=int(restored.meta_update),
-            environment_steps=int(restored.environment_steps),
-            wall_seconds=float(restored.wall_seconds),
-            step_size=float(restored.step_size),
-        )
+        if "average" in _fields(like) and "average" not in stored:
+            stored["average"] = stored["parameters"]
+        return _as_in(like, stored)
 
     def has_score(self, meta_update: int) -> bool:
         """Say whether the checkpoint of a meta-update has been evaluated."""
@@ -194,9 +168,26 @@ def _score(metrics: dict[str, float]) -> float:
     return metrics["score"]
 
 
+def _fields(state: TrainingState) -> dict[str, PyTree]:
+    """Return what a checkpoint holds by name: the fields of the method's state beside those of the loop's."""
+    fields = {**state.method._asdict(), **state._asdict()}
+    return {name: tree for name, tree in fields.items() if name != "method" and tree is not None}
+
+
+def _as_in(like: TrainingState, stored: dict[str, PyTree]) -> TrainingState:
+    """Return the state that holds the stored fields; numbers that are no arrays become what they were."""
+
+    def kept(old, new):
+        return type(old)(new) if isinstance(old, int | float) else new
+
+    fields = {name: jax.tree.map(kept, tree, stored.get(name, tree)) for name, tree in _fields(like).items()}
+    own = {name: fields.pop(name) for name in like.method._fields if name in fields}
+    return TrainingState(like.method._replace(**own), **fields)
+
+
 def _arrays(state: TrainingState) -> dict[str, PyTree]:
     """Host arrays, so that a checkpoint does not depend on how many devices wrote it."""
-    return {name: jax.tree.map(np.asarray, tree) for name, tree in state._asdict().items() if tree is not None}
+    return {name: jax.tree.map(np.asarray, tree) for name, tree in _fields(state).items()}
 
 
 def _require_same_shapes(template: PyTree, stored: PyTree) -> None:

@@ -8,7 +8,7 @@ from helpers.data import tiny_tesp
 from helpers.trees import assert_identical
 from tesp.adaptation.settings import MetaUpdateSettings
 from tesp.errors import RunFolderError
-from tesp.training.checkpoint import Checkpoints, initial_state, state_like
+from tesp.storage.checkpoint import Checkpoints, initial_state, state_like
 
 ALGORITHM, META = tiny_tesp(), MetaUpdateSettings(learning_rate=7e-4)
 

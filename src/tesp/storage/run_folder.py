@@ -16,8 +16,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
-from tesp.files import json_lines, written_beside
 from tesp.interface import Interface
+from tesp.storage.files import json_lines, written_beside
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.policy_adaptation import PolicyAdaptation
+from tesp.methods.gradient.policy_adaptation import PolicyAdaptation
 from tesp.types import Parameters
 
 

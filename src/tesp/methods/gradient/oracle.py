@@ -5,7 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.base import Algorithm
+from tesp.methods.gradient.algorithm import Algorithm
 from tesp.networks.policy import CONDITIONINGS
 from tesp.types import Parameters
 

@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,22 @@ import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 
-from tesp import tensor_files
-from tesp.adapt import AdaptationRound, adaptation_key, after_text, checked_seed, round_of, warn_if_alike
-from tesp.adaptation.objective import Batch
-from tesp.building import build_algorithm, build_learner
+from tesp.acting import Agent
+from tesp.agents.files import agent_arrays, progress_and_history
+from tesp.agents.predicting import Predictor
+from tesp.agents.rounds import AdaptationRound, adaptation_key, after_text, checked_seed, round_of, warn_if_alike
+from tesp.building import build_learner
 from tesp.config import Config, from_json, to_json
-from tesp.distributions import Gaussian
-from tesp.episodes.collect import Outcomes
-from tesp.errors import ConfigurationError, NonFiniteError, RunFolderError
-from tesp.interaction import Learner, Progress, RoundResult
+from tesp.episodes.rollout import Learner, Progress, RoundResult
+from tesp.errors import ConfigurationError, RunFolderError
 from tesp.interface import Interface
+from tesp.methods.base import Method
 from tesp.progress import ProgressBar, stderr_if
+from tesp.storage import tensor_files
 from tesp.tasks.checks import checked_count
-from tesp.tasks.gymnasium.vector_pool import Environment, EnvironmentOf, VectorPool, to_bounds
+from tesp.tasks.gymnasium.vector_pool import Environment, EnvironmentOf, VectorPool
 from tesp.tasks.simulation import EnvironmentPool, Simulation
-from tesp.types import Episodes, Parameters, PyTree
+from tesp.types import PyTree
 
 LEARNER, AGENT = "trained-learner", "adapted-agent"
 
@@ -40,12 +42,12 @@ class MetaLearner:
         config: The configuration that it was trained with.
         interface: What it sees and does.
         parameters: What training learned: θ_TE, α and θ_policy for TESP.
-        learner: Its algorithm, compiled.
+        learner: Its method, compiled.
     """
 
     config: Config
     interface: Interface
-    parameters: Parameters
+    parameters: PyTree
     learner: Learner
 
     def adapt(
@@ -113,7 +115,7 @@ class MetaLearner:
         return self._adapt(simulation, None, k, n, self.interface.horizon, seed, console, task)
 
     def _checked(self, fast_updates: int | None, episodes: int | None) -> tuple[int, int]:
-        k = self.learner.fast.fast_updates if fast_updates is None else fast_updates
+        k = self.learner.method.plan.last if fast_updates is None else fast_updates
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
             raise ConfigurationError(f"fast_updates = {k!r} is not possible; give an integer, 0 or more.")
         default = self.learner.sampling.episodes_per_round
@@ -130,15 +132,15 @@ class MetaLearner:
         console: Console | None,
         task: np.ndarray | None = None,
     ) -> "AdaptedAgent":
-        algorithm = self.learner.algorithm
-        if task is None and algorithm.sees_task:
+        method = self.learner.method
+        if task is None and method.sees_task:
             raise ConfigurationError(
                 f"The method {self.config.algorithm!r} must be told the task, which an environment does not say. Adapt "
                 "to a task of the run's family instead, with `tesp adapt RUN --goal …` or Run.adapt."
             )
         row = np.zeros(self.interface.task_size) if task is None else np.asarray(task, np.float64)
         first = 0 if since is None else since.fast_updates
-        rounds = fast_updates - first if since is not None else fast_updates + 1 + algorithm.warm_up
+        rounds = fast_updates - first if since is not None else fast_updates + 1 - method.plan.first
         history = [] if since is None else list(since.history)
         stages: list[AdaptedAgent] = []
         started = 0
@@ -156,11 +158,11 @@ class MetaLearner:
             if isinstance(simulation, VectorPool):
                 simulation.on_start = on_start
 
-            def on_round(result: RoundResult, policy: PyTree) -> None:
+            def on_round(result: RoundResult, agents: Agent) -> None:
                 nonlocal started
                 started = 0
                 history.append(round_of(result))
-                stages.append(self._stage(result, policy, history, seed))
+                stages.append(self._stage(result, agents, history, seed))
                 last = history[-1]
                 done = len(stages) * episodes
                 bar.update(done, f"{after_text(last)}: return {last.judged_returns.mean():.2f}")
@@ -172,23 +174,20 @@ class MetaLearner:
                 horizon,
                 adaptation_key(seed),
                 episodes=episodes,
-                fast_updates=fast_updates,
+                last=fast_updates,
                 since=None if since is None else since.progress,
                 on_round=on_round,
             )
         assert adaptation.progress is not None
         newest = stages[-1]
-        if fast_updates > first or algorithm.warm_up:
+        if len(history) > 1:
             warn_if_alike(history[-len(stages) - (since is not None)], history[-1])
-        return AdaptedAgent(
-            self, newest.policy, newest.embedding, history, seed, jax.tree.map(np.asarray, adaptation.progress), stages
-        )
+        progress = jax.tree.map(np.asarray, adaptation.progress)
+        return AdaptedAgent(self, newest.agent, newest.embedding, history, seed, progress, stages)
 
-    def _stage(self, result: RoundResult, policy: PyTree, history, seed: int) -> "AdaptedAgent":
-        assert result.round is not None
-        own = self.learner.algorithm.adapts_policy
-        acted = jax.tree.map(lambda x: np.array(x[0] if own else x), policy)
-        return AdaptedAgent(self, acted, np.array(result.round.embedding[0]), list(history), seed)
+    def _stage(self, result: RoundResult, agents: Agent, history, seed: int) -> "AdaptedAgent":
+        embedding = np.array(self.learner.represent(self.parameters, result.belief)[0])
+        return AdaptedAgent(self, _first(agents), embedding, list(history), seed)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the meta-learner to one file, ``NAME.safetensors``: parameters, configuration and spaces, no pickle.
@@ -220,17 +219,17 @@ class MetaLearner:
             learner = build_learner(config, interface)
         except (ConfigurationError, KeyError, TypeError, ValueError) as error:
             raise RunFolderError(f"The description in {path} cannot be used. {error}") from error
-        template = eqx.filter_eval_shape(build_algorithm(config, interface).init, jax.random.key(0))
+        template = eqx.filter_eval_shape(_drawn, learner.method, jax.random.key(0))
         return cls(config, interface, tensor_files.filled("parameters", template, arrays, str(path)), learner)
 
 
-class AdaptedAgent:
-    """A policy adapted to one task. Acts like a model of Stable-Baselines3.
+class AdaptedAgent(Predictor):
+    """An agent adapted to one task. Acts like a model of Stable-Baselines3; see `predict`.
 
     Attributes:
         meta_learner: What it was adapted from.
-        policy: The policy: (observation, embedding) → (mean, log_std).
-        embedding: What the policy is conditioned on, (d,).
+        agent: What acts.
+        embedding: What its belief says of the task as a vector: for TESP what the policy is conditioned on, (d,).
         history: What happened in each round, those of earlier adaptations included.
         seed: Seed of the adaptation.
         progress: What more fast-updates go on from; None for a stage.
@@ -241,65 +240,21 @@ class AdaptedAgent:
     def __init__(
         self,
         meta_learner: MetaLearner,
-        policy: PyTree,
+        agent: Agent,
         embedding: Float[np.ndarray, " embedding"],
         history: list[AdaptationRound],
         seed: int,
         progress: Progress | None = None,
         stages: Sequence["AdaptedAgent"] = (),
     ):
-        self.meta_learner, self.policy, self.embedding = meta_learner, policy, embedding
+        super().__init__(agent, meta_learner.interface, seed)
+        self.meta_learner, self.embedding = meta_learner, embedding
         self.history, self.seed, self.progress, self.stages = history, seed, progress, list(stages)
-        interface = meta_learner.interface
-        self._low, self._high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
-        self._action_shape = np.shape(interface.action_low)
-        self._generator = np.random.default_rng(seed)
 
     @property
     def fast_updates(self) -> int:
         """Fast-updates that it has had; −1 before anything was known of the task."""
         return self.history[-1].fast_update
-
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Return the action for an observation, and the state, as Stable-Baselines3's models do.
-
-        Args:
-            observation: One observation, or several along a first axis.
-            state: Passed through: the agent has no memory within an episode.
-            episode_start: Not used, for the same reason.
-            deterministic: The mean of the policy instead of a sample from it.
-
-        Returns:
-            The action in the environment's units, within its bounds, with the first axis of the observation; and
-            ``state``.
-
-        Raises:
-            ConfigurationError: The observation has another shape than in training.
-            NonFiniteError: The observation is NaN or infinite.
-        """
-        shape = self.meta_learner.interface.observation_shape
-        seen = np.asarray(observation, np.float32)
-        many = seen.ndim == len(shape) + 1
-        if seen.shape[many:] != shape:
-            raise ConfigurationError(
-                f"The observation has the shape {seen.shape}; it must be {shape}, or several along a first axis."
-            )
-        if not np.isfinite(seen).all():
-            raise NonFiniteError("observation")
-        mean, log_std = _act(
-            self.policy, seen.reshape(-1, self.meta_learner.interface.observation_size), self.embedding
-        )
-        action = np.asarray(mean, np.float64)
-        if not deterministic:
-            action = action + np.exp(np.asarray(log_std, np.float64)) * self._generator.standard_normal(action.shape)
-        bounded = to_bounds(np.clip(action, -1.0, 1.0), self._low, self._high)
-        return bounded.astype(np.float32).reshape(seen.shape[: int(many)] + self._action_shape), state
 
     def adapt(
         self,
@@ -333,7 +288,7 @@ class AdaptedAgent:
         more = checked_count("fast_updates", fast_updates)
         before = len(self.history[-1].judged_returns)
         n = checked_count("episodes", before if episodes is None else episodes)
-        horizon = self.progress.batch.episodes.valid.shape[-1]
+        horizon = self.progress.round.episodes.valid.shape[-1]
         learner = self.meta_learner
         with EnvironmentOf(env, learner.interface, n) as pool:
             return learner._adapt(pool, self, self.fast_updates + more, n, horizon, self.seed, stderr_if(progress))
@@ -347,16 +302,7 @@ class AdaptedAgent:
         """
         if self.progress is None:
             raise ConfigurationError("A stage of an adaptation cannot be saved; save the agent that it returned.")
-        trees = {
-            "parameters": self.meta_learner.parameters,
-            "policy": self.policy,
-            "embedding": self.embedding,
-            "adapted": self.progress.adapted,
-            "batch": self.progress.batch,
-            "buffer": self.progress.buffer,
-            "history": [past._replace(fast_update=np.array(past.fast_update)) for past in self.history],
-        }
-        arrays = {name: x for prefix, tree in trees.items() for name, x in tensor_files.named(prefix, tree).items()}
+        arrays = agent_arrays(self.meta_learner.parameters, self.progress, self.history)
         description = {**self.meta_learner._description(), "seed": self.seed, "rounds": len(self.history)}
         return tensor_files.write(path, AGENT, arrays, description)
 
@@ -369,46 +315,26 @@ class AdaptedAgent:
         """
         arrays, description = tensor_files.read(path, AGENT)
         learner = MetaLearner._from(arrays, description, path)
+        method = learner.learner.method
         try:
-            return cls._from(learner, arrays, description, path)
+            progress, history = progress_and_history(method, learner.parameters, arrays, description["rounds"], path)
+            belief = jax.tree.map(lambda x: x[0], progress.belief)
+            agent = jax.tree.map(np.asarray, _acting(method, learner.parameters, belief))
+            embedding = np.asarray(learner.learner.represent(learner.parameters, progress.belief)[0])
+            return cls(learner, agent, embedding, history, description["seed"], progress)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise RunFolderError(f"{path} is damaged: {error!r}. Save the agent again.") from error
 
-    @classmethod
-    def _from(cls, learner: MetaLearner, arrays, description: dict[str, Any], path) -> "AdaptedAgent":
-        algorithm, parameters = learner.learner.algorithm, learner.parameters
 
-        def stored(prefix: str, template: PyTree) -> PyTree:
-            return tensor_files.filled(prefix, template, arrays, str(path))
-
-        def as_stored(prefix: str, kind: Callable[..., Any], leaves: Sequence[str]) -> PyTree:
-            return kind(*(arrays[f"{prefix}.{leaf}"] for leaf in leaves))
-
-        def episodes(prefix: str) -> Episodes:
-            names = [field for field in Episodes.__dataclass_fields__ if field != "behaviour"]
-            # Agents of version 0.1 have the distribution's arrays among the others.
-            inside = f"{prefix}.behaviour" if f"{prefix}.behaviour.mean" in arrays else prefix
-            behaviour = as_stored(inside, Gaussian, Gaussian._fields)
-            return Episodes(**{name: arrays[f"{prefix}.{name}"] for name in names}, behaviour=behaviour)
-
-        one = jax.tree.map(lambda x: x[None], parameters.adapted)
-        batch = Batch(episodes("batch.episodes"), arrays["batch.advantages"])
-        buffer = episodes("buffer") if algorithm.warm_up else None
-        outcomes = list(Outcomes.__dataclass_fields__)
-        history = []
-        for number in range(description["rounds"]):
-            prefix = f"history[{number}]"
-            plain = as_stored(prefix, lambda *x: x, ["fast_update", "returns", "successes", "lengths"])
-            # Agents of version 0.1 have no such array: all episodes count in averages there.
-            arrays.setdefault(f"{prefix}.outcomes.judged", np.ones_like(arrays[f"{prefix}.outcomes.success"]))
-            told = as_stored(f"{prefix}.outcomes", Outcomes, outcomes)
-            fast_update, returns, successes, lengths = plain
-            history.append(AdaptationRound(int(fast_update), returns, successes, lengths, told))
-        progress = Progress(stored("adapted", one), buffer, batch, history[-1].fast_update)
-        policy = stored("policy", algorithm.policy(parameters.adapted, parameters.shared))
-        return cls(learner, policy, arrays["embedding"], history, description["seed"], progress)
+def _drawn(method: Method, key) -> PyTree:
+    return method.parameters(method.init(key), evaluated=True)
 
 
-@eqx.filter_jit
-def _act(policy, observation, embedding):
-    return policy(observation, embedding)
+def _first(agents: Agent) -> Agent:
+    """Return the agent of the first task, in memory of its own."""
+    return jax.tree.map(np.array, agents.of(jax.tree.map(lambda x: x[0], agents.own)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _acting(method: Method, parameters: PyTree, belief: PyTree) -> Agent:
+    return method.agent(parameters, belief)

@@ -2,7 +2,7 @@
 
 from tesp.config import Config, from_json
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.training.run_folder import RunFolder
+from tesp.storage.run_folder import RunFolder
 
 
 def stored_config(folder: RunFolder) -> Config:

@@ -1,9 +1,6 @@
 """The agent of methods whose policy is conditioned on an embedding."""
 
-from functools import partial
-
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float
 
 from tesp.acting import Acted, Agent
@@ -32,22 +29,15 @@ class PolicyAgent(Agent):
         return Acted(distribution.sample(noise), distribution, memory)
 
 
-def policy_agents(
-    own_policies: bool, policy: ConditionalPolicy, embedding: Float[Array, "task embedding"]
-) -> PolicyAgent:
-    """Return the agents of many tasks, with what depends on the embedding alone computed.
+def policy_agent(own_policy: bool, policy: ConditionalPolicy, embedding: Float[Array, " embedding"]) -> PolicyAgent:
+    """Return the agent of one task, with what depends on the embedding alone computed.
 
     Args:
-        own_policies: Whether ``policy`` has a leading axis ``task``; otherwise all tasks share one.
+        own_policy: Whether the policy is the task's own; otherwise all tasks share it.
         policy: The policy.
-        embedding: What each task's policy is conditioned on.
+        embedding: What it is conditioned on.
     """
-    conditioned = _condition(own_policies, policy, embedding)
-    if own_policies:
+    conditioned = policy.condition(embedding)
+    if own_policy:
         return PolicyAgent(None, (policy, conditioned), by_task=True)
     return PolicyAgent(policy, conditioned, by_task=False)
-
-
-@partial(jax.jit, static_argnums=(0,))
-def _condition(own_policies: bool, policy: ConditionalPolicy, embedding: Float[Array, "task embedding"]) -> PyTree:
-    return jax.vmap(lambda own, h: own.condition(h), in_axes=(0 if own_policies else None, 0))(policy, embedding)

@@ -1,7 +1,6 @@
 """Every task by itself: what it returned, where the agent went, what its embedding became; and the learned rates."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,25 +8,22 @@ import numpy as np
 from jaxtyping import Float
 from rich.console import Console
 
+from tesp.acting import Agent
 from tesp.episodes.collect import Outcomes
+from tesp.episodes.rollout import RoundResult
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
-from tesp.interaction import RoundResult
 from tesp.progress import ProgressBar
-from tesp.runs import Run
+from tesp.runs.run import Run
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.simulation import EnvironmentPool, Simulation
-from tesp.training.run_folder import write_whole
-from tesp.types import PyTree
-
-#: Shares of the rates, in per cent, below which the stored quantiles lie.
-QUANTILES = (0, 5, 25, 50, 75, 95, 100)
+from tesp.storage.run_folder import write_whole
 
 #: Metres within which the last distance of an episode must be that of its end from the task, if the task is a goal.
 _SAME_PLACE = 1e-3
 
 
-def details(run: Run, tasks: int = 0, console: Console | None = None) -> list[dict[str, Any]]:
+def evaluate_per_task(run: Run, tasks: int = 0, console: Console | None = None) -> list[dict[str, Any]]:
     """Adapt to tasks of D, D′ and D″ one by one, and store what came of each in the run's ``details.jsonl``.
 
     The randomness is that of `Run.evaluate`, so with all tasks the mean of ``average_return`` over a task set is the
@@ -56,25 +52,32 @@ def details(run: Run, tasks: int = 0, console: Console | None = None) -> list[di
                 simulations[count] = run.family.simulate(count, run.config.schedule.threads)
             records += _task_records(run, simulations[count], name, chosen)
             bar.advance(status=name)
-    records += list(_rate_records(run))
+    records += _described(run)
     write_whole(run.folder.details, "".join(json.dumps(record) + "\n" for record in records))
     return records
+
+
+def _described(run: Run) -> list[dict[str, Any]]:
+    """Return what the method says of its parameters; ``kind`` first, then whose they are."""
+    method = run.learner.method
+    fresh = method.parameters(method.init(jax.random.key(run.config.seed)))
+    return [{"kind": r["kind"], **_identity(run), **r} for r in method.describe(run.parameters, fresh)]
 
 
 class _Rounds:
     """What is kept of the rounds while an adaptation goes on: far less than their episodes."""
 
-    def __init__(self):
+    def __init__(self, run: Run):
+        self._run = run
         self.outcomes: dict[int, Outcomes] = {}
         self.first_embedding: np.ndarray | None = None
         self.last_embedding: np.ndarray | None = None
 
-    def note(self, result: RoundResult, _policy: PyTree) -> None:
+    def note(self, result: RoundResult, _agents: Agent) -> None:
         """Keep what became of a round's judged episodes, and the first and last embedding after the warm-up."""
-        assert result.round is not None
         self.outcomes[result.fast_update] = result.outcomes.of_judged()
         if result.fast_update >= 0:
-            self.last_embedding = np.asarray(result.round.embedding)
+            self.last_embedding = np.asarray(self._run.learner.represent(self._run.parameters, result.belief))
         if result.fast_update == 0:
             self.first_embedding = self.last_embedding
 
@@ -82,7 +85,7 @@ class _Rounds:
 def _task_records(
     run: Run, simulation: Simulation | EnvironmentPool, name: str, tasks: Float[np.ndarray, "task parameter"]
 ) -> list[dict[str, Any]]:
-    kept = _Rounds()
+    kept = _Rounds(run)
     key = evaluation_key(run.config.seed, run.state.meta_update, name)
     try:
         run.learner.adapt(
@@ -147,53 +150,3 @@ def _embedding(embeddings: np.ndarray | None, index: int) -> list[float] | None:
     if embeddings is None or embeddings.shape[1] == 0:
         return None
     return [float(f"{x:.6g}") for x in embeddings[index]]
-
-
-def _rate_records(run: Run) -> Iterator[dict[str, Any]]:
-    algorithm, bound = run.learner.algorithm, run.config.fast.rate_bound
-    # A fresh meta-learner says what the rates began with, whatever the algorithm makes of the configured rate.
-    fresh = algorithm.init(jax.random.key(run.config.seed)).rates
-    rates, beginnings = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (run.parameters.rates, fresh))
-    for (path, leaf), (_, beginning) in zip(rates, beginnings, strict=True):
-        values = np.asarray(leaf, np.float64).ravel()
-        quantiles = np.percentile(values, QUANTILES)
-        yield {
-            "kind": "rates",
-            **_identity(run),
-            "layer": _layer(run.parameters.rates, path),
-            "learned": algorithm.learned_rates,
-            "entries": len(values),
-            "quantiles": {str(q): float(f"{x:.6g}") for q, x in zip(QUANTILES, quantiles, strict=True)},
-            "negative": float(np.mean(values < 0)),
-            "at_bound": float(np.mean(np.abs(values) >= np.float32(bound))),
-            "bound": bound,
-            "initial_rate": float(f"{np.mean(np.asarray(beginning, np.float64)):.6g}"),
-        }
-
-
-def _layer(tree: PyTree, path: tuple[Any, ...]) -> str:
-    """Return a name for people of a leaf of the rates, such as ``GRU input weight`` or ``hidden layer 2 bias``."""
-    words: list[str] = []
-    part: Any = tree
-    for key in path:
-        if isinstance(key, jax.tree_util.GetAttrKey):
-            words.append(key.name)
-            part = getattr(part, key.name)
-        elif isinstance(key, jax.tree_util.SequenceKey):
-            # Parts of several kinds are called by their kind, those of one kind are counted.
-            kinds = {type(child) for child in part}
-            part = part[key.idx]
-            words.append(type(part).__name__ if len(kinds) > 1 else f"layer {key.idx + 1}")
-        else:
-            words.append(str(key.key))
-            part = part[key.key]
-    if not words:
-        return "all parameters" if np.ndim(part) == 0 else "adapted vector"
-    names = {
-        "TaskEncoder": "encoder",
-        "Policy": "policy",
-        "ModulatedPolicy": "policy",
-        "gru": "GRU",
-        "output": "output layer",
-    }
-    return " ".join(names[word] if word in names else word.replace("_", " ") for word in words)

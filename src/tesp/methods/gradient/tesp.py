@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tesp.algorithms.base import Algorithm, rates_like
+from tesp.methods.gradient.algorithm import Algorithm, rates_like
 from tesp.networks.policy import CONDITIONINGS
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.types import Parameters

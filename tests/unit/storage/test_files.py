@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tesp.files import written_beside
+from tesp.storage.files import written_beside
 
 
 def test_what_stood_there_stays_until_the_new_file_is_whole(tmp_path):

@@ -1,0 +1,1 @@
+"""Trained meta-learners and agents adapted with them, as their users have them."""

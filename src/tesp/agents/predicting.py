@@ -1,0 +1,124 @@
+"""Acting outside of training: from observations in the environment's units to actions in them."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key
+
+from tesp.acting import Acted, Agent, Seen
+from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.interface import Interface
+from tesp.tasks.gymnasium.vector_pool import to_bounds
+from tesp.types import PyTree
+
+
+class Remembered(NamedTuple):
+    """What `Predictor.predict` returns as the state of an agent with memory, to be passed to the next call.
+
+    Attributes:
+        memory: What the agent remembers, with leading axis ``row``.
+        action: Its action as sampled, in [−1, 1] unless clipped, (row, action).
+    """
+
+    memory: PyTree
+    action: Float[np.ndarray, "row action"]
+
+
+class Predictor:
+    """Acts like a model of Stable-Baselines3."""
+
+    def __init__(self, agent: Agent, interface: Interface, seed: int):
+        self.agent, self._interface = agent, interface
+        self._low, self._high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
+        self._action_shape = np.shape(interface.action_low)
+        self._generator = np.random.default_rng(seed)
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple | None = None,
+        episode_start: Bool[np.ndarray, " row"] | None = None,
+        deterministic: bool = False,
+        reward: Float[np.ndarray, " row"] | float | None = None,
+    ) -> tuple[np.ndarray, tuple | None]:
+        """Return the action for an observation, and the state, as Stable-Baselines3's models do.
+
+        Args:
+            observation: One observation, or several along a first axis.
+            state: For agents with memory what the call before returned, or None where all episodes begin; the others
+                pass it through.
+            episode_start: Which of several episodes begin now; by default none, or all where ``state`` is None.
+            deterministic: The mode of the agent's distribution instead of a sample from it.
+            reward: For agents with memory the reward of the step before; not asked for where all episodes begin.
+
+        Returns:
+            The action in the environment's units, within its bounds, with the first axis of the observation; and
+            the state.
+
+        Raises:
+            ConfigurationError: The observation has another shape than in training, or an agent with memory is not told
+                the reward.
+            NonFiniteError: The observation is NaN or infinite.
+        """
+        shape = self._interface.observation_shape
+        given = np.asarray(observation, np.float32)
+        many = given.ndim == len(shape) + 1
+        if given.shape[many:] != shape:
+            raise ConfigurationError(
+                f"The observation has the shape {given.shape}; it must be {shape}, or several along a first axis."
+            )
+        if not np.isfinite(given).all():
+            raise NonFiniteError("observation")
+        rows = given.reshape(-1, self._interface.observation_size)
+        noise = self._generator.standard_normal((len(rows), len(self._low))).astype(np.float32)
+        memory, seen = (), Seen(rows)
+        if self.agent.remembers:
+            memory, seen = self._remembered(rows, state, episode_start, reward)
+        acted = jax.tree.map(np.asarray, _act(self.agent, memory, seen, noise))
+        if deterministic and not hasattr(acted.behaviour, "mode"):
+            raise ConfigurationError(
+                f"deterministic = True is not possible: a {type(acted.behaviour).__name__}, which the agent acts by, "
+                "has no mode. Leave it out."
+            )
+        action = np.asarray(acted.behaviour.mode() if deterministic else acted.action, np.float64)
+        bounded = to_bounds(np.clip(action, -1.0, 1.0), self._low, self._high)
+        following = Remembered(acted.memory, action.astype(np.float32)) if self.agent.remembers else state
+        return bounded.astype(np.float32).reshape(given.shape[: int(many)] + self._action_shape), following
+
+    def _remembered(self, rows, state, episode_start, reward) -> tuple[PyTree, Seen]:
+        """Return what the agent remembers and is told in every row."""
+        count = len(rows)
+        if episode_start is None:
+            begins = np.full(count, state is None)
+        else:
+            begins = np.array(np.broadcast_to(episode_start, count), bool) | (state is None)
+        if reward is None and not begins.all():
+            raise ConfigurationError(
+                "reward is None, but the agent has memory, which the reward of the step before belongs to; give it."
+            )
+        memory = action = None
+        if begins.any():
+            seed = int(self._generator.integers(2**32))
+            memory = jax.tree.map(np.asarray, _start(self.agent, jax.random.split(jax.random.key(seed), count)))
+            action = np.zeros((count, len(self._low)), np.float32)
+        if state is not None:
+            before = Remembered(*state)
+
+            def kept(fresh, old):
+                return np.where(begins.reshape(-1, *(1,) * (np.ndim(old) - 1)), fresh, old)
+
+            memory = before.memory if memory is None else jax.tree.map(kept, memory, before.memory)
+            action = before.action if action is None else kept(action, before.action)
+        told = np.where(begins, 0.0, 0.0 if reward is None else reward).astype(np.float32)
+        return memory, Seen(rows, action, told, begins)
+
+
+@jax.jit
+def _act(agent: Agent, memory: PyTree, seen: Seen, noise: Float[Array, "row action"]) -> Acted:
+    return jax.vmap(agent.act)(memory, seen, noise)
+
+
+@jax.jit
+def _start(agent: Agent, keys: Key[Array, " row"]) -> PyTree:
+    return jax.vmap(agent.start)(keys)

@@ -1,1 +1,0 @@
-"""Which parameters adapt, with which rates, and what the policy is conditioned on."""
