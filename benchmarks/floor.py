@@ -83,9 +83,9 @@ def checked_sizes(family: str, preset: str, overrides: dict) -> Sizes:
     Raises:
         ConfigurationError: The configuration is not possible, or its operations are not counted here.
     """
-    from tesp.methods.gradient.settings import AblationSettings
     from tesp.building import build_family, build_learner
     from tesp.errors import ConfigurationError
+    from tesp.methods.gradient.settings import AblationSettings
 
     config = configuration(family, preset, overrides)
     if config.algorithm != "tesp" or config.method.ablation != AblationSettings() or config.method.fast.second_order:

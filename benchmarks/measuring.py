@@ -258,7 +258,7 @@ class Sizes:
         return cls(
             tasks=config.sampling.tasks_per_update,
             episodes=config.sampling.episodes_per_round,
-            buffer=config.sampling.buffer_size,
+            buffer=config.method.experience.buffer_size,
             horizon=family.horizon,
             observation=family.observation_size,
             action=family.action_size,
@@ -315,7 +315,7 @@ def meta_updates(config, wrap: Callable = lambda simulation: simulation) -> Iter
     evaluator = Evaluator(learner, family, task_sets, 0)
     training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
     simulation = wrap(family.simulate(sampling.tasks_per_update * sampling.episodes_per_round))
-    state = initial_state(learner.algorithm, learner.meta, 0)
+    state = initial_state(learner.method, 0)
     while True:
         began = process_time()
         state, record = one_meta_update(training, state, simulation)

@@ -64,7 +64,7 @@ def _rounds(config, family, sizes: Sizes) -> Callable[[int], float]:
     from tesp.config import override
 
     learner = build_learner(override(config, fast_updates=0), family)
-    parameters = learner.algorithm.init(jax.random.key(0))
+    parameters = learner.method.parameters(learner.method.init(jax.random.key(0)))
     simulation = family.simulate(sizes.tasks * sizes.episodes)
     train = family.sample_task_sets(0)["train"].tasks
     goals = np.resize(train, (sizes.tasks, train.shape[1]))

@@ -19,7 +19,7 @@ import numpy as np
 
 import tesp
 from tesp.adaptation.meta_update import optimiser, task_objective
-from tesp.building import build_algorithm, build_family, build_learner
+from tesp.building import build_family, build_learner, build_method
 from tesp.distributions import kl_divergence
 from tesp.networks.gru import GRU
 from tesp.networks.policy import Policy
@@ -86,7 +86,7 @@ def first_gradient(seed: int) -> list[np.ndarray]:
     config = tesp.preset_config("point", "quick", seed=seed, tasks_per_update=4)
     family = build_family(config)
     learner = build_learner(config, family)
-    algorithm = learner.algorithm
+    algorithm = learner.method.algorithm
     parameters = algorithm.init(jax.random.key(seed))
     tasks = family.sample_task_sets(seed)["train"].tasks[:4]
     simulation = family.simulate(len(tasks) * config.sampling.episodes_per_round, 1)
@@ -97,11 +97,11 @@ def first_gradient(seed: int) -> list[np.ndarray]:
 
     def mean_objective(parameters, experience):
         def one(own):
-            return task_objective(condition, parameters, own, learner.fast, learner.meta)[0]
+            return task_objective(condition, parameters, own, learner.method.fast, learner.method.meta)[0]
 
         return jnp.mean(jax.lax.map(one, experience))
 
-    gradient = jax.jit(jax.grad(mean_objective))(parameters, learner.experience(adaptation))
+    gradient = jax.jit(jax.grad(mean_objective))(parameters, learner.method.experience(adaptation.trials))
     return [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(part)]) for part in gradient]
 
 
@@ -288,7 +288,7 @@ def fresh_policy(seed: int) -> Callable[[np.ndarray], tuple[jax.Array, jax.Array
     """Return a fresh policy of the car's preset `paper` on the observations of random episodes, for any embedding."""
     family = make_family("wheeled")
     config = tesp.preset_config("wheeled", "paper", "adapt-sv")
-    policy = build_algorithm(config, family).init(jax.random.key(seed)).shared
+    policy = build_method(config, family).algorithm.init(jax.random.key(seed)).shared
     assert isinstance(policy, Policy)
     observation = jnp.asarray(random_episodes(family, seed)[0], jnp.float32)
     return lambda embedding: policy(observation, jnp.asarray(embedding, jnp.float32))

@@ -22,7 +22,7 @@ from sweep import Method, Planned, Processes, train
 from variants import LETTERS, options_of
 
 from tesp.cli import main as command_line
-from tesp.training import loop
+from tesp.methods.gradient import method as gradient_method
 
 #: Rules and first steps, by the options that they change.
 RULES: dict[str, dict[str, Any]] = {
@@ -122,6 +122,6 @@ def main(arguments: Arguments) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["two-sided"]:
-        loop.following_step = two_sided
+        gradient_method.following = two_sided
         sys.exit(command_line(shlex.split(sys.argv[2])))
     sys.exit(main(tyro.cli(Arguments)))

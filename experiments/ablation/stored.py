@@ -15,9 +15,9 @@ import tyro
 from variants import flat, variant_of
 
 from tesp.errors import RunFolderError
-from tesp.storage.files import written_beside
 from tesp.report.records import RunRecords, read_run
 from tesp.report.words import TASK_SETS
+from tesp.storage.files import written_beside
 
 #: The columns that are kept of each kind of record.
 COLUMNS = {

@@ -91,5 +91,5 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration without its groups."""
     fields: dict[str, Any] = {}
     for name, value in config.items():
-        fields |= value if isinstance(value, Mapping) else {name: value}
+        fields |= flat(value) if isinstance(value, Mapping) else {name: value}
     return fields

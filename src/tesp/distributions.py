@@ -4,7 +4,7 @@ Everything sums over action dimensions: the log-probability of an action vector 
 densities of its entries, never their mean.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -55,7 +55,7 @@ class Gaussian(NamedTuple):
         """Return μ + exp(log σ) ∘ noise."""
         return self.mean + jnp.exp(self.log_std) * noise
 
-    def mode(self) -> Float[Array, "*batch action"]:
+    def mode(self) -> Float[Any, "*batch action"]:
         """Return the most probable action, μ."""
         return self.mean
 

@@ -16,28 +16,23 @@ from tesp import runs
 from tesp.adaptation.fast_update import fast_update
 from tesp.adaptation.meta_update import Experience, Past, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.building import build_method
+from tesp.interface import Interface
 from tesp.methods.gradient.algorithm import rates_like
-from tesp.methods.registry import ALGORITHMS, make_algorithm
+from tesp.methods.registry import METHODS, options_of
 from tesp.task_sets import TASK_SETS
 from tesp.types import Parameters
 
 META = MetaUpdateSettings(clip=0.15, embedding_penalty=0.3)
-SIZES = {
-    "observation_size": 3,
-    "action_size": 2,
-    "task_size": 2,
-    "embedding_size": 2,
-    "policy_units": (3,),
-    "encoder_units": 2,
-    "initial_rate": 0.4,
-}
+INTERFACE = Interface((3,), (-1.0, -1.0), (1.0, 1.0), 2, 6)
+SIZES = {"embedding_size": 2, "policy_units": (3,), "encoder_units": 2, "initial_rate": 0.4, "rate_bound": 10.0}
 
 
 def config(name, **overrides):
     return tiny_config(algorithm=name, **overrides)
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS)
+@pytest.fixture(scope="module", params=list(METHODS))
 def name(request):
     return request.param
 
@@ -70,7 +65,7 @@ class TestARun:
 
     def test_records_every_set_and_fast_update(self, name, trained):
         folder, _, _ = trained
-        last = config(name).fast.fast_updates
+        last = config(name).method.fast.fast_updates
         found = {(r["task_set"], r["fast_update"]) for r in records(folder, "evaluation")}
         assert found == {(task_set, k) for task_set in TASK_SETS for k in range(last + 1)}
         assert {record["algorithm"] for record in records(folder)} == {name}
@@ -81,7 +76,9 @@ class TestARun:
         folder, _, state = trained
         loaded = runs.load_run(folder, "latest")
         assert_identical(loaded.state, state)
-        assert any_parameter_differs(loaded.parameters, jax.jit(loaded.learner.algorithm.init)(jax.random.key(0)))
+        assert any_parameter_differs(
+            loaded.parameters, jax.jit(loaded.learner.method.algorithm.init)(jax.random.key(0))
+        )
 
     def test_stopped_and_resumed_it_ends_the_same(self, name, trained, tmp_path, monkeypatch):
         monkeypatch.setattr("tesp.building.build_learner", shared_learner)
@@ -117,7 +114,8 @@ class TestTheMetaGradient:
 
 
 def made(name):
-    return make_algorithm(name, config(name).ablation, **SIZES)
+    sizes = {option: x for option, x in SIZES.items() if option in options_of(name)}
+    return build_method(config(name, **sizes), INTERFACE).algorithm
 
 
 def learns(name):

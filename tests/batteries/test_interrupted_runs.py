@@ -8,7 +8,7 @@ import pytest
 
 from helpers import broken_run
 from helpers.running import assert_same_run, checkpoint_folders, child, files, options, records, tesp, wait
-from tesp import interaction
+from tesp.episodes import rollout
 
 #: The last checkpoint before the one that is being made when the process ends.
 LAST = "2"
@@ -120,7 +120,7 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_fills_up(small_disk, reference, monkeypatch):
     folder, filler = small_disk / "run", small_disk / "filler"
-    collect, calls = interaction.collect, []
+    collect, calls = rollout.collect, []
 
     def filling(*arguments):
         calls.append(arguments)
@@ -128,7 +128,7 @@ def test_a_disk_that_fills_up(small_disk, reference, monkeypatch):
             fill(filler)
         return collect(*arguments)
 
-    monkeypatch.setattr(interaction, "collect", filling)
+    monkeypatch.setattr(rollout, "collect", filling)
     full = tesp("train", "point", *options(), "--output", folder)
     assert "the disk is full" in full.sentence()
     filler.unlink()

@@ -6,7 +6,7 @@ import math
 import jax
 import pytest
 
-from tesp.building import build_algorithm, build_family, build_learner
+from tesp.building import build_family, build_learner, build_method
 from tesp.config import from_json, override, preset_config, to_json
 from tesp.presets import presets_of
 from tesp.tasks.registry import families
@@ -45,7 +45,7 @@ class TestEveryPreset:
         assert (config.family, config.preset) == (name, preset)
         assert config.sampling.tasks_per_update <= family.tasks_per_set
         learner = build_learner(config, family)
-        parameters = jax.eval_shape(learner.algorithm.init, jax.random.key(0))
+        parameters = jax.eval_shape(learner.method.algorithm.init, jax.random.key(0))
         network = config.method.network
         encoder, policy = size(
             network.policy_units,
@@ -80,7 +80,11 @@ def test_paper_presets_have_the_numbers_of_the_paper(name):
     network, meta, fast, sampling = config.method.network, config.method.meta, config.method.fast, config.sampling
     sizes = (network.policy_units, network.encoder_units, network.embedding_size, meta.embedding_penalty)
     assert sizes == TABLE[name]
-    assert (sampling.episodes_per_round, sampling.buffer_size, sampling.tasks_per_update) == (25, 16, 20)
+    assert (sampling.episodes_per_round, config.method.experience.buffer_size, sampling.tasks_per_update) == (
+        25,
+        16,
+        20,
+    )
     assert sampling.round_budget == "steps"
     assert (fast.fast_updates, fast.initial_rate, fast.rate_bound, fast.inner_gradient_norm) == (3, 0.001, 0.1, 60)
     assert (meta.learning_rate, meta.epochs, meta.clip, meta.kl_bound) == (3e-4, 20, 0.15, 0.01)
@@ -114,7 +118,7 @@ def test_all_methods_have_the_same_values(name, preset):
     But for the point's methods that adapt a whole policy, whose rates begin larger.
     """
     tesp = preset_config(name, preset)
-    assert tesp.meta.learning_rate_schedule == "adaptive"
+    assert tesp.method.meta.learning_rate_schedule == "adaptive"
     for algorithm in ("maml", "meta-sgd", "adapt-sv"):
         own = {"initial_rate": 0.05} if name == "point" and algorithm != "adapt-sv" else {}
         assert preset_config(name, preset, algorithm) == override(tesp, algorithm=algorithm, **own)
@@ -139,6 +143,6 @@ def test_paper_presets_of_adapt_sv_have_its_own_penalty(name, penalty):
 
 def test_the_algorithm_is_that_of_the_configuration():
     config = preset_config("ant", "paper")
-    algorithm = build_algorithm(config, build_family(config))
+    algorithm = build_method(config, build_family(config)).algorithm
     assert (algorithm.observation_size, algorithm.action_size) == (29, 8)
     assert (algorithm.embedding_size, algorithm.policy_units) == (32, (512, 512))

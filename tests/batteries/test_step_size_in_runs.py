@@ -79,14 +79,14 @@ def test_the_average_is_what_is_evaluated_and_saved(whole, monkeypatch):
     folder, stored, judged = whole
     states = {state.meta_update: state for state in stored}
     assert sorted(states) == [0, 1, 2, 3, 4]
-    expected = states[0].parameters
+    expected = states[0].method.parameters
     for done in range(1, 5):
         # Fresh parameters have no part in it.
-        expected = averaged(expected, states[done].parameters, DECAY, done - 1)
-        assert_close(states[done].average, expected, rtol=1e-6)
+        expected = averaged(expected, states[done].method.parameters, DECAY, done - 1)
+        assert_close(states[done].method.average, expected, rtol=1e-6)
     for parameters, done in zip(judged, (0, 2, 4), strict=True):
-        assert_identical(parameters, states[done].average)
-    last = states[4]
+        assert_identical(parameters, states[done].method.average)
+    last = states[4].method
     assert any_parameter_differs(last.average, last.parameters)
     monkeypatch.setattr("tesp.building.build_learner", shared_learner)
     for loaded in (runs.load_run(folder, "latest"), runs.load(folder, "latest")):
@@ -95,7 +95,8 @@ def test_the_average_is_what_is_evaluated_and_saved(whole, monkeypatch):
 
 def test_a_run_without_an_average_keeps_none():
     config = tiny_config(**OPTIONS | {"parameter_average": 0.0})
-    state = initial_state(shared_learner(config).algorithm, config.method.meta, 0)
+    method = shared_learner(config).method
+    state = initial_state(method, 0).method
     assert state.average is None
-    assert state.evaluated is state.parameters
+    assert method.parameters(state, evaluated=True) is state.parameters
     assert state.step_size == OPTIONS["learning_rate"]

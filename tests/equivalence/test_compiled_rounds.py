@@ -1,16 +1,15 @@
 """A learner that samples compiled rounds adapts as one that samples step by step."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 
 from helpers.learners import make_learner
 from helpers.trees import assert_close
+from tesp.episodes.rollout import Learner
+from tesp.methods.gradient.adapt_sv import AdaptSV
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.tesp import TESP
-from tesp.episodes.rollout import Learner
 from tesp.tasks.closed_form.arm import ArmEngine
 from tesp.tasks.mujoco.simulation import MJCFSimulation
 from tesp.tasks.reacher import reacher2
@@ -35,14 +34,13 @@ def simulate(kind):
 def learner(request) -> Learner:
     if request.param == "own policies":
         return make_learner(MAML(8, 2, (4,), 0.05))
-    learner = make_learner(TESP(8, 2, 2, (4,), 3, 0.05))
-    extra = request.param == "extra episodes"
-    learner.sampling = dataclasses.replace(learner.sampling, extra_episodes=extra)
-    return learner
+    if request.param == "extra episodes":
+        return make_learner(AdaptSV(8, 2, 2, (4,), 0.05), extra_episodes=True)
+    return make_learner(TESP(8, 2, 2, (4,), 3, 0.05))
 
 
 def test_same_adaptation(learner):
-    parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
+    parameters = jax.jit(learner.method.algorithm.init)(jax.random.key(0))
     done = {
         kind: learner.adapt(parameters, simulate(kind), GOALS, FAMILY.horizon, jax.random.key(1))
         for kind in (MJCFSimulation, StepByStep)
@@ -50,7 +48,7 @@ def test_same_adaptation(learner):
     compiled, stepped = done.values()
     assert set(compiled.stopwatch.seconds) == {"sampling", "fast_updates"}
     assert set(stepped.stopwatch.seconds) == {"physics", "acting", "recording", "fast_updates"}
-    assert_close(compiled.adapted, stepped.adapted, rtol=1e-4, atol=1e-5)
+    assert_close(compiled.progress.belief.adapted, stepped.progress.belief.adapted, rtol=1e-4, atol=1e-5)
     lengths = set()
     for one, two in zip(compiled.rounds, stepped.rounds, strict=True):
         assert one.fast_update == two.fast_update
@@ -59,7 +57,7 @@ def test_same_adaptation(learner):
         np.testing.assert_allclose(one.outcomes.average_return, two.outcomes.average_return, rtol=1e-4)
         assert one.round is not None
         assert two.round is not None
-        assert_close(one.round.batch, two.round.batch, rtol=1e-3, atol=1e-3)
+        assert_close(one.round, two.round, rtol=1e-3, atol=1e-3)
     assert min(lengths) < FAMILY.horizon == max(lengths), "some episodes must end early and some must not"
 
 

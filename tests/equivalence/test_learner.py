@@ -12,12 +12,22 @@ import numpy as np
 import pytest
 
 from helpers import meta_update_on_devices
-from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, first_meta_updates, fresh, make_learner, with_options
+from helpers.learners import (
+    GOALS,
+    HORIZON,
+    STEP_SIZE,
+    adapt,
+    first_meta_updates,
+    fresh,
+    make_learner,
+    meta_update,
+    with_options,
+)
 from helpers.point import PointSimulation
 from helpers.trees import all_different, assert_close, assert_identical, task_slice
 from tesp.adaptation import buffer
-from tesp.sampling import SamplingSettings
 from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.sampling import SamplingSettings
 
 TESTS = Path(__file__).parents[1]
 
@@ -39,48 +49,51 @@ def adaptation(learner, parameters):
 
 def results(adaptation):
     """Everything but the stopwatch and the compiled-in order of tasks."""
-    rounds = [(r.round.embedding, r.round.batch, r.inner_norm) for r in adaptation.rounds]
+    rounds = [(r.belief.embedding, r.round, r.belief.norm) for r in adaptation.rounds]
     outcomes = [vars(r.outcomes) for r in adaptation.rounds]
-    return adaptation.adapted, adaptation.gradient_sum, rounds, outcomes
+    return adaptation.progress.belief.adapted, adaptation.progress.belief.gradient_sum, rounds, outcomes
 
 
 def test_rounds(parameters, adaptation):
     """Warm-up with h = 0, then rounds 1 … K+1; a gradient after each but the first and the last."""
     assert [r.fast_update for r in adaptation.rounds] == [-1, 0, 1, 2]
-    assert [r.inner_norm is not None for r in adaptation.rounds] == [False, True, True, False]
-    assert [r.round.context is not None for r in adaptation.rounds] == [False, True, True, True]
-    assert not np.any(adaptation.rounds[0].round.embedding)
-    assert adaptation.steps == sum(int(r.round.batch.episodes.valid.sum()) for r in adaptation.rounds)
+    assert [bool(np.all(r.belief.norm)) for r in adaptation.rounds] == [False, False, True, True]
+    assert [kept.past.context is not None for kept in adaptation.trials] == [False, True, True, True]
+    assert not np.any(adaptation.rounds[0].belief.embedding)
+    assert adaptation.steps == sum(int(r.round.episodes.valid.sum()) for r in adaptation.rounds)
     rates, theta = parameters.rates, parameters.adapted
     expected = jax.tree.map(
-        lambda p, a, g: np.asarray(p) - np.asarray(a) * np.asarray(g), theta, rates, adaptation.gradient_sum
+        lambda p, a, g: np.asarray(p) - np.asarray(a) * np.asarray(g),
+        theta,
+        rates,
+        adaptation.progress.belief.gradient_sum,
     )
-    assert_close(adaptation.adapted, expected, rtol=1e-5, atol=1e-6)
+    assert_close(adaptation.progress.belief.adapted, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_embeddings_and_buffers(adaptation):
     """h^k is of B^{k−1}, which holds the best episodes of all rounds before."""
     task = 1
-    seen = [task_slice(r.round.batch.episodes, task) for r in adaptation.rounds]
+    seen = [task_slice(r.round.episodes, task) for r in adaptation.rounds]
     update = jax.jit(buffer.update, static_argnames="size")
     expected = None
     for k, sampled in enumerate(seen[:-1]):
         expected = update(expected, sampled, size=3)
-        assert_identical(task_slice(adaptation.rounds[k + 1].round.context.buffer, task), expected)
-    h = jax.jit(lambda encoder, b: encoder(b))(task_slice(adaptation.adapted, task), expected)
-    np.testing.assert_allclose(adaptation.rounds[-1].round.embedding[task], h, rtol=1e-4, atol=1e-7)
+        assert_identical(task_slice(adaptation.rounds[k + 1].belief.buffer, task), expected)
+    h = jax.jit(lambda encoder, b: encoder(b))(task_slice(adaptation.progress.belief.adapted, task), expected)
+    np.testing.assert_allclose(adaptation.rounds[-1].belief.embedding[task], h, rtol=1e-4, atol=1e-7)
 
 
 def test_actions_come_from_the_recorded_gaussian(parameters, adaptation):
     act = jax.jit(jax.vmap(parameters.shared.__call__))
     for r in adaptation.rounds:
-        episodes, valid = r.round.batch.episodes, np.asarray(r.round.batch.episodes.valid)
-        mean, log_std = act(episodes.observation, r.round.embedding)
+        episodes, valid = r.round.episodes, np.asarray(r.round.episodes.valid)
+        mean, log_std = act(episodes.observation, r.belief.embedding)
         np.testing.assert_allclose(np.asarray(episodes.behaviour.mean)[valid], np.asarray(mean)[valid], atol=1e-6)
         np.testing.assert_allclose(np.asarray(episodes.behaviour.log_std)[valid], np.asarray(log_std)[valid], atol=1e-6)
     noise = [
         ((np.asarray(e.action) - np.asarray(e.behaviour.mean)) / np.exp(e.behaviour.log_std))[np.asarray(e.valid)]
-        for e in (r.round.batch.episodes for r in adaptation.rounds)
+        for e in (r.round.episodes for r in adaptation.rounds)
     ]
     every = np.concatenate(noise)
     assert len(np.unique(every.round(5))) > 0.99 * every.size, "no two steps share their noise"
@@ -153,7 +166,7 @@ def test_nothing_is_compiled_after_the_first_meta_update(learner):
         counts = []
         for update in range(3):
             adapted = adapt(learner, parameters, seed=update, ids=np.arange(4) + update)
-            updated = learner.meta_update(parameters, state, adapted, STEP_SIZE / (1 + update))
+            updated = meta_update(learner, parameters, state, adapted, STEP_SIZE / (1 + update))
             parameters, state = updated.parameters, updated.optimiser_state
             counts.append(len(compiled))
         assert counts == [counts[0]] * 3
@@ -164,12 +177,12 @@ def test_nothing_is_compiled_after_the_first_meta_update(learner):
 def test_shorter_episodes_compile_nothing(learner):
     """Also where whole chunks and segments of steps are left out."""
     parameters, state = fresh()
-    learner.meta_update(parameters, state, adapt(learner, parameters), STEP_SIZE)
+    meta_update(learner, parameters, state, adapt(learner, parameters), STEP_SIZE)
     with compilations() as compiled:
         # Just out of reach at the start, so that most first or second steps arrive.
         near = 0.105 * GOALS / np.linalg.norm(GOALS, axis=1, keepdims=True)
         adaptation = adapt(learner, parameters, goals=near)
-        learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+        meta_update(learner, parameters, state, adaptation, STEP_SIZE)
     lengths = np.concatenate([np.ravel(r.outcomes.length) for r in adaptation.rounds])
     assert np.mean(lengths < HORIZON) > 0.5
     assert not compiled
@@ -200,8 +213,8 @@ def test_how_the_work_is_divided_does_not_matter(monkeypatch, options, different
         learner = make_learner(fast=options, meta={"epochs": 2, "early_loss_weight": 0.3, **meta})
         parameters, state = fresh()
         adaptation = adapt(learner, parameters, goals=0.5 * GOALS)
-        updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
-        return updated.parameters, updated.terms, updated.gradient_norms, adaptation.gradient_sum
+        updated = meta_update(learner, parameters, state, adaptation, STEP_SIZE)
+        return updated.parameters, updated.terms, updated.gradient_norms, adaptation.progress.belief.gradient_sum
 
     plain = results()
     assert_close(results(**differently(monkeypatch)), plain, rtol=1e-3, atol=1e-5)
@@ -223,10 +236,10 @@ def test_no_fast_updates(learner):
     parameters, state = fresh()
     adaptation = adapt(learner, parameters)
     assert [r.fast_update for r in adaptation.rounds] == [-1, 0]
-    assert not any(np.any(leaf) for leaf in jax.tree.leaves(adaptation.gradient_sum))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(adaptation.progress.belief.gradient_sum))
     for task in range(len(GOALS)):
-        assert_identical(task_slice(adaptation.adapted, task), parameters.adapted)
-    updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+        assert_identical(task_slice(adaptation.progress.belief.adapted, task), parameters.adapted)
+    updated = meta_update(learner, parameters, state, adaptation, STEP_SIZE)
     assert int(updated.epoch_kept) > 0
     assert_identical(updated.parameters.rates, parameters.rates)
     norms = np.asarray(updated.gradient_norms)
@@ -239,10 +252,10 @@ def test_options_of_the_meta_update(learner):
     learner = with_options(learner, {"second_order": True}, {"epochs": 2, "early_loss_weight": 0.3})
     parameters, state = fresh()
     adaptation = adapt(learner, parameters)
-    experience = learner.experience(adaptation)
+    experience = learner.method.experience(adaptation.trials)
     assert len(experience.history) == 2
     assert len(experience.early) == 3
-    updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    updated = meta_update(learner, parameters, state, adaptation, STEP_SIZE)
     assert int(updated.epoch_kept) > 0
     assert np.all(np.asarray(updated.gradient_norms) > 0)
     assert np.all(updated.terms.early_loss)
@@ -254,14 +267,14 @@ def test_a_learner_finds_every_round_again(learner):
     learner = with_options(learner, meta={"epochs": 2, "early_loss_weight": 0.3, "early_loss_ratio": 0.5})
     parameters, state = fresh()
     adaptation = adapt(learner, parameters)
-    experience = learner.experience(adaptation, progress=0.5)
+    experience = learner.method.experience(adaptation.trials, progress=0.5)
     assert [past.context is None for past in experience.early] == [True, False, False]
     assert experience.history == ()
     np.testing.assert_allclose(experience.early_weights, np.tile([0.075, 0.15, 0.3], (len(GOALS), 1)), rtol=1e-6)
     assert len(experience.early_sums) == 2
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(experience.early_sums[0]))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(experience.early_sums[1]))
-    updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+    updated = meta_update(learner, parameters, state, adaptation, STEP_SIZE)
     np.testing.assert_allclose(updated.terms.kl[0], 0, atol=1e-5)
     np.testing.assert_allclose(updated.terms.early_kl[0], 0, atol=1e-5)
     assert np.all(updated.terms.early_kl[-1] > 0)
@@ -271,7 +284,7 @@ def test_a_loss_on_every_round_that_has_run_out_is_none(learner):
     parameters, state = fresh()
     gone = with_options(learner, meta={"epochs": 2, "early_loss_weight": 0.3, "early_loss_final": 0.0})
     plain = with_options(learner, meta={"epochs": 2})
-    results = [made.meta_update(parameters, state, adapt(made, parameters), STEP_SIZE, 1.0) for made in (gone, plain)]
+    results = [meta_update(made, parameters, state, adapt(made, parameters), progress=1.0) for made in (gone, plain)]
     assert_close(results[0].parameters, results[1].parameters, rtol=1e-5, atol=1e-7)
     assert not np.any(results[0].terms.early_loss)
 
@@ -298,12 +311,12 @@ def test_two_devices_equal_one(learner, tmp_path):
 
 
 def test_rounds_are_handed_on_only_where_asked_for(learner, adaptation):
-    experience = learner.experience(adaptation)
+    experience = learner.method.experience(adaptation.trials)
     assert experience.history == experience.early == ()
-    assert experience.last is adaptation.rounds[-1].round
+    assert experience.last is adaptation.trials[-1].past
 
 
-@pytest.mark.parametrize("name", ["tasks_per_update", "episodes_per_round", "buffer_size"])
+@pytest.mark.parametrize("name", ["tasks_per_update", "episodes_per_round"])
 def test_impossible_sampling(name):
     with pytest.raises(ConfigurationError, match=f"{name} = 0"):
         SamplingSettings(**{name: 0})

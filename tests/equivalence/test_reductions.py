@@ -1,5 +1,6 @@
 """What one algorithm becomes when something of it is switched off must be another one, to the last bit."""
 
+import copy
 import dataclasses
 
 import jax
@@ -8,17 +9,20 @@ import numpy as np
 import pytest
 
 from helpers.data import random_episodes
-from helpers.learners import GOALS, STEP_SIZE, adapt, make_learner, with_options
+from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, make_learner, meta_update, with_options
 from helpers.trees import assert_close, assert_identical
 from tesp.adaptation.meta_update import optimiser
+from tesp.adaptation.settings import FastUpdateSettings
+from tesp.config import preset_config
+from tesp.interface import Interface
 from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.building import make_algorithm
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
-from tesp.methods.registry import make_algorithm
-from tesp.methods.gradient.settings import AblationSettings
+from tesp.methods.gradient.settings import AblationSettings, GradientConfig
 from tesp.methods.gradient.tesp import TESP
-from tesp.config import preset_config
+from tesp.networks.settings import NetworkSettings
 
 RATE = 0.05
 
@@ -30,7 +34,7 @@ def meta_train(algorithm, count=2, parameters=None, learner=None):
     state, adaptations = jax.jit(optimiser().init)(parameters), []
     for update in range(count):
         adaptations.append(adapt(learner, parameters, seed=update))
-        updated = learner.meta_update(parameters, state, adaptations[-1], STEP_SIZE)
+        updated = meta_update(learner, parameters, state, adaptations[-1], STEP_SIZE)
         parameters, state = updated.parameters, updated.optimiser_state
         assert updated.epoch_kept > 0, "a meta-update that changes nothing proves nothing"
     return parameters, adaptations
@@ -38,7 +42,7 @@ def meta_train(algorithm, count=2, parameters=None, learner=None):
 
 def rounds_of(adaptation):
     """What happened in an adaptation."""
-    return [(r.outcomes.average_return, r.round.batch.episodes.action) for r in adaptation.rounds]
+    return [(r.outcomes.average_return, r.round.episodes.action) for r in adaptation.rounds]
 
 
 def test_meta_sgd_with_frozen_equal_rates_is_maml():
@@ -53,7 +57,7 @@ def test_meta_sgd_with_frozen_equal_rates_is_maml():
         )
         assert_identical(sgd.adapted, maml.adapted)
         for one, other in zip(of_sgd, of_maml, strict=True):
-            assert_identical(one.adapted, other.adapted)
+            assert_identical(one.progress.belief.adapted, other.progress.belief.adapted)
             assert_identical(rounds_of(one), rounds_of(other))
         for leaf in jax.tree.leaves(sgd.rates):
             np.testing.assert_array_equal(leaf, np.full(leaf.shape, RATE, np.float32))
@@ -65,7 +69,12 @@ def test_meta_sgd_with_frozen_equal_rates_is_maml():
 
 def test_tesp_whose_rates_are_zero_is_v4():
     sizes = {"observation_size": 2, "action_size": 2, "embedding_size": 2, "policy_units": (4,), "encoder_units": 3}
-    v4 = make_algorithm("tesp-v4", AblationSettings(fast_update=False), initial_rate=RATE, **sizes)
+    options = GradientConfig(
+        network=NetworkSettings(policy_units=(4,), encoder_units=3, embedding_size=2),
+        fast=FastUpdateSettings(initial_rate=RATE),
+        ablation=AblationSettings(fast_update=False),
+    )
+    v4 = make_algorithm(options, TESP, Interface((2,), (-1.0, -1.0), (1.0, 1.0), 2, HORIZON))
     zero = TESP(**sizes, initial_rate=0.0)
     parameters = jax.jit(zero.init)(jax.random.key(0))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(parameters.rates))
@@ -81,14 +90,16 @@ def test_tesp_whose_rates_are_zero_is_v4():
     start = jax.jit(v4.init)(jax.random.key(0)).adapted
     assert not np.array_equal(expected.adapted.output.weight, start.output.weight), "the meta-update does train it"
     assert expected.rates == 0
-    assert_identical(first.adapted, jax.tree.map(lambda x: jnp.broadcast_to(x, (len(GOALS), *x.shape)), start))
+    assert_identical(
+        first.progress.belief.adapted, jax.tree.map(lambda x: jnp.broadcast_to(x, (len(GOALS), *x.shape)), start)
+    )
 
 
 def test_v3_is_tesp_without_the_penalty():
     v3 = preset_config("reacher2", "paper", "tesp-v3")
     tesp = preset_config("reacher2", "paper", embedding_penalty=0.0)
     assert dataclasses.replace(v3, algorithm="tesp") == tesp
-    assert preset_config("reacher2", "paper").meta.embedding_penalty > 0
+    assert preset_config("reacher2", "paper").method.meta.embedding_penalty > 0
 
 
 def test_adapt_sv_whose_rates_are_zero_is_the_shared_policy():
@@ -100,15 +111,16 @@ def test_adapt_sv_whose_rates_are_zero_is_the_shared_policy():
     adaptation = adapt(learner, parameters)
     policy = jax.jit(lambda observation, z: parameters.shared(observation, z))
     for result in adaptation.rounds:
-        episodes = result.round.batch.episodes
+        episodes = result.round.episodes
         mean, _ = policy(episodes.observation, parameters.adapted)
         assert_close(np.where(episodes.valid[..., None], mean, 0), episodes.behaviour.mean, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(adaptation.adapted, np.tile(parameters.adapted, (len(GOALS), 1)))
+    np.testing.assert_array_equal(adaptation.progress.belief.adapted, np.tile(parameters.adapted, (len(GOALS), 1)))
     state = jax.jit(optimiser().init)(parameters)
-    actual = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
-    alone = dataclasses.replace(adaptation, gradient_sum=jnp.zeros_like(adaptation.gradient_sum))
-    assert np.any(adaptation.gradient_sum), "the gradients are there, and go nowhere"
-    assert_identical(actual.parameters, learner.meta_update(parameters, state, alone, STEP_SIZE).parameters)
+    actual = meta_update(learner, parameters, state, adaptation, STEP_SIZE)
+    alone = copy.copy(adaptation)
+    alone.trials = [kept._replace(gradient_sum=jnp.zeros_like(kept.gradient_sum)) for kept in adaptation.trials]
+    assert np.any(adaptation.progress.belief.gradient_sum), "the gradients are there, and go nowhere"
+    assert_identical(actual.parameters, meta_update(learner, parameters, state, alone, STEP_SIZE).parameters)
 
 
 class TestTheOracle:
@@ -129,4 +141,4 @@ class TestTheOracle:
         parameters = jax.jit(self.algorithm.init)(jax.random.key(seed))
         adaptation = adapt(learner, parameters, seed)
         for result in adaptation.rounds:
-            np.testing.assert_array_equal(result.round.embedding, GOALS.astype(np.float32))
+            np.testing.assert_array_equal(result.belief.embedding, GOALS.astype(np.float32))

@@ -8,8 +8,8 @@ import numpy as np
 
 from tesp.adaptation.fast_update import Context
 from tesp.adaptation.objective import Batch
-from tesp.methods.gradient.tesp import TESP
 from tesp.distributions import Gaussian
+from tesp.methods.gradient.tesp import TESP
 from tesp.types import Episodes
 
 OBSERVATION, ACTION, EMBEDDING = 3, 2, 2

@@ -10,32 +10,34 @@ import numpy as np
 from helpers.point import PointSimulation
 from tesp.adaptation.meta_update import optimiser
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.episodes.rollout import Learner
+from tesp.methods.gradient.method import GradientMethod
 from tesp.methods.gradient.tesp import TESP
 from tesp.sampling import SamplingSettings
-from tesp.estimators.settings import EstimationSettings
-from tesp.episodes.rollout import Learner
 
 GOALS = np.array([[0.3, 0.1], [-0.2, 0.4], [0.1, -0.5], [-0.3, -0.3]])
 HORIZON, STEP_SIZE = 6, 1e-3
 ALGORITHM = TESP(2, 2, 2, (4,), 3, 0.01)
 
 
-def make_learner(algorithm=ALGORITHM, fast=None, meta=None) -> Learner:
+def make_learner(algorithm=ALGORITHM, fast=None, meta=None, extra_episodes=False, buffer_size=3, **sampling) -> Learner:
     """Four tasks, five episodes a round, three in the buffer, two fast-updates, four epochs; other values by name."""
-    return Learner(
+    method = GradientMethod(
         algorithm,
-        SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=5, buffer_size=3),
         FastUpdateSettings(**{"fast_updates": 2, **(fast or {})}),
         MetaUpdateSettings(**{"epochs": 4, "judge_last_epoch": True, "kl_bound": 10.0, **(meta or {})}),
-        EstimationSettings(),
+        buffer_size=buffer_size,
+        extra_episodes=extra_episodes,
     )
+    return Learner(method, SamplingSettings(**{"tasks_per_update": len(GOALS), "episodes_per_round": 5, **sampling}))
 
 
 def with_options(learner, fast=None, meta=None) -> Learner:
     """A learner that shares all that is compiled for sampling and fast-updates, which these options leave alone."""
     other = copy.copy(learner)
-    other.fast = dataclasses.replace(learner.fast, **(fast or {}))
-    other.meta = dataclasses.replace(learner.meta, **(meta or {}))
+    method = learner.method
+    changed = dataclasses.replace(method.fast, **(fast or {})), dataclasses.replace(method.meta, **(meta or {}))
+    other.method = dataclasses.replace(method, fast=changed[0], meta=changed[1])
     return other
 
 
@@ -50,11 +52,15 @@ def adapt(learner, parameters, seed=0, goals=GOALS, ids=None, simulation=None):
     return learner.adapt(parameters, simulation or PointSimulation(), goals, HORIZON, jax.random.key(seed), ids)
 
 
+def meta_update(learner, parameters, state, adaptation, step_size=STEP_SIZE, progress=0.0):
+    return learner.method.optimised(parameters, state, adaptation.trials, step_size, progress)
+
+
 def first_meta_updates(learner, count):
     """Adaptation and result of the last of ``count`` meta-updates."""
     parameters, state = fresh()
     for update in range(count):
         adaptation = adapt(learner, parameters, seed=update)
-        updated = learner.meta_update(parameters, state, adaptation, STEP_SIZE)
+        updated = meta_update(learner, parameters, state, adaptation)
         parameters, state = updated.parameters, updated.optimiser_state
     return adaptation, updated

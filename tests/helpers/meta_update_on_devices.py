@@ -17,7 +17,7 @@ def results(learner):
     adaptation, updated = first_meta_updates(learner, 2)
     kept = (updated.parameters, updated.optimiser_state, updated.terms, updated.gradient_norms)
     last = adaptation.rounds[-1]
-    sampled = (adaptation.adapted, adaptation.gradient_sum, last.round, last.outcomes.average_return)
+    sampled = (adaptation.progress.belief, last.round, last.outcomes.average_return)
     return dict(named_leaves({"kept": kept, "sampled": sampled}))
 
 

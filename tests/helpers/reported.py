@@ -11,8 +11,8 @@ from helpers.running import tiny_config
 from tesp.building import build_family
 from tesp.config import to_json
 from tesp.report.films.writing import write_film
-from tesp.task_sets import TASK_SETS
 from tesp.storage.run_folder import RunFolder, append_records
+from tesp.task_sets import TASK_SETS
 
 #: Elements that have no end.
 VOID = {"meta", "link", "img", "br"}

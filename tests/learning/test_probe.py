@@ -10,12 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+from helpers.learners import make_learner, meta_update
 from tesp.adaptation.meta_update import optimiser
-from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.methods.gradient.tesp import TESP
-from tesp.sampling import SamplingSettings
-from tesp.estimators.settings import EstimationSettings
-from tesp.episodes.rollout import Learner
 from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8
@@ -54,13 +51,9 @@ class Line(Simulation):
 
 @pytest.fixture(scope="module")
 def learner():
-    return Learner(
-        TESP(1, 1, 2, (16,), 8, 0.01),
-        SamplingSettings(tasks_per_update=4, episodes_per_round=10, buffer_size=4),
-        FastUpdateSettings(fast_updates=1),
-        MetaUpdateSettings(epochs=10, kl_bound=0.05),
-        EstimationSettings(),
-    )
+    meta = {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}
+    algorithm = TESP(1, 1, 2, (16,), 8, 0.01)
+    return make_learner(algorithm, {"fast_updates": 1}, meta, buffer_size=4, episodes_per_round=10)
 
 
 def average_return(learner, parameters, seed):
@@ -71,12 +64,12 @@ def average_return(learner, parameters, seed):
 
 
 def test_learns_what_only_an_adapting_agent_can_do(learner):
-    parameters = jax.jit(learner.algorithm.init)(jax.random.key(0))
+    parameters = jax.jit(learner.method.algorithm.init)(jax.random.key(0))
     state = jax.jit(optimiser().init)(parameters)
     assert average_return(learner, parameters, seed=1) < UNADAPTED_BOUND + 0.5
     for update in range(UPDATES):
         adaptation = learner.adapt(parameters, Line(), GOALS, HORIZON, jax.random.key(100 + update))
-        updated = learner.meta_update(parameters, state, adaptation, 5e-3)
+        updated = meta_update(learner, parameters, state, adaptation, 5e-3)
         parameters, state = updated.parameters, updated.optimiser_state
     assert average_return(learner, parameters, seed=1) > -5.0
 

@@ -283,7 +283,7 @@ class TestStepSizes:
             assert command[2 if rule == "two-sided" else 1] == word
 
     def test_the_two_sided_rule(self, step_sizes):
-        settings = tesp.preset_config("point", "quick").meta
+        settings = tesp.preset_config("point", "quick").method.meta
         bound = settings.kl_bound
 
         def after(last):

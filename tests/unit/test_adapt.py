@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.running import TINY, shared_learner
-from tesp.adapt import adaptation_records
+from tesp.agents.records import adaptation_records
 from tesp.errors import ConfigurationError
 from tesp.runs import load_run
 

@@ -4,13 +4,13 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 import tesp
-from helpers.running import TINY, shared_learner
+from helpers.running import TINY, shared_learner, tiny_config
 from helpers.trees import assert_identical
 from helpers.vector_environments import AutomaticResets
-from tesp.storage import tensor_files
-from tesp.adapt import significantly_different
-from tesp.agents import AdaptedAgent, MetaLearner
+from tesp.agents.adapting import AdaptedAgent, MetaLearner
+from tesp.agents.rounds import significantly_different
 from tesp.interface import Interface
+from tesp.storage import tensor_files
 from tesp.tasks.gymnasium.vector_pool import vectorised
 from tesp.tasks.point import PointFamily
 
@@ -130,7 +130,7 @@ class TestAdapting:
 
     @pytest.mark.filterwarnings("error::tesp.AdaptationWarning")
     def test_a_change_is_not(self, learner, monkeypatch):
-        monkeypatch.setattr("tesp.adapt.significantly_different", lambda *_: True)
+        monkeypatch.setattr("tesp.agents.rounds.significantly_different", lambda *_: True)
         learner.adapt(environment(), progress=False)
 
 
@@ -210,7 +210,7 @@ class TestRefusals:
             agent.adapt(environment(), 0)
 
     def test_a_method_that_must_be_told_the_task(self, tmp_path):
-        run = tesp.train(tesp.preset_config("point", "quick", "oracle", **TINY | {"meta_updates": 0}), tmp_path / "run")
+        run = tesp.train(tiny_config(algorithm="oracle", meta_updates=0), tmp_path / "run")
         with pytest.raises(tesp.ConfigurationError, match="'oracle' must be told the task"):
             run.meta_learner.adapt(environment())
         assert run.adapt(GOAL).embedding == pytest.approx(GOAL)
@@ -237,7 +237,7 @@ class TestPredicting:
     def test_actions_are_in_the_units_of_the_environment(self, learner, agent):
         interface = Interface((2,), (-2.0, 0.0), (2.0, 10.0), 2, HORIZON)
         other = MetaLearner(learner.config, interface, learner.parameters, learner.learner)
-        scaled = AdaptedAgent(other, agent.policy, agent.embedding, agent.history, 0)
+        scaled = AdaptedAgent(other, agent.agent, agent.embedding, agent.history, 0)
         for observation in np.random.default_rng(1).normal(size=(5, 2)):
             plain = agent.predict(observation, deterministic=True)[0]
             expected = [2.0 * plain[0], 5.0 + 5.0 * plain[1]]
@@ -268,7 +268,7 @@ def test_stable_baselines_evaluates_the_agent(agent):
 class TestFiles:
     @pytest.mark.parametrize("algorithm", ["tesp", "maml"])
     def test_a_loaded_agent_acts_and_goes_on_like_the_saved_one(self, algorithm, tmp_path):
-        config = tesp.preset_config("point", "quick", algorithm, **TINY | {"meta_updates": 0})
+        config = tiny_config(algorithm=algorithm, meta_updates=0)
         run = tesp.train(config, tmp_path / "run")
         agent = run.meta_learner.adapt(environment(), 1, progress=False)
         loaded = AdaptedAgent.load(agent.save(tmp_path / "agent.safetensors"))
@@ -328,7 +328,9 @@ class TestFiles:
         with pytest.raises(tesp.RunFolderError, match="is missing"):
             tesp.load(stored)
 
-    @pytest.mark.parametrize("missing", ["embedding", "history[1].returns", "batch.episodes.valid", "seed", "rounds"])
+    @pytest.mark.parametrize(
+        "missing", ["belief.embedding", "history[1].returns", "round.episodes.valid", "seed", "rounds"]
+    )
     def test_incomplete_agents_are_refused(self, agent, tmp_path, missing):
         stored = agent.save(tmp_path / "agent.safetensors")
         arrays, description = tensor_files.read(stored, "adapted-agent")

@@ -1,16 +1,20 @@
 """What the name of an algorithm stands for: values it implies, values of a preset, options it has no use for."""
 
+import dataclasses
+import json
+
 import jax
 import pytest
 
 import tesp
+from helpers.running import tesp as command
 from helpers.running import tiny_config
-from tesp.methods.gradient.maml import MAML
-from tesp.methods.registry import ABLATIONS, ALGORITHMS
-from tesp.methods.gradient.tesp import TESP
 from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
-from tesp.config import from_json, override, preset_config, to_json, value_of
+from tesp.config import Config, from_json, override, preset_config, to_json, value_of, values_of
+from tesp.methods.gradient.maml import MAML
+from tesp.methods.gradient.tesp import TESP
+from tesp.methods.registry import ABLATIONS, METHODS, absent_from, options_of, register_method
 from tesp.networks.policy import Policy
 from tesp.presets import presets_of
 from tesp.tasks import registry
@@ -26,8 +30,15 @@ def learner_of(config):
     return build_learner(config, build_family(config))
 
 
+def register(name, method, monkeypatch):
+    """Until the test is over."""
+    monkeypatch.setitem(METHODS, name, None)
+    del METHODS[name]
+    assert register_method(name, method) is method
+
+
 def test_these_are_the_names():
-    assert list(ALGORITHMS) == NAMES
+    assert list(METHODS) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,7 +47,7 @@ def test_every_algorithm_is_built_from_every_preset_and_stored(family, preset, n
     config = preset_config(family, preset, name)
     assert (config.family, config.preset, config.algorithm) == (family, preset, name)
     assert from_json(to_json(config)) == config
-    made = learner_of(config).algorithm
+    made = learner_of(config).method.algorithm
     parameters = jax.eval_shape(made.init, jax.random.key(0))
     of_every_task = len(jax.tree.leaves(parameters.adapted)) > 0
     assert of_every_task == (name != "oracle")
@@ -60,7 +71,9 @@ class TestAblations:
         assert value_of(config, option) == value != value_of(preset_config("point", "quick"), option)
         assert preset_config("point", "quick", name, **{option: value}) == config
         # And for nothing else: with the option alone TESP is the same method.
-        assert override(config, algorithm="tesp") == preset_config("point", "quick", **{option: value})
+        alone = preset_config("point", "quick", **{option: value})
+        assert dataclasses.replace(config, algorithm="tesp") == alone
+        assert override(config, algorithm="tesp") == preset_config("point", "quick"), "TESP is no ablation of itself"
 
     @pytest.mark.parametrize(
         ("name", "option", "value"),
@@ -89,35 +102,58 @@ class TestAblations:
         ],
     )
     def test_what_becomes_of_the_algorithm(self, name, taken_away):
-        made = learner_of(preset_config("point", "quick", name)).algorithm
+        made = learner_of(preset_config("point", "quick", name)).method.algorithm
         assert (made.keep_all, made.adapts_policy, made.learned_rates, made.initial_rate) == taken_away
 
     @pytest.mark.parametrize("name", ["maml", "meta-sgd", "adapt-sv", "oracle"])
     @pytest.mark.parametrize("option", OPTIONS)
     def test_other_methods_have_none(self, name, option):
-        with pytest.raises(tesp.ConfigurationError, match=f"The algorithm '{name}' has no ablations; .*{option}"):
+        with pytest.raises(tesp.ConfigurationError, match=f"{option} is no option of the algorithm '{name}' .*tesp-v1"):
             preset_config("point", "quick", name, **{option: OPTIONS[option]})
 
 
 class TestWhatHasNoMeaning:
     @pytest.mark.parametrize("name", NAMES)
-    def test_a_loss_on_every_round_has_one_for_all(self, name):
-        config = preset_config("point", "quick", name, early_loss_weight=0.4)
-        assert learner_of(config).meta.early_loss_weight == 0.4
+    def test_every_option_that_a_method_does_not_have_is_refused_with_those_that_it_has(self, name):
+        """From Python, in whatever way, and from the command line; even with the value that it has anyway."""
+        plain, values = preset_config("point", "quick", name), values_of(Config())
+        assert absent_from(name)
+        for option in sorted(absent_from(name)):
+            said = f"{option} is no option of the algorithm '{name}' .*'{name}' has: .*{next(iter(options_of(name)))}"
+            with pytest.raises(tesp.ConfigurationError, match=said):
+                preset_config("point", "quick", name, **{option: values[option]})
+            with pytest.raises(tesp.ConfigurationError, match=said):
+                override(plain, **{option: values[option]})
+            flag = f"--{option.replace('_', '-')}"
+            refused = command("train", "point", "--preset", "quick", "--algorithm", name, flag, "1")
+            assert f"{option} is no option of the algorithm '{name}'" in refused.sentence()
 
     @pytest.mark.parametrize("name", NAMES)
+    def test_help_shows_the_options_that_a_method_has_and_no_others(self, name):
+        text = command("train", "point", "--preset", "quick", "--algorithm", name, "--help").out
+        shown = {
+            word.strip(",│").removeprefix("--").replace("-", "_") for word in text.split() if word.startswith("--")
+        }
+        assert not shown & absent_from(name)
+        named = {f"no_{option}" if f"no_{option}" in shown else option for option in options_of(name)}
+        assert named <= shown
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_what_is_stored_holds_them_and_no_others(self, name):
+        stored = json.loads(to_json(preset_config("point", "quick", name)))["method"]
+        assert {option for group in stored.values() for option in group} == options_of(name).keys()
+
+    @pytest.mark.parametrize("name", sorted(set(NAMES) - {"oracle"}))
     def test_a_preset_gives_all_methods_the_same_weight(self, name):
-        weight = preset_config("wheeled", "quick", name).meta.early_loss_weight
-        assert weight == preset_config("wheeled", "quick").meta.early_loss_weight > 0
+        weight = preset_config("wheeled", "quick", name).method.meta.early_loss_weight
+        assert weight == preset_config("wheeled", "quick").method.meta.early_loss_weight > 0
 
     @pytest.mark.parametrize("name", NAMES)
     def test_episodes_in_place_of_a_warm_up_round(self, name):
-        config = preset_config("point", "quick", name, extra_episodes=True)
         if name in ("maml", "meta-sgd", "adapt-sv"):
-            assert learner_of(config).sampling.extra_episodes
-            return
-        with pytest.raises(tesp.ConfigurationError, match=f"extra_episodes is not possible .* '{name}'"):
-            learner_of(config)
+            assert learner_of(preset_config("point", "quick", name, extra_episodes=True)).method.plan.twice
+        else:
+            assert "extra_episodes" in absent_from(name)
 
     def test_episodes_to_adapt_on_where_nothing_adapts(self):
         with pytest.raises(tesp.ConfigurationError, match="extra_episodes is not possible"):
@@ -129,7 +165,7 @@ def test_equal_experience_is_for_those_without_a_warm_up_round_that_adapt(name):
     config = tiny_config(algorithm=name)
     given = at_equal_experience(config)
     extra = name in ("maml", "meta-sgd", "adapt-sv")
-    assert given == override(config, extra_episodes=extra)
+    assert given == (override(config, extra_episodes=True) if extra else config)
     learner_of(given)
     assert at_equal_experience(override(config, fast_updates=0)) == override(config, fast_updates=0)
 
@@ -163,8 +199,13 @@ class TestLayers:
     )
     def test_each_goes_before_the_one_above(self, algorithm, clip, rate, weight):
         config = preset_config("layered", "quick", algorithm)
-        assert (config.method.meta.clip, config.method.meta.learning_rate, config.method.meta.early_loss_weight) == (clip, rate, weight)
-        assert config.sampling.buffer_size == 6
+        assert (config.method.meta.clip, config.method.meta.learning_rate, config.method.meta.early_loss_weight) == (
+            clip,
+            rate,
+            weight,
+        )
+        if "buffer_size" in options_of(algorithm):
+            assert config.method.experience.buffer_size == 6
         assert from_json(to_json(config)) == config
 
     def test_the_users_values_go_before_all(self):
@@ -173,10 +214,10 @@ class TestLayers:
             assert (config.method.meta.early_loss_weight, config.method.meta.clip) == (0.7, 0.4)
 
     def test_what_a_name_stands_for_goes_before_the_preset(self):
-        assert preset_config("layered", "quick", "tesp-v1").ablation.buffer == "all"
+        assert preset_config("layered", "quick", "tesp-v1").method.ablation.buffer == "all"
 
     def test_other_presets_have_none(self):
-        assert preset_config("layered", "paper", "maml").meta == preset_config("point", "paper", "maml").meta
+        assert preset_config("layered", "paper", "maml").method == preset_config("point", "paper", "maml").method
 
     def test_presets_stay_as_they_are(self):
         first = preset_config("layered", "quick", "maml")
@@ -189,7 +230,7 @@ class TestAPolicyOfAnotherKind:
             return lambda observation, embedding: (observation, embedding)
 
     def test_is_refused_before_anything_is_trained(self, monkeypatch):
-        monkeypatch.setitem(ALGORITHMS, "plain", self.Plain)
+        register("plain", self.Plain, monkeypatch)
         config = preset_config("point", "quick", "plain")
         with pytest.raises(
             tesp.ConfigurationError, match=r"'plain' has the policy function, which must be a tesp\.networks"
@@ -206,11 +247,11 @@ class TestAPolicyOfAnotherKind:
             return TestAPolicyOfAnotherKind.Tuples(drawn.hidden, drawn.output)
 
     def test_one_that_responds_with_something_else_is_refused_too(self, monkeypatch):
-        monkeypatch.setitem(ALGORITHMS, "pairs", self.Pairs)
+        register("pairs", self.Pairs, monkeypatch)
         with pytest.raises(tesp.ConfigurationError, match=r"responds with a tuple, which must be a tesp\.dis"):
             learner_of(preset_config("point", "quick", "pairs"))
 
 
 def test_tesp_under_another_name_has_its_ablations(monkeypatch):
-    monkeypatch.setitem(ALGORITHMS, "mine", TESP)
-    assert learner_of(preset_config("point", "quick", "mine", buffer="all")).algorithm.keep_all
+    register("mine", TESP, monkeypatch)
+    assert learner_of(preset_config("point", "quick", "mine", buffer="all")).method.algorithm.keep_all

@@ -14,8 +14,8 @@ import pytest
 from helpers.running import TINY, files, options, records, tesp, timeless, tiny_config
 from tesp.building import build_family
 from tesp.config import Config, preset_config, to_json
-from tesp.tasks.registry import families
 from tesp.storage.run_folder import RunFolder
+from tesp.tasks.registry import families
 
 
 def new_run(folder, **overrides):

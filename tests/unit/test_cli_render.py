@@ -17,10 +17,10 @@ from tesp import runs
 from tesp.agents.rounds import AdaptationWarning
 from tesp.commands.render import film_task
 from tesp.errors import NonFiniteError
+from tesp.storage.run_folder import RunFolder
 from tesp.tasks.gymnasium.family import GymnasiumFamily
 from tesp.tasks.point import PointFamily
 from tesp.tasks.wheeled import wheeled
-from tesp.storage.run_folder import RunFolder
 
 
 class Agent:

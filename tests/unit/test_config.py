@@ -57,7 +57,8 @@ def test_values_that_are_not_possible_are_named(values, said):
 
 def test_a_fixed_step_size_may_lie_outside_the_range_of_the_adaptive_one():
     assert (
-        preset_config("point", "quick", learning_rate=0.5, learning_rate_schedule="constant").meta.learning_rate == 0.5
+        preset_config("point", "quick", learning_rate=0.5, learning_rate_schedule="constant").method.meta.learning_rate
+        == 0.5
     )
 
 
@@ -65,16 +66,15 @@ def test_values_at_the_edge_are_possible():
     config = preset_config(
         "point", "quick", fast_updates=0, buffer_size=10, discount=1.0, gae_lambda=0.0, meta_updates=0
     )
-    assert config.sampling.buffer_size == config.sampling.episodes_per_round
+    assert config.method.experience.buffer_size == config.sampling.episodes_per_round
 
 
 def test_a_buffer_that_the_warm_up_round_cannot_fill():
     config = preset_config("point", "quick", buffer_size=11)
     with pytest.raises(tesp.ConfigurationError, match="buffer_size = 11 is not possible with episodes_per_round = 10"):
         build_learner(config, build_family(config))
-    for without in ("maml", "adapt-sv", "tesp-v1"):
-        config = preset_config("point", "quick", without, buffer_size=11)
-        build_learner(config, build_family(config))
+    config = preset_config("point", "quick", "tesp-v1", buffer_size=11)
+    build_learner(config, build_family(config))
 
 
 def test_unknown_names():
@@ -95,7 +95,12 @@ def test_unknown_names():
 def test_override_reaches_every_group_and_nothing_else():
     config = preset_config("point", "quick")
     changed = override(config, seed=3, spacing=0.2, clip=0.3, meta_updates=7)
-    assert (changed.seed, changed.task.spacing, changed.meta.clip, changed.schedule.meta_updates) == (3, 0.2, 0.3, 7)
+    assert (changed.seed, changed.task.spacing, changed.method.meta.clip, changed.schedule.meta_updates) == (
+        3,
+        0.2,
+        0.3,
+        7,
+    )
     back = override(changed, seed=0, spacing=None, clip=config.method.meta.clip, meta_updates=40)
     assert back == config
 
@@ -114,9 +119,10 @@ def test_an_option_that_the_family_does_not_have():
 def test_the_learner_gets_its_settings():
     config = tiny_config()
     learner = build_learner(config, build_family(config))
-    assert (learner.sampling, learner.fast, learner.meta) == (config.sampling, config.method.fast, config.method.meta)
-    assert learner.algorithm.initial_rate == config.method.fast.initial_rate
-    assert (learner.algorithm.policy_units, learner.algorithm.encoder_units) == ((8,), 8)
+    method = learner.method
+    assert (learner.sampling, method.fast, method.meta) == (config.sampling, config.method.fast, config.method.meta)
+    assert method.algorithm.initial_rate == config.method.fast.initial_rate
+    assert (method.algorithm.policy_units, method.algorithm.encoder_units) == ((8,), 8)
 
 
 class TestJson:
@@ -142,10 +148,10 @@ class TestJson:
             ({"colour": 1}, "extra fields found .colour."),
             ({"seed": -1}, "seed = -1 is not possible"),
             ({"algorithm": "x"}, "There is no algorithm 'x'"),
-            ({"sampling": {"buffer_size": 4, "episodes_per_round": 0}}, "episodes_per_round = 0 is not possible"),
-            ({"meta": {"learning_rate_schedule": "cosine"}}, "learning_rate_schedule"),
-            ({"meta": {"learning_rate_decay": "cosine"}}, "learning_rate_schedule"),
-            ({"network": {"conditioning": "multiply"}}, "conditioning"),
+            ({"sampling": {"episodes_per_round": 0}}, "episodes_per_round = 0 is not possible"),
+            ({"method": {"meta": {"learning_rate_schedule": "cosine"}}}, "learning_rate_schedule"),
+            ({"method": {"network": {"conditioning": "multiply"}}}, "conditioning"),
+            ({"method": {"latent_size": 3}}, "extra fields found .latent_size."),
         ],
     )
     def test_what_cannot_be_read_is_named(self, changes, said):

@@ -12,14 +12,16 @@ from PIL import Image
 from helpers.running import TINY, files, shared_learner, tesp, tiny_config
 from tesp import runs
 from tesp.building import build_family, build_learner
-from tesp.runs.per_task import _layer, details
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
+from tesp.methods.gradient.rates import _layer
 from tesp.report.records import read_records
 from tesp.runs import load_run
+from tesp.runs.per_task import evaluate_per_task as details
+from tesp.storage.checkpoint import initial_state
+from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointFamily, PointSimulation
-from tesp.storage.checkpoint import initial_state
 
 FIGURES = {"task_paths.png", "embeddings.png", "rates.png"}
 K = 3
@@ -76,7 +78,7 @@ class TestRecords:
             assert task["start"] == [0.0, 0.0]
             np.testing.assert_allclose(task["path"], last.outcomes.position[index, episode, :length], atol=5.1e-4)
             for moment, k in (("before", 0), ("after", K)):
-                (known,) = [r.round.embedding[index] for r in adaptation.rounds if r.fast_update == k]
+                (known,) = [r.belief.embedding[index] for r in adaptation.rounds if r.fast_update == k]
                 np.testing.assert_allclose(task["embedding"][moment], known, rtol=1e-5)
             assert task["embedding"]["before"] != task["embedding"]["after"]
             assert (task["is_goal"], task["boundary_radius"]) == (True, 1.1)
@@ -159,8 +161,8 @@ class TestOtherMethods:
         """A run of another method that was never trained, without a folder of its own."""
         config = tiny_config(algorithm=name)
         family, learner = build_family(config), shared_learner(config)
-        state = initial_state(learner.algorithm, learner.meta, config.seed)
-        return runs.Run(runs.RunFolder(folder), config, family, family.sample_task_sets(0), learner, state)
+        state = initial_state(learner.method, config.seed)
+        return runs.Run(RunFolder(folder), config, family, family.sample_task_sets(0), learner, state)
 
     def test_without_embedding_and_with_one_rate(self, tmp_path):
         records = details(self.fresh("maml", tmp_path), 1)
@@ -191,7 +193,7 @@ class TestOtherMethods:
     )
     def test_layers_have_names_for_people(self, name, layers):
         config = tiny_config(algorithm=name)
-        rates = build_learner(config, build_family(config)).algorithm.init(jax.random.key(0)).rates
+        rates = build_learner(config, build_family(config)).method.algorithm.init(jax.random.key(0)).rates
         named = [_layer(rates, path) for path, _ in jax.tree_util.tree_flatten_with_path(rates)[0]]
         assert len(set(named)) == len(named)
         assert set(layers) <= set(named)

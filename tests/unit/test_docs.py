@@ -8,8 +8,8 @@ import pytest
 import tesp
 from helpers.documents import PAGES, ROOT, TINY, blocks_of, name_of, pages_with
 from helpers.running import shared_learner
-from tesp import config, runs
-from tesp.methods import registry as algorithm_registry
+from tesp import config
+from tesp.methods import registry as method_registry
 from tesp.tasks import registry
 
 BUILT_IN = frozenset(registry.families())
@@ -34,15 +34,17 @@ def test_examples_run(page, request, tmp_path, monkeypatch):
     preset_config = config.preset_config
     monkeypatch.setattr(tesp, "preset_config", lambda *args, **values: preset_config(*args, **{**values, **TINY}))
     # Pages train the same tiny runs, but for families of their own.
-    build_learner = runs.build_learner
+    build_learner = building.build_learner
     monkeypatch.setattr(
-        runs, "build_learner", lambda *given: (shared_learner if given[0].family in BUILT_IN else build_learner)(*given)
+        building,
+        "build_learner",
+        lambda *given: (shared_learner if given[0].family in BUILT_IN else build_learner)(*given),
     )
     # What an example registers is forgotten after it.
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    algorithms = dict(config.ALGORITHMS)
-    for module in (config, algorithm_registry):
-        monkeypatch.setattr(module, "ALGORITHMS", algorithms)
+    methods = dict(method_registry.METHODS)
+    for module in (config, method_registry):
+        monkeypatch.setattr(module, "METHODS", methods)
     namespace = {"__name__": "example"}
     for example in examples(page):
         exec(example, namespace)

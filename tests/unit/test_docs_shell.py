@@ -66,7 +66,7 @@ def tiny_runs(trained, monkeypatch):
 
     def train_tiny(given, output, console=None, **other):
         wanted = override(given, **TINY | other) if other else tiny(given)
-        key = f"{wanted.family} {wanted.algorithm} {wanted.ablation} {wanted.network} {other}"
+        key = f"{wanted.family} {wanted.algorithm} {wanted.method} {other}"
         if key not in trained:
             trained[key] = Path(output).resolve()
             return train(wanted, output, console)
@@ -78,7 +78,7 @@ def tiny_runs(trained, monkeypatch):
 
     def compare_one(configs, output, console=None):
         for given in configs:
-            building.build_algorithm(given, building.build_family(given))
+            building.build_method(given, building.build_family(given))
         return compare_all([tiny(configs[0])], output, console)
 
     monkeypatch.setattr(runs, "train", train_tiny)

@@ -6,16 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt
+from helpers.learners import GOALS, HORIZON, adapt, make_learner, meta_update
 from helpers.trees import assert_identical, named_leaves, task_slice
 from tesp.adaptation.meta_update import optimiser
-from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.evaluation.protocol import summarise
 from tesp.methods.gradient.adapt_sv import AdaptSV
 from tesp.methods.gradient.maml import MAML
-from tesp.sampling import SamplingSettings
-from tesp.estimators.settings import EstimationSettings
-from tesp.evaluation.protocol import summarise
-from tesp.episodes.rollout import Learner
 
 N, K = 5, 2
 ALGORITHMS = {"adapt-sv": AdaptSV(2, 2, 2, (4,), 0.5), "maml": MAML(2, 2, (4,), 0.5)}
@@ -28,13 +24,8 @@ both = pytest.mark.parametrize("name", ALGORITHMS)
 
 @cache
 def learner(name, extra):
-    return Learner(
-        ALGORITHMS[name],
-        SamplingSettings(tasks_per_update=len(GOALS), episodes_per_round=N, buffer_size=3, extra_episodes=extra),
-        FastUpdateSettings(fast_updates=K, second_order=name == "maml"),
-        MetaUpdateSettings(epochs=2, judge_last_epoch=True, **EARLY),
-        EstimationSettings(),
-    )
+    fast, meta = {"fast_updates": K, "second_order": name == "maml"}, {"epochs": 2, "kl_bound": 0.01, **EARLY}
+    return make_learner(ALGORITHMS[name], fast, meta, extra, episodes_per_round=N)
 
 
 @cache
@@ -48,7 +39,7 @@ def adapted(name, extra=True):
 
 
 def episodes(adaptation, index):
-    return adaptation.rounds[index].round.batch.episodes
+    return adaptation.rounds[index].round.episodes
 
 
 def noise(sampled):
@@ -75,7 +66,7 @@ def test_the_first_round_and_only_it_is_twice_as_large(name):
         for index, size in enumerate(sizes):
             shape = (len(GOALS), size)
             assert episodes(adaptation, index).valid.shape == (*shape, HORIZON)
-            assert adaptation.rounds[index].round.batch.advantages.shape == (*shape, HORIZON)
+            assert adaptation.rounds[index].round.estimates.shape == (*shape, HORIZON)
             assert {leaf.shape[:2] for _, leaf in named_leaves(adaptation.rounds[index].outcomes)} == {shape}
 
 
@@ -104,7 +95,7 @@ def test_later_rounds_keep_their_noise(name):
 @both
 def test_the_fast_update_learns_from_all_of_them(name):
     """Both halves alike would leave the gradient of the vanilla loss as it is; other episodes change it."""
-    norms = [adapted(name, extra).rounds[0].inner_norm for extra in (True, False)]
+    norms = [adapted(name, extra).rounds[1].belief.norm for extra in (True, False)]
     assert norms[0].shape == norms[1].shape == (len(GOALS),)
     assert np.all(np.abs(norms[0] - norms[1]) > 1e-4)
 
@@ -122,7 +113,7 @@ def test_every_step_is_counted(name):
 def test_the_same_again(name):
     again = adapt(learner(name, True), parameters(name), ids=IDS)
     assert_identical(episodes(again, 0), episodes(adapted(name), 0))
-    assert_identical(again.adapted, adapted(name).adapted)
+    assert_identical(again.progress.belief.adapted, adapted(name).progress.belief.adapted)
 
 
 @both
@@ -136,7 +127,7 @@ def test_an_evaluation_says_how_many_episodes_there_were(name):
 def test_a_meta_update_looks_back_on_rounds_of_two_sizes(name):
     """AdaptSV in first order, MAML in second."""
     state = jax.jit(optimiser().init)(parameters(name))
-    updated = learner(name, True).meta_update(parameters(name), state, adapted(name), STEP_SIZE)
+    updated = meta_update(learner(name, True), parameters(name), state, adapted(name))
     assert updated.epochs_run == 2
     assert all(np.isfinite(leaf).all() for _, leaf in named_leaves(updated))
     assert np.all(updated.terms.early_loss != 0)

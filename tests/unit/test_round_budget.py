@@ -6,20 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from helpers.learners import ALGORITHM, GOALS, HORIZON, adapt, fresh
+from helpers.learners import ALGORITHM, GOALS, HORIZON, adapt, fresh, make_learner
 from helpers.point import PointSimulation
 from helpers.running import assert_same_run, options, records, tesp, tiny_config
-from tesp import interaction, runs
-from tesp.adapt import adaptation_records, round_of
-from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.methods.gradient.maml import MAML
+from tesp import runs
+from tesp.agents.records import adaptation_records
+from tesp.agents.rounds import round_of
 from tesp.config import override
+from tesp.episodes import rollout
 from tesp.episodes.budget import ROUND_CAPACITY
-from tesp.sampling import SamplingSettings
 from tesp.errors import ConfigurationError
-from tesp.estimators.settings import EstimationSettings
 from tesp.evaluation.protocol import mean_return, outcome_columns, summarise
-from tesp.episodes.rollout import Learner
+from tesp.methods.gradient.maml import MAML
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.tasks.point import PointSimulation as WholePoint
@@ -31,13 +29,8 @@ NEAR = 0.4 * GOALS
 
 
 def make(algorithm, **sampling):
-    return Learner(
-        algorithm,
-        SamplingSettings(tasks_per_update=len(NEAR), episodes_per_round=N, round_budget="steps", **sampling),
-        FastUpdateSettings(fast_updates=1),
-        MetaUpdateSettings(epochs=2, kl_bound=10.0),
-        EstimationSettings(),
-    )
+    fast, meta = {"fast_updates": 1}, {"epochs": 2, "judge_last_epoch": False}
+    return make_learner(algorithm, fast, meta, episodes_per_round=N, round_budget="steps", **sampling)
 
 
 @cache
@@ -81,16 +74,15 @@ def test_the_noise_of_an_episode_belongs_to_round_task_and_number():
 
 
 def test_seeds_belong_to_the_number_too():
-    few, many = (interaction._seeds(jax.random.key(0), np.arange(2), 1, count, True) for count in (3, 8))
+    few, many = (rollout._seeds(jax.random.key(0), np.arange(2), 1, count, True) for count in (3, 8))
     np.testing.assert_array_equal(few, many[:, :3])
     assert len(np.unique(many)) == many.size
 
 
 def test_the_buffer_holds_none_that_was_not_sampled_and_advantages_are_of_steps_that_exist():
-    assert np.asarray(adapted().progress.buffer.valid).any(axis=-1).all()
+    assert np.asarray(adapted().progress.belief.buffer.valid).any(axis=-1).all()
     for result in adapted().rounds:
-        batch = result.round.batch
-        assert np.all((np.asarray(batch.advantages) != 0) <= np.asarray(batch.episodes.valid))
+        assert np.all((np.asarray(result.round.estimates) != 0) <= np.asarray(result.round.episodes.valid))
 
 
 def test_averages_are_over_the_first_n():
@@ -124,7 +116,7 @@ def test_extra_episodes_are_two_parts():
     algorithm = MAML(2, 2, (4,), 0.5)
     parameters = jax.jit(algorithm.init)(jax.random.key(0))
     more = make(algorithm, extra_episodes=True)
-    adaptation = more.adapt(parameters, PointSimulation(), NEAR, HORIZON, jax.random.key(0), fast_updates=0)
+    adaptation = more.adapt(parameters, PointSimulation(), NEAR, HORIZON, jax.random.key(0), last=0)
     length = adaptation.rounds[0].outcomes.length
     room = ROUND_CAPACITY * N
     assert length.shape == (len(NEAR), 2 * room)
@@ -138,8 +130,8 @@ def test_history_and_records_of_one_task_have_the_episodes_that_exist():
     begun = (result.outcomes.length > 0).sum(axis=1)
     task = int(begun.argmax())
     assert (count := int(begun[task])) > N
-    alone, outcomes = jax.tree.map(lambda x: x[task : task + 1], (result.round.batch, result.outcomes))
-    past = round_of(result._replace(round=result.round._replace(batch=alone), outcomes=outcomes))
+    alone, outcomes = jax.tree.map(lambda x: x[task : task + 1], (result.round, result.outcomes))
+    past = round_of(result._replace(round=alone, outcomes=outcomes))
     assert past.episodes == len(past.successes) == len(past.lengths) == past.outcomes.length.shape[1] == count
     assert len(past.judged_returns) == N
     assert past.environment_steps == outcomes.length.sum()
@@ -164,7 +156,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(near, tmp_path, monkeypatch):
     assert min(steps) >= 2 * 3 * 3 * 6
     assert max(steps) > 2 * 3 * 3 * 6
     assert all(record["episodes_per_task"] == 3 for record in records(whole, "evaluation"))
-    collect, calls = interaction.collect, []
+    collect, calls = rollout.collect, []
 
     def interrupted(*arguments, **named):
         calls.append(named)
@@ -173,7 +165,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(near, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return collect(*arguments, **named)
 
-    monkeypatch.setattr(interaction, "collect", interrupted)
+    monkeypatch.setattr(rollout, "collect", interrupted)
     assert tesp("train", "point", *near, "--output", parted).code == 130
     monkeypatch.undo()
     assert tesp("resume", parted).code == 0

@@ -127,7 +127,7 @@ class TestWhatARunLeaves:
             assert set(record) == TRAIN
             assert len(record["round_returns"]) == ROUNDS
             assert record["round_returns"][-1] == pytest.approx(record["average_return"])
-            assert 0 <= record["epoch_kept"] <= record["epochs_run"] == tiny_config().meta.steps
+            assert 0 <= record["epoch_kept"] <= record["epochs_run"] == tiny_config().method.meta.steps
             assert 0 <= record["admissible_share"] <= 1
             steps += record["steps_sampled"]
             assert record["environment_steps"] == steps
@@ -135,7 +135,7 @@ class TestWhatARunLeaves:
             parts = [value for name, value in record.items() if name.startswith("seconds_")]
             parts.remove(record["seconds_cpu"])
             assert 0 < sum(parts) <= record["seconds"] + 1e-3
-            assert record["mean_absolute_rate"] == pytest.approx(tiny_config().fast.initial_rate, rel=0.9)
+            assert record["mean_absolute_rate"] == pytest.approx(tiny_config().method.fast.initial_rate, rel=0.9)
         wall = [record["wall_seconds"] for record in stored]
         assert wall == sorted(wall)
 

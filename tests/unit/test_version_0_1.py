@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 
+import tesp
 from helpers.running import as_json, records, shared_learner, tiny_config
 from helpers.trees import assert_identical
 from tesp import runs
@@ -16,6 +20,7 @@ from tesp.errors import ConfigurationError
 from tesp.storage import checkpoint
 from tesp.storage.checkpoint import Checkpoints, initial_state
 
+DATA = Path(__file__).parents[1] / "data" / "version_0_1.zip"
 #: What its configurations had no field for.
 META = {
     "judge_last_epoch",
@@ -39,6 +44,9 @@ OPTIONS = {
 def of_version_0_1(config, **meta):
     """The configuration as that version would have stored it; other values by their names of then."""
     stored = as_json(config)
+    groups = stored.pop("method")
+    stored["sampling"] |= groups.pop("experience")
+    stored |= groups
     stored["meta"] = {name: value for name, value in stored["meta"].items() if name not in META}
     stored["meta"]["learning_rate_decay"] = stored["meta"].pop("learning_rate_schedule")
     stored["meta"]["early_rounds_weight"] = stored["meta"].pop("early_loss_weight")
@@ -51,7 +59,8 @@ def test_its_configurations_are_read(then, now):
     config = from_json(of_version_0_1(tiny_config(**OPTIONS), learning_rate_decay=then, early_rounds_weight=0.2))
     assert config.method.meta.learning_rate_schedule == now
     assert config.method.meta.early_loss_weight == 0.2
-    assert (config.method.meta.early_loss_ratio, config.method.meta.early_loss_final, config.method.meta.parameter_average) == (1, 1, 0)
+    meta = config.method.meta
+    assert (meta.early_loss_ratio, meta.early_loss_final, meta.parameter_average) == (1, 1, 0)
     assert config.method.network.conditioning == "concatenate"
     assert from_json(to_json(config)) == config
 
@@ -86,11 +95,10 @@ def old_run(tmp_path, monkeypatch):
 def test_its_checkpoints_are_read_and_trained_on(old_run):
     folder, state = old_run
     loaded = runs.load_run(folder, "latest")
-    for name in FIELDS[:-1]:
-        assert_identical(getattr(loaded.state, name), getattr(state, name))
-    assert loaded.state.step_size == loaded.config.method.meta.learning_rate
-    assert loaded.state.average is None
-    assert loaded.parameters is loaded.state.parameters
+    assert_identical(loaded.state._replace(wall_seconds=0.0), state._replace(wall_seconds=0.0))
+    assert loaded.state.method.step_size == loaded.config.method.meta.learning_rate
+    assert loaded.state.method.average is None
+    assert loaded.parameters is loaded.state.method.parameters
     runs.resume(folder)
     assert [r["meta_update"] for r in records(folder, "train")] == [1, 2]
     assert records(folder, "train")[1]["step_size"] == pytest.approx(0.5 * loaded.config.method.meta.learning_rate)
@@ -101,8 +109,52 @@ def test_one_of_its_checkpoints_begins_a_schedule_that_it_did_not_know(old_run):
     folder, state = old_run
     config = tiny_config(**OPTIONS | {"learning_rate_schedule": "adaptive"})
     shutil.rmtree(folder / "checkpoints" / "0")
-    fresh = initial_state(shared_learner(config, build_family(config)).algorithm, config.method.meta, 0)
+    fresh = initial_state(shared_learner(config, build_family(config)).method, 0)
     restored = Checkpoints(folder / "checkpoints", read_only=True).restore(fresh, 1)
-    assert restored.step_size == config.method.meta.learning_rate
-    assert np.any(restored.parameters.shared.output.weight != fresh.parameters.shared.output.weight)
+    assert restored.method.step_size == config.method.meta.learning_rate
+    assert np.any(restored.method.parameters.shared.output.weight != fresh.method.parameters.shared.output.weight)
     assert restored.environment_steps == state.environment_steps
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Runs, learners and agents of the point family, made before options lived with their method."""
+    folder = tmp_path_factory.mktemp("then")
+    with zipfile.ZipFile(DATA) as stored:
+        stored.extractall(folder)
+    return folder
+
+
+class TestFilesThatItWrote:
+    @pytest.mark.parametrize("name", ["tesp", "maml", "oracle"])
+    def test_runs_are_loaded_evaluated_as_then_and_trained_on(self, files, name, tmp_path):
+        folder = shutil.copytree(files / name, tmp_path / "run")
+        loaded = runs.load_run(folder, "latest")
+        assert loaded.config.algorithm == name
+        assert not set(json.loads(to_json(loaded.config))["method"]) & {"ablation" if name != "tesp" else "sampling"}
+        rows, recorded = loaded.evaluate(), records(folder, "evaluation")[-len(loaded.evaluate()) :]
+        for row, record in zip(rows, recorded, strict=True):
+            assert row["average_return"] == pytest.approx(record["average_return"], rel=1e-5)
+        (folder / "config.json").write_text(to_json(override(loaded.config, meta_updates=3)))
+        runs.resume(folder)
+        assert [r["meta_update"] for r in records(folder, "train")] == [1, 2, 3]
+
+    @pytest.mark.parametrize("name", ["tesp", "maml", "oracle", "tesp-v2"])
+    def test_learners_are_loaded(self, files, name):
+        loaded = tesp.load(files / f"{name}-learner.safetensors")
+        assert loaded.config.algorithm == name
+        if (files / name).exists():
+            assert_identical(loaded.parameters, tesp.load(files / name).parameters)
+
+    @pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")
+    @pytest.mark.parametrize("name", ["tesp", "maml", "tesp-v2"])
+    def test_agents_act_as_then_and_go_on(self, files, name, tmp_path):
+        then = json.loads((files / f"{name}-agent.json").read_text())
+        agent = tesp.AdaptedAgent.load(files / f"{name}-agent.safetensors")
+        seen = np.array([[0.0, 0.0], [0.5, -0.25]], np.float32)
+        np.testing.assert_allclose(agent.predict(seen, deterministic=True)[0], then["actions"], rtol=1e-5)
+        assert [past.returns.tolist() for past in agent.history] == then["returns"]
+        again = tesp.AdaptedAgent.load(agent.save(tmp_path / "agent.safetensors"))
+        assert_identical(again.progress, agent.progress)
+        environment = gymnasium.make("tesp/Point-v0", goal=(0.3, 0.2), max_episode_steps=6)
+        assert agent.adapt(environment, 1, progress=False).fast_updates == 4

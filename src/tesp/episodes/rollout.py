@@ -149,7 +149,7 @@ class Learner:
             number, current = plan.first, None
         else:
             belief, current = shard_tasks((since.belief, since.round), count)
-            number = since.fast_updates + 1
+            number = int(since.fast_updates) + 1
         while current is None or number <= last:
             if current is not None:
                 belief = self._inferred(parameters, belief, current, result.stopwatch)

@@ -7,9 +7,9 @@ import pytest
 
 from helpers.trees import random_like
 from tesp.acting import Seen
-from tesp.methods.gradient.agent import policy_agents
 from tesp.episodes import actor as acting
 from tesp.episodes.actor import Actor
+from tesp.methods.gradient.agent import policy_agents
 from tesp.networks.policy import CONDITIONINGS
 
 TASKS, EPISODES = 5, 12

@@ -2,15 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from helpers.data import random_episodes
 from helpers.running import TINY, records, shared_learner, tiny_config
-from tesp.adaptation.meta_update import Round
-from tesp.adaptation.objective import Batch
 from tesp.building import build_family
 from tesp.episodes.collect import Outcomes
+from tesp.episodes.rollout import Adaptation, RoundResult
 from tesp.errors import ConfigurationError
 from tesp.evaluation.protocol import Evaluator, outcome_columns, stand_still, summarise
-from tesp.episodes.rollout import Adaptation, RoundResult
 from tesp.runs import load_run
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointSimulation
@@ -49,13 +46,7 @@ def test_columns_of_outcomes_made_by_hand():
 
 
 def rounds(*fast_updates) -> Adaptation:
-    results = [RoundResult(k, round_of_nothing(), outcomes(np.full((2, 3), -10.0 - k)), None) for k in fast_updates]
-    return Adaptation({}, {}, results)
-
-
-def round_of_nothing() -> Round:
-    """What the summary does not look at."""
-    return Round(None, np.zeros((2, 0)), Batch(random_episodes(0, 2, 3), np.zeros((2, 3, 4))))
+    return Adaptation([RoundResult(k, None, None, outcomes(np.full((2, 3), -10.0 - k))) for k in fast_updates])
 
 
 def test_one_row_for_every_number_of_fast_updates():
@@ -80,7 +71,7 @@ class TestTinyRun:
         adaptation = learner.adapt(loaded.parameters, simulation, tasks, HORIZON, jax.random.key(5))
         rows = summarise(adaptation)
         for row, result in zip(rows, adaptation.rounds[1:], strict=True):
-            episodes = jax.device_get(result.round.batch.episodes)
+            episodes = jax.device_get(result.round.episodes)
             valid = episodes.valid
             expected = np.where(valid, episodes.distance_reward, 0).sum(axis=-1, dtype=float).mean()
             full = np.where(valid, episodes.reward, 0).sum(axis=-1, dtype=float).mean()

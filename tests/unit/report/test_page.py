@@ -18,9 +18,9 @@ from tesp.config import preset_config
 from tesp.report.page.media import CAPTIONS
 from tesp.report.page.tables import ADAPTATIONS
 from tesp.report.results import interval_over_tasks
+from tesp.storage.run_folder import append_records
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
-from tesp.storage.run_folder import append_records
 
 #: What is drawn of the records that every run has.
 DRAWN = ("learning_curves", "fast_updates")

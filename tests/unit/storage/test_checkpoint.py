@@ -6,16 +6,20 @@ import pytest
 
 from helpers.data import tiny_tesp
 from helpers.trees import assert_identical
-from tesp.adaptation.settings import MetaUpdateSettings
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.errors import RunFolderError
+from tesp.methods.gradient.method import GradientMethod
 from tesp.storage.checkpoint import Checkpoints, initial_state, state_like
 
-ALGORITHM, META = tiny_tesp(), MetaUpdateSettings(learning_rate=7e-4)
+
+def method(algorithm=None, **meta):
+    given = MetaUpdateSettings(**{"learning_rate": 7e-4, **meta})
+    return GradientMethod(algorithm or tiny_tesp(), FastUpdateSettings(), given)
 
 
 @pytest.fixture(scope="module")
 def fresh():
-    return initial_state(ALGORITHM, META, 0)
+    return initial_state(method(), 0)
 
 
 @pytest.fixture
@@ -32,23 +36,25 @@ def checkpoints(folder):
 
 def at(state, meta_update):
     """The state with other numbers in it, as if it had been trained."""
-    parameters = jax.tree.map(lambda x: x + meta_update, state.parameters)
-    return state._replace(parameters=parameters, meta_update=meta_update, environment_steps=7 * meta_update)
+    parameters = jax.tree.map(lambda x: x + meta_update, state.method.parameters)
+    own = state.method._replace(parameters=parameters)
+    return state._replace(method=own, meta_update=meta_update, environment_steps=7 * meta_update)
 
 
 def test_comes_back_bit_for_bit(checkpoints, folder, fresh):
-    state = at(fresh, 3)._replace(wall_seconds=1.25, step_size=0.1 + 0.2)
+    state = at(fresh, 3)._replace(wall_seconds=1.25)
+    state = state._replace(method=state.method._replace(step_size=0.1 + 0.2))
     checkpoints.save(state, -1.0)
     for reader in (checkpoints, Checkpoints(folder, read_only=True)):
-        restored = reader.restore(state_like(ALGORITHM, META), 3)
-        assert_identical(restored.parameters, jax.tree.map(np.asarray, state.parameters))
-        assert_identical(restored.optimiser_state, jax.tree.map(np.asarray, state.optimiser_state))
-        assert restored[2:] == (3, 21, 1.25, 0.1 + 0.2, None)
+        restored = reader.restore(state_like(method()), 3)
+        assert_identical(restored.method, jax.tree.map(np.asarray, state.method))
+        assert restored[1:] == (3, 21, 1.25)
+        assert restored.method[2:] == (0.1 + 0.2, None)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_what_is_restored_into_is_like_a_fresh_state_and_compiles_nothing(average):
-    meta = MetaUpdateSettings(parameter_average=average)
+    own = method(parameter_average=average)
     compiled = []
 
     def listen(event, _duration, **_):
@@ -56,21 +62,22 @@ def test_what_is_restored_into_is_like_a_fresh_state_and_compiles_nothing(averag
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        like = state_like(ALGORITHM, meta)
+        like = state_like(own)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert not any(compiled)
-    fresh = initial_state(ALGORITHM, meta, 0)
+    fresh = initial_state(own, 0)
     kinds = [jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), state) for state in (like, fresh)]
     assert kinds[0] == kinds[1]
-    assert like[2:6] == fresh[2:6]
+    assert like[1:] == fresh[1:]
+    assert like.method.step_size == fresh.method.step_size
 
 
 def test_one_without_an_average_begins_one(checkpoints, fresh):
     checkpoints.save(at(fresh, 1))
-    restored = checkpoints.restore(state_like(ALGORITHM, MetaUpdateSettings(parameter_average=0.9)), 1)
+    restored = checkpoints.restore(state_like(method(parameter_average=0.9)), 1).method
     assert_identical(restored.average, restored.parameters)
-    assert restored.step_size == fresh.step_size
+    assert restored.step_size == fresh.method.step_size
 
 
 def test_keeps_the_last_and_the_best(checkpoints, folder, fresh):
@@ -129,7 +136,7 @@ def test_one_that_does_not_exist(checkpoints, fresh):
 def test_one_of_something_else(checkpoints, fresh, other):
     checkpoints.save(at(fresh, 1))
     with pytest.raises(RunFolderError, match="does not fit the run's configuration"):
-        checkpoints.restore(state_like(other, META), 1)
+        checkpoints.restore(state_like(method(other)), 1)
 
 
 def test_damaged_score(checkpoints, folder, fresh):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tesp.errors import RunFolderError
-from tesp.task_sets import TASK_SETS, TaskSet
-from tesp.training import run_folder
+from tesp.storage import run_folder
 from tesp.storage.run_folder import RunFolder, append_records
+from tesp.task_sets import TASK_SETS, TaskSet
 
 SETS = {name: TaskSet(name, np.array([[0.1, index], [1 / 3, 0.5]])) for index, name in enumerate(TASK_SETS)}
 

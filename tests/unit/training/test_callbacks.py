@@ -6,8 +6,8 @@ from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from helpers.running import records, tesp
-from tesp.training.callbacks import ShowProgress
 from tesp.storage.run_folder import RunFolder
+from tesp.training.callbacks import ShowProgress
 from tesp.training.tensorboard_callback import WriteTensorBoard
 
 TRAINED = {

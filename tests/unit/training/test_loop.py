@@ -13,12 +13,13 @@ import pytest
 from orbax.checkpoint._src.path import atomicity
 
 from helpers.running import TINY, assert_same_run, checkpoint_folders, options, records, state, tesp
-from tesp import interaction
+from tesp.episodes import rollout
 from tesp.evaluation.protocol import Evaluator
+from tesp.methods.gradient.method import GradientMethod
+from tesp.storage.checkpoint import Checkpoints
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily, PointSimulation
 from tesp.training.callbacks import WriteRecords
-from tesp.storage.checkpoint import Checkpoints
 from tesp.training.loop import uninterrupted
 
 EVALUATION_ROWS = 3 * 4
@@ -171,7 +172,7 @@ def assert_good(folder, meta_update):
     last = state(folder)
     assert last.meta_update == meta_update
     assert [r["meta_update"] for r in records(folder, "train")] == list(range(1, meta_update + 1))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.parameters))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.method.parameters))
 
 
 class TestNotFinite:
@@ -187,7 +188,7 @@ class TestNotFinite:
         assert_good(folder, 2)
 
     def test_reward(self, tmp_path, monkeypatch):
-        collect, drawn = interaction.collect, []
+        collect, drawn = rollout.collect, []
 
         def spoilt(simulation, act, tasks, noise, stopwatch, seeds):
             episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch, seeds)
@@ -197,7 +198,7 @@ class TestNotFinite:
                     episodes.reward[1] = np.inf
             return episodes, outcomes
 
-        monkeypatch.setattr(interaction, "collect", spoilt)
+        monkeypatch.setattr(rollout, "collect", spoilt)
         stopped = train(tmp_path / "run")
         assert stopped.code == 1
         blamed = index_of(drawn[-1][1], tmp_path / "run")
@@ -221,18 +222,18 @@ class TestNotFinite:
         ids=["loss", "gradient"],
     )
     def test_meta_update(self, tmp_path, monkeypatch, spoil, said):
-        adapt, meta_update, drawn, results = interaction.Learner.adapt, interaction.Learner.meta_update, [], []
+        adapt, optimised, drawn, results = rollout.Learner.adapt, GradientMethod.optimised, [], []
 
         def noting(self, parameters, simulation, tasks, *rest, **options):
             drawn.append(tasks)
             return adapt(self, parameters, simulation, tasks, *rest, **options)
 
         def spoilt(self, *arguments):
-            results.append(meta_update(self, *arguments))
+            results.append(optimised(self, *arguments))
             return spoil(results[-1]) if len(results) == 2 else results[-1]
 
-        monkeypatch.setattr(interaction.Learner, "adapt", noting)
-        monkeypatch.setattr(interaction.Learner, "meta_update", spoilt)
+        monkeypatch.setattr(rollout.Learner, "adapt", noting)
+        monkeypatch.setattr(GradientMethod, "optimised", spoilt)
         stopped = train(tmp_path / "run")
         assert stopped.code == 1
         blamed = index_of(drawn[-1][1], tmp_path / "run")
@@ -249,8 +250,8 @@ class TestNotFinite:
                 episodes.reward[4] = np.nan
             return episodes, outcomes
 
-        collect = interaction.collect
-        monkeypatch.setattr(interaction, "collect", spoil)
+        collect = rollout.collect
+        monkeypatch.setattr(rollout, "collect", spoil)
         stopped = train(tmp_path / "run")
         assert stopped.code == 1
         assert "in task 4 (in the set in_distribution, in the evaluation after 0 meta-updates;" in stopped.line()

@@ -15,8 +15,8 @@ from helpers.running import files, options, shared_learner, tesp, tiny_config
 from tesp import compare, config, runs
 from tesp.errors import ConfigurationError
 from tesp.runs.stored import stored_config
-from tesp.training.callbacks import scalars
 from tesp.storage.run_folder import RunFolder
+from tesp.training.callbacks import scalars
 from tesp.training.settings import LogSettings
 from tesp.training.wandb_callback import WandbError, WriteWandb, require_wandb
 

@@ -184,17 +184,8 @@ class GradientMethod(Method):
 
     def meta_update(self, state, trials, done, total):
         """Run the PPO epochs, keep the best parameters, and let step size and average follow."""
-        count = len(trials[-1].past.embedding)
         used = step_size(self.meta, state.step_size, done, total)
-        updated = jax.block_until_ready(
-            _meta_update(
-                self,
-                replicate(state.parameters, count),
-                replicate(state.optimiser_state, count),
-                self.experience(trials, done / total),
-                jnp.asarray(used, jnp.float32),
-            )
-        )
+        updated = self.optimised(state.parameters, state.optimiser_state, trials, used, done / total)
         _require_finite(updated)
         kl = np.asarray(updated.kl)
         average = state.average
@@ -208,6 +199,27 @@ class GradientMethod(Method):
             "step_size_found": found,
         }
         return State(updated.parameters, updated.optimiser_state, found, average), metrics
+
+    def optimised(
+        self,
+        parameters: Parameters,
+        optimiser_state: optax.OptState,
+        trials: Sequence[Kept],
+        step_size: float,
+        progress: float = 0.0,
+    ) -> MetaUpdated:
+        """Run the PPO epochs of a meta-update; see `tesp.adaptation.meta_update.meta_update`.
+
+        Args:
+            parameters: θ_TE, α and θ_policy.
+            optimiser_state: Adam's moments.
+            trials: What was kept of every round.
+            step_size: Step size of Adam.
+            progress: Meta-updates that are done, as a share of the run's.
+        """
+        count = len(trials[-1].past.embedding)
+        given = replicate(parameters, count), replicate(optimiser_state, count), self.experience(trials, progress)
+        return jax.block_until_ready(_meta_update(self, *given, jnp.asarray(step_size, jnp.float32)))
 
     def experience(self, trials: Sequence[Kept], progress: float = 0.0) -> Experience:
         """Gather what the meta-update needs, when a share of the run's meta-updates is done.
