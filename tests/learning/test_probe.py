@@ -1,4 +1,4 @@
-"""A task that only an agent that adapts can do.
+"""A task that only an agent that adapts, or is told, can do; for every method.
 
 A point on a line starts at 0; its goal is +1 or −1, and it observes nothing but its position. The reward is
 −|x − g|. Over two tasks with opposite goals, |x − 1| + |x + 1| ≥ 2 at every step, whatever is done: an agent that does
@@ -6,19 +6,27 @@ not know its task gets at most −1 a step on average, −8 in an episode of 8 s
 gets −2.
 """
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
 
 from helpers.learners import make_learner, meta_update
 from tesp.adaptation.meta_update import optimiser
+from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.maml import MAML
+from tesp.methods.gradient.meta_sgd import MetaSGD
+from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.tesp import TESP
+from tesp.networks.policy import Policy
 from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8
 GOALS = np.array([[1.0], [-1.0], [1.0], [-1.0]])
 UNADAPTED_BOUND = -8.0
 UPDATES = 25
+#: One fast-update, whose rates may become large.
+WIDE = {"fast_updates": 1, "rate_bound": 1.0}
 
 
 class Line(Simulation):
@@ -49,22 +57,38 @@ class Line(Simulation):
         )
 
 
-@pytest.fixture(scope="module")
-def learner():
-    meta = {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}
-    algorithm = TESP(1, 1, 2, (16,), 8, 0.01)
-    return make_learner(algorithm, {"fast_updates": 1}, meta, buffer_size=4, episodes_per_round=10)
+TESP_ITSELF = TESP(1, 1, 2, (16,), 8, 0.01)
+#: Every family of methods, and what its learner has that is not the default.
+METHODS = {
+    "tesp": (TESP_ITSELF, {"fast_updates": 1}, {"buffer_size": 4, "episodes_per_round": 10}),
+    "maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
+    "meta-sgd": (MetaSGD(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
+    "adapt-sv": (AdaptSV(1, 1, 2, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
+    "oracle": (Oracle(1, 1, 1, (16,)), {"fast_updates": 0}, {"episodes_per_round": 20}),
+}
 
 
 def average_return(learner, parameters, seed):
-    """After the last fast-update, over 16 adaptations."""
+    """In the last round, over 16 adaptations."""
     keys = jax.random.split(jax.random.key(seed), 16)
     runs = [learner.adapt(parameters, Line(), GOALS, HORIZON, key) for key in keys]
     return np.mean([run.rounds[-1].outcomes.average_return for run in runs])
 
 
-def test_learns_what_only_an_adapting_agent_can_do(learner):
-    parameters = jax.jit(learner.method.algorithm.init)(jax.random.key(0))
+def blinded(parameters):
+    """The same policy, and nothing to tell it the task: nothing adapts, and what it is conditioned on is not seen."""
+    rates = jax.tree.map(np.zeros_like, parameters.rates)
+    if isinstance(parameters.adapted, Policy):
+        return parameters._replace(rates=rates)
+    unseeing = eqx.tree_at(lambda p: p.hidden[0].weight, parameters.shared, replace_fn=lambda w: w.at[1:].set(0.0))
+    return parameters._replace(rates=rates, shared=unseeing)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_learns_what_only_an_agent_that_knows_its_task_can_do(name):
+    algorithm, fast, sampling = METHODS[name]
+    learner = make_learner(algorithm, fast, {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}, **sampling)
+    parameters = jax.jit(algorithm.init)(jax.random.key(0))
     state = jax.jit(optimiser().init)(parameters)
     assert average_return(learner, parameters, seed=1) < UNADAPTED_BOUND + 0.5
     for update in range(UPDATES):
@@ -72,8 +96,4 @@ def test_learns_what_only_an_adapting_agent_can_do(learner):
         updated = meta_update(learner, parameters, state, adaptation, 5e-3)
         parameters, state = updated.parameters, updated.optimiser_state
     assert average_return(learner, parameters, seed=1) > -5.0
-
-    # The same policy, and nothing to tell it the task: an encoder that always answers 0 and never adapts.
-    nothing = jax.tree.map(np.zeros_like, (parameters.adapted, parameters.rates))
-    blind = parameters._replace(adapted=nothing[0], rates=nothing[1])
-    assert average_return(learner, blind, seed=1) < UNADAPTED_BOUND + 0.5
+    assert average_return(learner, blinded(parameters), seed=1) < UNADAPTED_BOUND + 0.5
