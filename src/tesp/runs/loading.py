@@ -1,0 +1,91 @@
+"""Load what was trained."""
+
+import os
+from pathlib import Path
+
+from tesp import building
+from tesp.agents.adapting import MetaLearner
+from tesp.config import Config
+from tesp.runs.run import Run
+from tesp.runs.states import load_state
+from tesp.runs.stored import stored_config
+from tesp.storage.checkpoint import Checkpoints
+from tesp.storage.run_folder import RunFolder
+from tesp.task_sets import TASK_SETS
+from tesp.tasks import family_files
+from tesp.tasks.family import Family
+
+
+def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Run:
+    """Load a trained run.
+
+    Args:
+        path: The run folder.
+        checkpoint: ``"best"`` (highest return on D′), ``"latest"``, or a number of meta-updates.
+
+    Raises:
+        RunFolderError: The folder is not a run's, or has no such checkpoint.
+    """
+    folder = RunFolder.open(path)
+    config = stored_config(folder)
+    family = stored_family(folder, config)
+    learner = building.build_learner(config, family)
+    state = load_state(folder, config, learner, checkpoint)
+    return Run(folder, config, family, folder.read_task_sets(), learner, state)
+
+
+def load(path: str | os.PathLike[str], checkpoint: str | int = "best") -> MetaLearner:
+    """Load a trained meta-learner, to adapt it to an environment of your own.
+
+    Args:
+        path: The folder of a run, or a file that ``tesp export`` or `MetaLearner.save` wrote.
+        checkpoint: Which checkpoint of a run: ``"best"`` (highest return on D′), ``"latest"``, or a number of
+            meta-updates. A file holds one.
+
+    Raises:
+        RunFolderError: It is neither, is damaged, or has no such checkpoint.
+    """
+    if Path(path).is_file():
+        return MetaLearner.load(path)
+    folder = RunFolder.open(path)
+    config = stored_config(folder)
+    # The family itself is not needed, so that a learner can be used where its family does not exist.
+    interface = folder.read_interface() or building.build_family(config).interface
+    learner = building.build_learner(config, interface)
+    state = load_state(folder, config, learner, checkpoint)
+    return MetaLearner(config, interface, learner.method.parameters(state.method, evaluated=True), learner)
+
+
+def is_finished(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a run was trained and evaluated to its end.
+
+    Raises:
+        RunFolderError: The folder is not a run's, or is damaged.
+    """
+    folder = RunFolder.open(path)
+    config = stored_config(folder)
+    if not folder.checkpoints.is_dir():
+        return False
+    checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints, read_only=True)
+    end = config.schedule.meta_updates
+    try:
+        trained = checkpoints.latest() == end and checkpoints.has_score(end)
+    finally:
+        checkpoints.close()
+    return trained and evaluations_at(folder, end) == rows_of_an_evaluation(config)
+
+
+def rows_of_an_evaluation(config: Config) -> int:
+    """Return how many records a whole evaluation has."""
+    return len(TASK_SETS) * (config.method.last_round + 1)
+
+
+def evaluations_at(folder: RunFolder, meta_update: int | None) -> int:
+    """Return how many records there are of the evaluation after a number of meta-updates."""
+    return sum(r["kind"] == "evaluation" and r["meta_update"] == meta_update for r in folder.read_records())
+
+
+def stored_family(folder: RunFolder, config: Config) -> Family:
+    """Make the family of a run, and warn if its file is another than the run began with."""
+    family_files.check_copy(config.family_reference, folder.path)
+    return building.build_family(config)

@@ -1,0 +1,120 @@
+"""A run on disk with a state of its meta-learner."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from tesp.agents.adapting import AdaptedAgent, MetaLearner
+from tesp.agents.rounds import checked_task
+from tesp.config import Config
+from tesp.episodes.rollout import Learner
+from tesp.evaluation.protocol import Evaluator, stand_still
+from tesp.runs.states import load_state
+from tesp.storage.checkpoint import TrainingState
+from tesp.storage.run_folder import RunFolder
+from tesp.task_sets import TASK_SETS, TaskSet
+from tesp.tasks.checks import checked_count
+from tesp.tasks.family import Family
+from tesp.types import PyTree
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk with a state of its meta-learner.
+
+    Attributes:
+        folder: Where it lies.
+        config: Its configuration.
+        family: Its family of tasks.
+        task_sets: D, D′ and D″.
+        learner: Its method, compiled.
+        state: The state that was loaded.
+    """
+
+    folder: RunFolder
+    config: Config
+    family: Family
+    task_sets: dict[str, TaskSet]
+    learner: Learner
+    state: TrainingState
+
+    @property
+    def parameters(self) -> PyTree:
+        """The meta-learner's parameters."""
+        return self.learner.method.parameters(self.state.method, evaluated=True)
+
+    @property
+    def meta_learner(self) -> MetaLearner:
+        """What was learned, apart from the run: to be adapted to environments, or saved to one file."""
+        return MetaLearner(self.config, self.family.interface, self.parameters, self.learner)
+
+    def adapt(
+        self,
+        task: Sequence[float] | np.ndarray,
+        fast_updates: int | None = None,
+        *,
+        episodes: int | None = None,
+        seed: int = 0,
+        console: Console | None = None,
+    ) -> AdaptedAgent:
+        """Adapt to one task of the run's family, through the family's own simulations.
+
+        Args:
+            task: The task's parameters; for goals (x, y) in metres.
+            fast_updates: K; by default as in training.
+            episodes: N, episodes of every round; by default as in training.
+            seed: Seed of the sampling.
+            console: Where progress is shown; by default nowhere.
+
+        Raises:
+            ConfigurationError: The task has another number of parameters than the family's, or a number is not
+                possible.
+
+        Warns:
+            AdaptationWarning: The return of the last round does not differ significantly from that of the first.
+        """
+        row = checked_task(self.family, task)
+        count = self.config.sampling.episodes_per_round if episodes is None else episodes
+        simulation = self.family.simulate(checked_count("episodes", count), self.config.schedule.threads)
+        return self.meta_learner.adapt_to_task(
+            simulation, row, fast_updates, episodes=count, seed=seed, console=console
+        )
+
+    def stand_still(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:
+        """Return the returns of an agent that never acts on D, D′ and D″; one row per task set.
+
+        Args:
+            dynamics_noise: As for `evaluate`.
+        """
+        threads = self.config.schedule.threads
+        return [
+            {"task_set": name, **stand_still(self.family, self.task_sets[name], threads, dynamics_noise)}
+            for name in TASK_SETS
+        ]
+
+    def at(self, checkpoint: str | int) -> "Run":
+        """Return the run with another of its checkpoints, without compiling anything anew.
+
+        Raises:
+            RunFolderError: There is no such checkpoint, or it is damaged.
+        """
+        return replace(self, state=load_state(self.folder, self.config, self.learner, checkpoint))
+
+    def evaluate(
+        self, dynamics_noise: float = 0.0, on_task_set: Callable[[str], None] | None = None
+    ) -> list[dict[str, Any]]:
+        """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k.
+
+        Args:
+            dynamics_noise: σ of the noise N(0, σ²) added to the state after every control step.
+            on_task_set: Called with the name of every task set that is done, to show progress.
+
+        Raises:
+            ConfigurationError: σ is negative or not finite, or the family offers no dynamics noise.
+        """
+        threads = self.config.schedule.threads
+        evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads)
+        return evaluator.evaluate(self.parameters, self.state.meta_update, dynamics_noise, on_task_set)
