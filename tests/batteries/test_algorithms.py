@@ -25,7 +25,9 @@ from tesp.types import Parameters
 
 META = MetaUpdateSettings(clip=0.15, embedding_penalty=0.3)
 INTERFACE = Interface((3,), (-1.0, -1.0), (1.0, 1.0), 2, 6)
-SIZES = {"embedding_size": 2, "policy_units": (3,), "encoder_units": 2, "initial_rate": 0.4, "rate_bound": 10.0}
+SIZES = {"embedding_size": 2, "policy_units": (3,), "encoder_units": 2, "initial_rate": 0.4, "rate_bound": 10.0} | {
+    "conditioning": "concatenate"
+}
 
 
 def config(name, **overrides):

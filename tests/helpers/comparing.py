@@ -1,7 +1,9 @@
 """Tiny comparisons of methods, and numbers that go wrong in some of their runs."""
 
 from helpers.running import TINY, Finished, options, tesp
+from tesp.commands.parsing import without_options
 from tesp.errors import NonFiniteError
+from tesp.methods.registry import absent_from
 from tesp.training import loop
 
 #: One size for all task sets and for what a meta-update draws, so that everything is compiled once.
@@ -11,7 +13,10 @@ WRITTEN = {"comparison.md", "comparison.csv", "learning_curves.png"}
 
 def compare(folder, *more, algorithms=("adapt-sv", "maml"), seeds=(0, 1), **overrides) -> Finished:
     chosen = ["--algorithms", *algorithms, "--seeds", *seeds, "--output", folder]
-    return tesp("compare", "point", *options(**{**SMALL, **overrides}), *chosen, *more)
+    # What makes runs tiny, of those options that one of the methods has.
+    nobodys = set.intersection(*(absent_from(name) for name in algorithms)) & absent_from("oracle")
+    words = without_options(options(**{**SMALL, **overrides}), nobodys)
+    return tesp("compare", "point", *words, *chosen, *more)
 
 
 def going_wrong(monkeypatch, *broken):

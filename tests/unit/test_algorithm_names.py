@@ -217,7 +217,9 @@ class TestLayers:
         assert preset_config("layered", "quick", "tesp-v1").method.ablation.buffer == "all"
 
     def test_other_presets_have_none(self):
-        assert preset_config("layered", "paper", "maml").method == preset_config("point", "paper", "maml").method
+        assert (
+            preset_config("layered", "paper", "maml").method.meta == preset_config("point", "paper", "maml").method.meta
+        )
 
     def test_presets_stay_as_they_are(self):
         first = preset_config("layered", "quick", "maml")

@@ -137,7 +137,7 @@ class TestTheOracle:
     def test_beside_the_run_it_stands_in_the_table(self, run):
         """Evaluated on the same tasks and under the same noise, whatever its own records are of."""
         told = run.parent / "told"
-        assert tesp("train", "point", *options(evaluation_tasks=2), "--algorithm", "oracle", "--output", told).code == 0
+        assert tesp("train", "point", *options(evaluation_tasks=2, algorithm="oracle"), "--output", told).code == 0
         out = tesp("evaluate", run, "--dynamics-noise", "0.1").out
         tesp("evaluate", told, "--checkpoint", "latest", "--dynamics-noise", "0.1")
         expected = [f"{x:.1f}".replace("-", "−") for x in returns(stored(told))]

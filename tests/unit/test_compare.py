@@ -53,7 +53,7 @@ class TestWhatIsWritten:
             for seed in (0, 1):
                 config = json.loads((compared / f"{method}-seed{seed}" / "config.json").read_text())
                 assert (config["algorithm"], config["seed"], config["preset"]) == (method, seed, "quick")
-                assert config["fast"]["fast_updates"] == K[method]
+                assert config["method"]["fast"]["fast_updates"] == K[method]
                 assert config["schedule"]["meta_updates"] == 2
         for seed in (0, 1):
             tasks = [(compared / f"{method}-seed{seed}" / "tasks.json").read_bytes() for method in METHODS]

@@ -16,7 +16,7 @@ def test_equal_experience(tmp_path, monkeypatch):
     for word in ("--equal-experience", "--no-equal-experience"):
         compare(tmp_path / word, word, algorithms=names[:-1], seeds=(0,))
         stored = {name: json.loads((tmp_path / word / f"{name}-seed0" / "config.json").read_text()) for name in names}
-        given[word] = [name for name in names if stored[name]["sampling"]["extra_episodes"]]
+        given[word] = [name for name in names if stored[name]["method"].get("experience", {}).get("extra_episodes")]
     assert given == {"--equal-experience": ["maml", "meta-sgd", "adapt-sv"], "--no-equal-experience": []}
 
 
@@ -25,14 +25,19 @@ def test_an_option_without_a_meaning_for_a_method_leaves_it_as_it_is(tmp_path, m
     going_wrong(monkeypatch, *((name, 0) for name in names))
     words = ("--fast-updates", "2", "--early-loss-weight", "0.5", "--embedding-penalty", "0.25")
     compare(tmp_path / "point", *words, algorithms=names[:-1], seeds=(0,))
-    stored = {name: json.loads((tmp_path / "point" / f"{name}-seed0" / "config.json").read_text()) for name in names}
-    assert {name: config["fast"]["fast_updates"] for name, config in stored.items()} == dict.fromkeys(names, 2) | {
-        "oracle": 0
-    }
-    weights = {name: config["meta"]["early_loss_weight"] for name, config in stored.items()}
-    assert weights == dict.fromkeys(names, 0.5)
-    penalties = {name: config["meta"]["embedding_penalty"] for name, config in stored.items()}
-    assert penalties == {"tesp": 0.25, "tesp-v3": 0.0, "maml": 0.25, "oracle": 0.25}
+    files = {name: (tmp_path / "point" / f"{name}-seed0" / "config.json").read_text() for name in names}
+    stored = {name: json.loads(text)["method"] for name, text in files.items()}
+    updates = {name: config["fast"]["fast_updates"] for name, config in stored.items()}
+    assert updates == dict.fromkeys(names, 2) | {"oracle": 0}
+    weights = {name: config["meta"].get("early_loss_weight") for name, config in stored.items()}
+    assert weights == dict.fromkeys(names, 0.5) | {"oracle": None}
+    penalties = {name: config["meta"].get("embedding_penalty") for name, config in stored.items()}
+    assert penalties == {"tesp": 0.25, "tesp-v3": 0.0, "maml": None, "oracle": None}
+
+
+def test_an_option_that_none_of_the_methods_has_is_refused(tmp_path):
+    refused = compare(tmp_path / "point", "--encoder-units", "3", algorithms=("maml", "adapt-sv"))
+    assert "encoder_units is no option of the algorithm 'maml'" in refused.sentence()
 
 
 class TestRefuses:

@@ -66,4 +66,4 @@ def test_the_oracle_of_a_family_from_a_file(own_families, monkeypatch):
     config = tiny_config(f"{own_families}:wheeled", policy_units=(8, 8))
     oracle = parsed(_oracle_command(Path("runs/mine"), as_json(config)), monkeypatch)
     assert (oracle.family_reference, oracle.algorithm) == (config.family_reference, "oracle")
-    assert (oracle.task, oracle.network.policy_units) == (config.task, (8, 8))
+    assert (oracle.task, oracle.method.network.policy_units) == (config.task, (8, 8))

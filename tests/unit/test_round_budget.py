@@ -61,7 +61,7 @@ def test_every_round_has_room_for_the_same_number_and_meets_its_budget():
 def test_the_noise_of_an_episode_belongs_to_round_task_and_number():
     """Not to how many there is room for, and not to when it begins."""
     for number, result in enumerate(adapted().rounds):
-        sampled = result.round.batch.episodes
+        sampled = result.round.episodes
         valid = np.asarray(sampled.valid)
         assert valid[:, N].any()
         found = np.asarray((sampled.action - sampled.behaviour.mean) / np.exp(sampled.behaviour.log_std))

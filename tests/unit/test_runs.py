@@ -20,6 +20,7 @@ from helpers.running import (
     tiny_config,
 )
 from tesp import runs
+from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 
 IDENTITY = {"kind", "family", "algorithm", "seed"}
@@ -168,7 +169,7 @@ class TestDeterminism:
             for path in (trained.folder.path, reference.path)
         )
         assert all(other[name] != same[name] for name in TASK_SETS)
-        assert any_parameter_differs(trained.parameters, state(reference.path).parameters)
+        assert any_parameter_differs(trained.method.parameters, state(reference.path).method.parameters)
 
     def test_threads_change_nothing(self, tmp_path):
         sizes = {"tasks_per_set": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}
@@ -190,7 +191,7 @@ class TestResume:
 
     def test_not_while_another_process_trains_it(self, run):
         before = files(run)
-        with runs.RunFolder.open(run).locked(), pytest.raises(tesp.RunFolderError, match="Another process is training"):
+        with RunFolder.open(run).locked(), pytest.raises(tesp.RunFolderError, match="Another process is training"):
             tesp.resume(run)
         assert files(run) == before
         tesp.resume(run)
@@ -222,7 +223,7 @@ class TestLoading:
     def test_a_run_without_a_checkpoint(self, tmp_path):
         config = tiny_config()
         sets = tesp.building.build_family(config).sample_task_sets(0)
-        runs.RunFolder.create(tmp_path / "run", tesp.config.to_json(config), sets)
+        RunFolder.create(tmp_path / "run", tesp.config.to_json(config), sets)
         with pytest.raises(tesp.RunFolderError, match=r"no checkpoint yet; `tesp resume .*run` starts it"):
             runs.load_run(tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists()

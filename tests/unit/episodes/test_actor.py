@@ -9,7 +9,7 @@ from helpers.trees import random_like
 from tesp.acting import Seen
 from tesp.episodes import actor as acting
 from tesp.episodes.actor import Actor
-from tesp.methods.gradient.agent import policy_agents
+from tesp.methods.gradient.agent import policy_agent
 from tesp.networks.policy import CONDITIONINGS
 
 TASKS, EPISODES = 5, 12
@@ -29,7 +29,9 @@ def shared(policies):
 
 def actor(policies, own):
     embedding = jnp.asarray(np.random.default_rng(2).normal(size=(TASKS, 2)), jnp.float32)
-    agents = policy_agents(own, policies if own else shared(policies), embedding)
+    parts = jax.vmap(lambda policy, h: policy_agent(own, policy, h).own, in_axes=(0 if own else None, 0))
+    mine = parts(policies if own else shared(policies), embedding)
+    agents = policy_agent(own, shared(policies), embedding[0]).of(mine)
     return Actor(agents, TASKS, EPISODES), embedding
 
 

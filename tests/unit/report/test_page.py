@@ -114,7 +114,7 @@ class TestOneRun:
         page = report(make_run(tmp_path / "run"), output=tmp_path / "r.html")
         differences, everything = page.tables[1:3]
         preset = preset_config("point", "quick")
-        assert ["buffer_size", str(preset.sampling.buffer_size), "2"] in differences
+        assert ["buffer_size", str(preset.method.experience.buffer_size), "2"] in differences
         assert "discount" not in [row[0] for row in differences]
         assert ["discount", str(preset.estimation.discount)] in everything
         assert ["seed", "0"] in everything
@@ -148,7 +148,7 @@ class TestSeveralRuns:
         page = report(*folders, output=tmp_path / "r.html")
         assert rows_of(page, 0, "Training tasks D")["oracle (knows the task)"][0] == "−46.0 [−46.0, −46.0]"
         config = json.loads((tmp_path / "oracle1" / "config.json").read_text())
-        config["meta"]["learning_rate"] *= 2
+        config["method"]["meta"]["learning_rate"] *= 2
         (tmp_path / "oracle1" / "config.json").write_text(json.dumps(config))
         page = report(*folders, output=tmp_path / "r.html")
         assert "oracle (knows the task)" not in rows_of(page, 0, "Training tasks D")
