@@ -75,6 +75,6 @@ class Latent(base.Method):
 def surrogate(weights, trials):
     total = 0.0
     for _, (x, z, advantage) in trials:
-        behaviour = LatentAgent(weights, None).act(z[..., None, :], acting.Seen(x.observation), 0.0).behaviour
+        behaviour = LatentAgent(weights, None).act(z[..., None, :], acting.Seen(x.observation), x.action).behaviour
         total -= jnp.mean(advantage[..., None] * behaviour.log_probability(x.action), where=x.valid)
     return total

@@ -76,5 +76,5 @@ class Replay(base.Method):
 @jax.jit
 @jax.value_and_grad
 def imitation(weights, belief, observation, action, valid):
-    behaviour = ReplayAgent(weights, belief[:, None]).act((), acting.Seen(observation), 0.0).behaviour
+    behaviour = ReplayAgent(weights, belief[:, None]).act((), acting.Seen(observation), action).behaviour
     return -jnp.sum(valid * behaviour.log_probability(action)) / jnp.sum(valid)
