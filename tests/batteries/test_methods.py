@@ -21,6 +21,7 @@ from tesp import compare, config
 from tesp.agents.adapting import AdaptedAgent
 from tesp.episodes.rollout import Learner
 from tesp.methods.registry import METHODS
+from tesp.methods.settings import MethodConfig
 from tesp.task_sets import TASK_SETS
 
 #: Of each method: the number of its last round, an option of its own with another value, its metric, and whether its
@@ -260,6 +261,22 @@ class TestOptions:
         numbers += ["--meta-updates", "0", flag, str(value), "--output", str(tmp_path / "run")]
         assert command(*words, *numbers).code == 0
         assert getattr(tesp.load(tmp_path / "run").config.method, own) == value
+
+
+def test_a_method_has_its_own_defaults():
+    """Whatever options of the same names other methods have."""
+
+    @dataclasses.dataclass(frozen=True)
+    class OfAUser(MethodConfig):
+        learning_rate: float = 0.77
+        last_round = 1
+
+        def build(self, interface, sampling):
+            raise NotImplementedError
+
+    with mock.patch.dict(METHODS):
+        tesp.register_method("of-a-user", OfAUser)
+        assert tesp.preset_config("point", "paper", "of-a-user").method == OfAUser()
 
 
 def test_a_compiled_round_is_that_on_the_host(name, tmp_path, monkeypatch):
