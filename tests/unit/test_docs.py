@@ -3,12 +3,13 @@
 import re
 import shutil
 
+import jax
 import pytest
 
 import tesp
 from helpers.documents import PAGES, ROOT, TINY, blocks_of, name_of, pages_with
 from helpers.running import shared_learner
-from tesp import config
+from tesp import building, config
 from tesp.methods import registry as method_registry
 from tesp.tasks import registry
 
@@ -32,7 +33,13 @@ def test_examples_run(page, request, tmp_path, monkeypatch):
         shutil.copytree(request.getfixturevalue("demo"), tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)
     preset_config = config.preset_config
-    monkeypatch.setattr(tesp, "preset_config", lambda *args, **values: preset_config(*args, **{**values, **TINY}))
+
+    def tiny_preset(family, preset="paper", algorithm="tesp", **values):
+        changed = {**values, **TINY}
+        known = {n: x for n, x in changed.items() if n not in method_registry.absent_from(algorithm)}
+        return preset_config(family, preset, algorithm, **known)
+
+    monkeypatch.setattr(tesp, "preset_config", tiny_preset)
     # Pages train the same tiny runs, but for families of their own.
     build_learner = building.build_learner
     monkeypatch.setattr(
@@ -46,8 +53,10 @@ def test_examples_run(page, request, tmp_path, monkeypatch):
     for module in (config, method_registry):
         monkeypatch.setattr(module, "METHODS", methods)
     namespace = {"__name__": "example"}
-    for example in examples(page):
-        exec(example, namespace)
+    # Examples run in JAX as users have it.
+    with jax.numpy_dtype_promotion("standard"):
+        for example in examples(page):
+            exec(example, namespace)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
