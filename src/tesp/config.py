@@ -105,11 +105,14 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     values = dict(presets[preset])
     of_methods = values.pop("algorithms", {})
     values |= of_methods.get("tesp" if algorithm in ABLATIONS else algorithm, {})
-    config = _with_method(Config(family=family, preset=preset), algorithm)
+    entry = entry_of(algorithm)
+    # Its own defaults, not those of the same names that another method has.
+    own = _replaced(entry.kind(), dict(entry.implied))
+    config = Config(family=family, preset=preset, algorithm=algorithm, method=own)
     # Other methods' options are no mistake in a preset; what none has is.
     others = all_options() - options_of(algorithm).keys()
     values = {name: value for name, value in values.items() if name not in others or name in _common_fields()}
-    return override(config, **{**values, **entry_of(algorithm).implied, **overrides})
+    return override(config, **{**values, **entry.implied, **overrides})
 
 
 def _with_method(config: Config, algorithm: str) -> Config:

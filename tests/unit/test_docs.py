@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import jax
 import pytest
 
 import tesp
@@ -52,8 +53,10 @@ def test_examples_run(page, request, tmp_path, monkeypatch):
     for module in (config, method_registry):
         monkeypatch.setattr(module, "METHODS", methods)
     namespace = {"__name__": "example"}
-    for example in examples(page):
-        exec(example, namespace)
+    # Examples run in JAX as users have it.
+    with jax.numpy_dtype_promotion("standard"):
+        for example in examples(page):
+            exec(example, namespace)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

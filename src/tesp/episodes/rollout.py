@@ -159,7 +159,8 @@ class Learner:
             if on_round is not None:
                 on_round(done, agents)
             if keep_rounds:
-                result.trials.append(method.keep(belief, current))
+                # Not compiled: what is kept as it is, is not copied.
+                result.trials.append(jax.vmap(method.keep)(belief, current))
             result.rounds.append(done if keep_rounds else done._replace(belief=None, round=None))
             number += 1
         result.progress = Progress(belief, current, number - 1)

@@ -12,7 +12,7 @@ from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import NonFiniteError
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.family import Family
-from tesp.types import Parameters
+from tesp.types import PyTree
 
 #: Separates the randomness of evaluation from that of training.
 _EVALUATION = 0x7E57
@@ -33,7 +33,7 @@ class Evaluator:
 
     def evaluate(
         self,
-        parameters: Parameters,
+        parameters: PyTree,
         meta_update: int,
         dynamics_noise: float = 0.0,
         on_task_set: Callable[[str], None] | None = None,
@@ -64,7 +64,7 @@ class Evaluator:
                 on_task_set(name)
         return rows
 
-    def _adapt(self, parameters: Parameters, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
+    def _adapt(self, parameters: PyTree, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
         tasks = self.task_sets[name].tasks
         simulation = self._simulation(len(tasks) * self.learner.sampling.episodes_per_round)
         # A simulation without noise need not know what noise is.
