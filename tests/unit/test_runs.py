@@ -169,7 +169,7 @@ class TestDeterminism:
             for path in (trained.folder.path, reference.path)
         )
         assert all(other[name] != same[name] for name in TASK_SETS)
-        assert any_parameter_differs(trained.method.parameters, state(reference.path).method.parameters)
+        assert any_parameter_differs(trained.parameters, state(reference.path).method.parameters)
 
     def test_threads_change_nothing(self, tmp_path):
         sizes = {"tasks_per_set": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}

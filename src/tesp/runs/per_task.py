@@ -15,9 +15,9 @@ from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.progress import ProgressBar
 from tesp.runs.run import Run
+from tesp.storage.run_folder import write_whole
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.simulation import EnvironmentPool, Simulation
-from tesp.storage.run_folder import write_whole
 
 #: Metres within which the last distance of an episode must be that of its end from the task, if the task is a goal.
 _SAME_PLACE = 1e-3

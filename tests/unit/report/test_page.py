@@ -116,7 +116,7 @@ class TestOneRun:
         preset = preset_config("point", "quick")
         assert ["buffer_size", str(preset.method.experience.buffer_size), "2"] in differences
         assert "discount" not in [row[0] for row in differences]
-        assert ["discount", str(preset.estimation.discount)] in everything
+        assert ["discount", str(preset.method.estimation.discount)] in everything
         assert ["seed", "0"] in everything
         versions = json.loads((tmp_path / "run" / "versions.json").read_text())
         assert all(name in page.text and version in page.text for name, version in versions.items())
