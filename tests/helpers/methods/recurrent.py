@@ -72,8 +72,7 @@ def surrogate(agent, trials):
     def of_task(memory, x):
         before = [jnp.roll(y, 1, axis=1).at[:, 0].set(0.0) for y in (x.action, x.reward)]
         told = acting.Seen(x.observation, *before, jnp.cumsum(x.valid, axis=1) == 1)
-        step = lambda m, s: agent.act(m, s, s.action)[:0:-1]  # noqa: E731
-        along = jax.vmap(lambda seen: jax.lax.scan(step, memory, seen)[1])(told)
+        along = jax.vmap(lambda t: jax.lax.scan(lambda m, s: agent.act(m, s, s.action)[:0:-1], memory, t)[1])(told)
         returns = jnp.sum(x.reward, axis=1, where=x.valid)
         likely = jnp.sum(along.log_probability(x.action), axis=1, where=x.valid)
         return -jnp.mean((returns - jnp.mean(returns, where=x.valid[:, 0])) * likely)
