@@ -1,6 +1,12 @@
 """Acting in the episodes of many tasks at once, on as many rows as still run."""
 
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
@@ -32,6 +38,7 @@ class Actor:
         self._agent, self._own = agent.of(None), agent.own
         self._tasks, self._episodes = tasks, episodes
         self._act = self._act_apart if agent.by_task else self._act_alike
+        self._layout: _Layout | None = None
         self.remembers = agent.remembers
         if agent.remembers and keys is None:
             raise ValueError(f"keys is None, but a {type(agent).__name__} has memory; give a key for every episode.")
@@ -41,22 +48,27 @@ class Actor:
         self, rows: Int[np.ndarray, " row"], seen: Seen, noise: Float[np.ndarray, "row action"]
     ) -> tuple[Float[np.ndarray, "row action"], PyTree]:
         """Return the actions of the given rows, which stand task by task, and the distributions that they are from."""
-        # Taking trees apart costs as much as a small policy does, so it is left out where nothing is in them.
-        now = jax.tree.map(lambda x: x[rows], self.memory) if self.remembers else ()
-        action, behaviour, memory = self._act(rows, (now, seen, noise))
         if not self.remembers:
-            return action, behaviour
+            blocks, _ = self._act(rows, ((), seen, noise))
+            return self._layout_of(((), seen, noise)).split(blocks)
+        told = jax.tree.map(lambda x: x[rows], self.memory), seen, noise
+        blocks, memory = self._act(rows, told)
         for kept, new in zip(jax.tree.leaves(self.memory), jax.tree.leaves(memory), strict=True):
             kept[rows] = new
-        return action, behaviour
+        return self._layout_of(told).split(blocks)
+
+    def _layout_of(self, told: tuple[PyTree, Seen, Any]) -> "_Layout":
+        if self._layout is None:
+            self._layout = _layout(self._agent, self._own, told)
+        return self._layout
 
     def _act_alike(self, rows, told):
         size = _padded(len(rows), self._tasks * self._episodes)
         task = _filled((rows // self._episodes).astype(np.int32), size)
-        if size == len(rows):
-            return jax.tree.map(np.asarray, _act_shared(self._agent, self._own, task, *told))
-        done = _act_shared(self._agent, self._own, task, *jax.tree.map(lambda x: _filled(x, size), told))
-        return jax.tree.map(lambda x: np.asarray(x)[: len(rows)], done)
+        if size != len(rows):
+            told = jax.tree.map(lambda x: _filled(x, size), told)
+        blocks, memory = _act_shared(self._agent, self._own, task, *told)
+        return [np.asarray(x)[: len(rows)] for x in blocks], jax.tree.map(lambda x: np.asarray(x)[: len(rows)], memory)
 
     def _act_apart(self, rows, told):
         task = rows // self._episodes
@@ -69,8 +81,69 @@ class Actor:
             full[task, place] = x
             return full
 
-        done = _act_each(self._agent, self._own, *jax.tree.map(grid, told))
-        return jax.tree.map(lambda x: np.asarray(x)[task, place], done)
+        blocks, memory = _act_each(self._agent, self._own, *jax.tree.map(grid, told))
+        return [np.asarray(x)[task, place] for x in blocks], jax.tree.map(lambda x: np.asarray(x)[task, place], memory)
+
+
+class _Layout(NamedTuple):
+    """How the arrays of an action and its distribution lie in blocks, side by side, one block for each type of number.
+
+    What is fetched from a device costs by the array, not by its size.
+
+    Attributes:
+        structure: The tree of the arrays.
+        shapes: Their shapes without the axis ``row``.
+        places: Of each the block, and its first and last entry there.
+    """
+
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+    places: tuple[tuple[int, int, int], ...]
+
+    def split(self, blocks: Sequence[np.ndarray]) -> tuple[Float[np.ndarray, "row action"], PyTree]:
+        """Return the action and its distribution, as parts of the blocks."""
+        parts = (blocks[block][:, first:last] for block, first, last in self.places)
+        leaves = [part.reshape(len(part), *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return tuple(jax.tree.unflatten(self.structure, leaves))
+
+
+#: Layouts that were found, by what acts and what it is told.
+_LAYOUTS: dict[Any, _Layout] = {}
+
+
+def _layout(agent: Agent, own: PyTree, told: PyTree) -> _Layout:
+    """Return how what agents do is laid out; found once for each kind of agent."""
+
+    def shapes(tree, axes):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), tree)
+
+    one = shapes(agent, 0), shapes(own, 1), *shapes(told, 1)
+    leaves, structure = jax.tree.flatten(one)
+    key = structure, tuple((x.shape, np.dtype(x.dtype).str) for x in leaves)
+    if key not in _LAYOUTS:
+        acted = eqx.filter_eval_shape(act_as, *one)
+        leaves, structure = jax.tree.flatten((acted.action, acted.behaviour))
+        kinds, ends, places = list(dict.fromkeys(x.dtype for x in leaves)), {}, []
+        for leaf in leaves:
+            block, size = kinds.index(leaf.dtype), prod(leaf.shape)
+            first = ends.get(block, 0)
+            ends[block] = first + size
+            places.append((block, first, first + size))
+        _LAYOUTS[key] = _Layout(structure, tuple(x.shape for x in leaves), tuple(places))
+    return _LAYOUTS[key]
+
+
+def _side_by_side(tree: PyTree, axes: int) -> list[Array]:
+    """Return the arrays of a tree in blocks, as `_Layout` says.
+
+    Args:
+        tree: Arrays.
+        axes: How many of their axes are not of one row.
+    """
+    kinds: dict[Any, list[Array]] = {}
+    for leaf in jax.tree.leaves(tree):
+        kinds.setdefault(leaf.dtype, []).append(leaf.reshape(*leaf.shape[:axes], prod(leaf.shape[axes:])))
+    return [jnp.concatenate(parts, axis=-1) for parts in kinds.values()]
 
 
 def _padded(rows: int, most: int, least: int = LEAST_ROWS) -> int:
@@ -104,10 +177,12 @@ def start(agent: Agent, keys: Key[Array, "task episode"]) -> PyTree:
 @jax.jit
 def _act_shared(agent, own, task, memory, seen, noise):
     mine = jax.tree.map(lambda x: x[task], own)
-    return tuple(jax.vmap(act_as, in_axes=(None, 0, 0, 0, 0))(agent, mine, memory, seen, noise))
+    acted = jax.vmap(act_as, in_axes=(None, 0, 0, 0, 0))(agent, mine, memory, seen, noise)
+    return _side_by_side((acted.action, acted.behaviour), 1), acted.memory
 
 
 @jax.jit
 def _act_each(agent, own, memory, seen, noise):
     rows = jax.vmap(act_as, in_axes=(None, None, 0, 0, 0))
-    return tuple(jax.vmap(rows, in_axes=(None, 0, 0, 0, 0))(agent, own, memory, seen, noise))
+    acted = jax.vmap(rows, in_axes=(None, 0, 0, 0, 0))(agent, own, memory, seen, noise)
+    return _side_by_side((acted.action, acted.behaviour), 2), acted.memory
