@@ -69,10 +69,10 @@ class Recurrent(base.Method):
 @jax.jit
 @jax.value_and_grad
 def surrogate(agent, trials):
-    def of_task(memory, x):
+    def of_task(memory, x):  # Of what `act` returns, the last two in turn: memory, behaviour.
         before = [jnp.roll(y, 1, axis=1).at[:, 0].set(0.0) for y in (x.action, x.reward)]
         told = acting.Seen(x.observation, *before, jnp.cumsum(x.valid, axis=1) == 1)
-        along = jax.vmap(lambda seen: jax.lax.scan(lambda m, s: agent.act(m, s, s.action)[:0:-1], memory, seen)[1])(told)
+        along = jax.vmap(lambda t: jax.lax.scan(lambda m, s: agent.act(m, s, s.action)[:0:-1], memory, t)[1])(told)
         returns = jnp.sum(x.reward, axis=1, where=x.valid)
         likely = jnp.sum(along.log_probability(x.action), axis=1, where=x.valid)
         return -jnp.mean((returns - jnp.mean(returns, where=x.valid[:, 0])) * likely)
