@@ -69,7 +69,7 @@ class Recurrent(base.Method):
 @jax.jit
 @jax.value_and_grad
 def surrogate(agent, trials):
-    def of_task(memory, x):
+    def of_task(memory, x):  # Of what `act` returns, the last two in turn: memory, behaviour.
         before = [jnp.roll(y, 1, axis=1).at[:, 0].set(0.0) for y in (x.action, x.reward)]
         told = acting.Seen(x.observation, *before, jnp.cumsum(x.valid, axis=1) == 1)
         along = jax.vmap(lambda t: jax.lax.scan(lambda m, s: agent.act(m, s, s.action)[:0:-1], memory, t)[1])(told)
