@@ -2,12 +2,16 @@
 
 import dataclasses
 
+import equinox as eqx
+import jax
+
 from tesp.config import Config
 from tesp.episodes.rollout import Learner
 from tesp.errors import ConfigurationError
 from tesp.interface import Interface
 from tesp.methods.base import Method
 from tesp.methods.registry import make_method
+from tesp.storage.checkpoint import TrainingState
 from tesp.tasks.family import Family
 from tesp.tasks.registry import make_family
 
@@ -31,12 +35,29 @@ def build_method(config: Config, family: Family | Interface) -> Method:
             f"The algorithm {config.algorithm!r} was built as a {type(method).__name__}, which must be a "
             "tesp.methods.base.Method."
         )
+    _require_state(method, config.algorithm)
     if method.plan.last != config.method.last_round:
         raise ConfigurationError(
             f"The algorithm {config.algorithm!r} has rounds up to {method.plan.last} in its plan, but its options "
             f"say {config.method.last_round}; let last_round of {type(config.method).__name__} say what the plan does."
         )
     return method
+
+
+def _require_state(method: Method, name: str) -> None:
+    """Refuse a state that checkpoints could not hold, field by field beside the loop's own."""
+    state = eqx.filter_eval_shape(method.init, jax.random.key(0))
+    if not hasattr(state, "_asdict"):
+        raise ConfigurationError(
+            f"The state of the algorithm {name!r} is a {type(state).__name__}, which must be a NamedTuple, "
+            "whose fields are stored."
+        )
+    for field in TrainingState._fields:
+        if field in state._fields:
+            raise ConfigurationError(
+                f"The state of the algorithm {name!r} has a field {field!r}, which is the training's own; give it "
+                "another name."
+            )
 
 
 def build_learner(config: Config, family: Family | Interface) -> Learner:

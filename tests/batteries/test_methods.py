@@ -5,6 +5,7 @@ import importlib
 import json
 import shutil
 import sys
+from collections import namedtuple
 from unittest import mock
 
 import gymnasium
@@ -17,9 +18,10 @@ import tesp
 from helpers.running import TINY, any_parameter_differs, assert_same_run, records, shared_learner, tiny_config
 from helpers.running import tesp as command
 from helpers.trees import assert_identical, random_like
-from tesp import compare, config
+from tesp import building, compare, config
 from tesp.agents.adapting import AdaptedAgent
 from tesp.episodes.rollout import Learner
+from tesp.methods import base
 from tesp.methods.registry import METHODS
 from tesp.methods.settings import MethodConfig
 from tesp.task_sets import TASK_SETS
@@ -339,3 +341,24 @@ class TestTheMemory:
                 for step in (1e-5, -1e-5)
             )
             np.testing.assert_allclose((ahead - behind) / 2e-5, jnp.sum(memory**2), rtol=1e-5)
+
+
+class TestAStateThatCheckpointsCannotHold:
+    class Plain(base.Method):
+        action_size, plan = 2, base.Plan(0, 2)
+
+        def init(self, key):
+            return jnp.zeros(3)
+
+        parameters = prior = agent = infer = meta_update = init
+
+    class Colliding(Plain):
+        def init(self, key):
+            return namedtuple("State", "weights meta_update")(jnp.zeros(3), jnp.zeros(3))
+
+    @pytest.mark.parametrize(("kind", "said"), [(Plain, "must be a NamedTuple"), (Colliding, "a field 'meta_update'")])
+    def test_is_refused_before_anything_is_trained(self, kind, said, monkeypatch):
+        monkeypatch.setattr("tesp.building.make_method", lambda *_: kind())
+        config = tesp.preset_config("point", "quick")
+        with pytest.raises(tesp.ConfigurationError, match=said):
+            building.build_method(config, building.build_family(config))

@@ -317,7 +317,9 @@ class AdaptedAgent(Predictor):
         learner = MetaLearner._from(arrays, description, path)
         method = learner.learner.method
         try:
-            progress, history = progress_and_history(method, learner.parameters, arrays, description["rounds"], path)
+            progress, history = progress_and_history(
+                method, learner.parameters, learner.interface.task_size, arrays, description["rounds"], path
+            )
             belief = jax.tree.map(lambda x: x[0], progress.belief)
             agent = jax.tree.map(np.asarray, _acting(method, learner.parameters, belief))
             embedding = np.asarray(learner.learner.represent(learner.parameters, progress.belief)[0])

@@ -35,13 +35,19 @@ def agent_arrays(parameters: PyTree, progress: Progress, history: Sequence[Adapt
 
 
 def progress_and_history(
-    method: Method, parameters: PyTree, arrays: dict[str, np.ndarray], rounds: int, path: str | os.PathLike[str]
+    method: Method,
+    parameters: PyTree,
+    task_size: int,
+    arrays: dict[str, np.ndarray],
+    rounds: int,
+    path: str | os.PathLike[str],
 ) -> tuple[Progress, list[AdaptationRound]]:
     """Return what `agent_arrays` gave names to.
 
     Args:
         method: The method.
         parameters: The meta-learner's.
+        task_size: Number of parameters of a task.
         arrays: The arrays.
         rounds: Rounds in the history.
         path: Where the arrays are from, for errors.
@@ -54,7 +60,7 @@ def progress_and_history(
     if "round.episodes.valid" not in arrays:
         arrays = _of_version_0_1(arrays)
     last = history[-1].fast_update
-    belief, sampled = _templates(method, parameters, arrays, last - method.plan.first)
+    belief, sampled = _templates(method, parameters, task_size, arrays, last - method.plan.first)
     found = [
         tensor_files.filled(prefix, template, arrays, str(path), any_shape=True)
         for prefix, template in (("belief", belief), ("round", sampled))
@@ -62,12 +68,11 @@ def progress_and_history(
     return Progress(found[0], found[1], last), history
 
 
-def _templates(method: Method, parameters: PyTree, arrays, inferences: int) -> tuple[PyTree, Round]:
+def _templates(method: Method, parameters: PyTree, task_size: int, arrays, inferences: int) -> tuple[PyTree, Round]:
     """Return what the belief and the round of one task are, as trees of shapes; an axis that may grow may be longer."""
     valid = arrays["round.episodes.valid"]
     _, episodes, horizon = valid.shape
     observation, action = (arrays[f"round.episodes.{name}"].shape[-1] for name in ("observation", "action"))
-    tasks = arrays["belief.task"].shape[-1] if "belief.task" in arrays else 0
 
     def one_round(belief, key):
         agent = method.agent(parameters, belief)
@@ -96,7 +101,7 @@ def _templates(method: Method, parameters: PyTree, arrays, inferences: int) -> t
         return Round(of_steps, jax.tree.map(lambda x: room(x, episodes), memory), method.estimate(of_steps))
 
     def through(key):
-        belief = method.prior(parameters, jnp.zeros(tasks))
+        belief = method.prior(parameters, jnp.zeros(task_size))
         for _ in range(inferences):
             belief = method.infer(parameters, belief, one_round(belief, key))
         return belief, one_round(belief, key)

@@ -102,7 +102,10 @@ def entry_of(name: str) -> Entry:
         ConfigurationError: There is no such method.
     """
     if name not in METHODS:
-        raise ConfigurationError(f"There is no algorithm {name!r}; known are: {', '.join(METHODS)}.")
+        raise ConfigurationError(
+            f"There is no algorithm {name!r}; known are: {', '.join(METHODS)}. One of your own is known once "
+            "tesp.register_method was called, in the same process."
+        )
     return METHODS[name]
 
 
