@@ -93,7 +93,7 @@ class TestARun:
 
 
 @pytest.mark.usefixtures("float64")
-# V1 and V3 have the objective of TESP itself, with another buffer or penalty in it, and V4 that of V5 with another rate.
+# V1 and V3 have the objective of TESP itself, with another buffer or penalty in it; V4 has that of V5, at another rate.
 @pytest.mark.parametrize("name", sorted(set(METHODS) - {"tesp-v1", "tesp-v3", "tesp-v4"}))
 @pytest.mark.parametrize("second_order", [False, True], ids=["first order", "second order"])
 class TestTheMetaGradient:
