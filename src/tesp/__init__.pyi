@@ -5,9 +5,9 @@ from .config import Config, preset_config
 from .devices import use_all_cores
 from .environments import register_environments
 from .errors import ConfigurationError, NonFiniteError, RunFolderError, TespError
-from .methods.registry import register_method
 from .offscreen import use_offscreen_rendering
 from .presets import presets_of
+from .registering import register_method
 from .runs.loading import load, load_run
 from .runs.run import Run
 from .runs.starting import resume, train

@@ -36,6 +36,12 @@ def build_method(config: Config, family: Family | Interface) -> Method:
             "tesp.methods.base.Method."
         )
     _require_state(method, config.algorithm)
+    plan = method.plan
+    if plan.first not in (-1, 0) or plan.last < 0 or (plan.twice and plan.first < 0):
+        raise ConfigurationError(
+            f"The algorithm {config.algorithm!r} has the plan {plan}, which must begin with round -1 or 0 and end with "
+            "round 0 or a later one; only a plan that begins with round 0 may have it twice as large."
+        )
     if method.plan.last != config.method.last_round:
         raise ConfigurationError(
             f"The algorithm {config.algorithm!r} has rounds up to {method.plan.last} in its plan, but its options "

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp import runs
-from tesp.building import build_family, build_learner
+from tesp.building import build_family, build_learner, build_method
 from tesp.config import Config, check_storable, override
 from tesp.errors import NonFiniteError, RunFolderError
 from tesp.methods.registry import entry_of, options_of
@@ -42,6 +42,8 @@ def with_oracle(algorithms: Sequence[str]) -> list[str]:
 def at_equal_experience(config: Config) -> Config:
     """Give a method without a warm-up round as many episodes as one has, if it adapts at all."""
     if "extra_episodes" not in options_of(config.algorithm) or not config.method.last_round:
+        return config
+    if build_method(config, build_family(config)).plan.first < 0:
         return config
     return override(config, extra_episodes=True)
 

@@ -111,17 +111,18 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     config = Config(family=family, preset=preset, algorithm=algorithm, method=own)
     # Other methods' options are no mistake in a preset; what none has is.
     others = all_options() - options_of(algorithm).keys()
-    values = {name: value for name, value in values.items() if name not in others or name in _common_fields()}
+    values = {name: value for name, value in values.items() if name not in others or name in common_fields()}
     return override(config, **{**values, **entry.implied, **overrides})
 
 
 def _with_method(config: Config, algorithm: str) -> Config:
-    """Return the configuration with another method, which takes what the one before has in common with it."""
+    """Return the configuration with another method, as in the preset but for the options that both have."""
     entry = entry_of(algorithm)
     implied = entry_of(config.algorithm).implied.keys()
     common = options_of(algorithm).keys() & options_of(config.algorithm).keys() - implied
     kept = {name: value for name, value in values_of(config.method).items() if name in common}
-    method = _replaced(entry.kind(), {**kept, **entry.implied})
+    own = preset_config(config.family_reference, config.preset, algorithm).method
+    method = _replaced(own, {**kept, **entry.implied})
     return dataclasses.replace(config, algorithm=algorithm, method=method)
 
 
@@ -133,14 +134,14 @@ def value_of(config: Config, name: str) -> Any:
 def override(config: Config, **values: Any) -> Config:
     """Return the configuration with fields replaced, whichever group they are in.
 
-    With ``algorithm`` the method becomes another one, which keeps the options that both have.
+    With ``algorithm`` the method becomes another one: what both have stays, what only the new one has is the preset's.
 
     Raises:
         ConfigurationError: There is no such field, the method does not have the option, or a value is not possible.
     """
     if (algorithm := values.pop("algorithm", config.algorithm)) != config.algorithm:
         config = _with_method(config, algorithm)
-    known = {*_common_fields(), *options_of(algorithm)}
+    known = {*common_fields(), *options_of(algorithm)}
     unknown = sorted(values.keys() - known)
     refuse_options(algorithm, [name for name in unknown if name in all_options()])
     if unknown:
@@ -178,7 +179,7 @@ def values_of(holder: Any) -> dict[str, Any]:
     return found
 
 
-def _common_fields() -> set[str]:
+def common_fields() -> set[str]:
     """Return the names of fields that do not depend on the method."""
     plain = Config()
     own = [f.name for f in dataclasses.fields(plain) if f.name not in ("method", "algorithm")]

@@ -22,8 +22,11 @@ from tesp import building, compare, config
 from tesp.agents.adapting import AdaptedAgent
 from tesp.episodes.rollout import Learner
 from tesp.methods import base
+from tesp.methods.gradient.tesp import TESP
 from tesp.methods.registry import METHODS
 from tesp.methods.settings import MethodConfig
+from tesp.runs.stored import stored_config
+from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 
 #: Of each method: the number of its last round, an option of its own with another value, its metric, and whether its
@@ -362,3 +365,56 @@ class TestAStateThatCheckpointsCannotHold:
         config = tesp.preset_config("point", "quick")
         with pytest.raises(tesp.ConfigurationError, match=said):
             building.build_method(config, building.build_family(config))
+
+
+class TestNames:
+    @pytest.fixture(autouse=True)
+    def forgotten(self, monkeypatch):
+        methods = dict(METHODS)
+        for module in ("tesp.methods.registry", "tesp.registering", "tesp.config", "tesp.runs.stored"):
+            monkeypatch.setattr(f"{module}.METHODS", methods)
+
+    def config(self, **annotations):
+        fields = [(name, kind, dataclasses.field(default=kind())) for name, kind in annotations.items()]
+        given = {"last_round": 2, "build": lambda *_: None}
+        return dataclasses.make_dataclass("Config", fields, bases=(MethodConfig,), namespace=given, frozen=True)
+
+    @pytest.mark.parametrize("option", ["seed", "horizon", "output", "meta_updates"])
+    def test_an_option_called_like_one_of_all_methods_is_refused(self, option):
+        with pytest.raises(tesp.ConfigurationError, match=f"has an option '{option}', which all methods have"):
+            tesp.register_method("mine", self.config(**{option: int}))
+
+    def test_an_option_in_two_groups_is_refused(self):
+        inside = self.config(units=int)
+        with pytest.raises(tesp.ConfigurationError, match="an option 'units', which it has twice"):
+            tesp.register_method("mine", self.config(one=inside, two=inside))
+
+    def test_what_is_no_method_is_refused(self):
+        class Undecorated(MethodConfig):
+            units: int = 8
+
+        for given, said in ((Undecorated, "must be a frozen dataclass"), (max, "is no method"), (3, "is no method")):
+            with pytest.raises(tesp.ConfigurationError, match=said):
+                tesp.register_method("mine", given)
+        for name in ("tesp", "", "My Method"):
+            with pytest.raises(tesp.ConfigurationError, match=r"give another name|not possible as the name"):
+                tesp.register_method(name, self.config(units=int))
+
+    def test_equal_experience_leaves_a_registered_method_with_a_warm_up_round_alone(self):
+        tesp.register_method("mine", TESP)
+        config = tiny_config(algorithm="mine")
+        assert compare.at_equal_experience(config) == config
+
+    def test_a_run_of_a_method_that_is_not_known_here_is_refused_with_its_name(self, tmp_path):
+        kind = self.config(units=int)
+        tesp.register_method("mine", kind)
+        stored = config.to_json(tesp.preset_config("point", "quick", "mine"))
+        del known_now()["mine"]
+        (tmp_path / "config.json").write_text(stored)
+        (tmp_path / "records.jsonl").write_text("")
+        with pytest.raises(tesp.RunFolderError, match="trained with the algorithm 'mine', which is not known here"):
+            stored_config(RunFolder(tmp_path))
+
+
+def known_now():
+    return importlib.import_module("tesp.methods.registry").METHODS

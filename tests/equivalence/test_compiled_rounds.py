@@ -42,7 +42,7 @@ def learner(request) -> Learner:
 def test_same_adaptation(learner):
     parameters = jax.jit(learner.method.algorithm.init)(jax.random.key(0))
     done = {
-        kind: learner.adapt(parameters, simulate(kind), GOALS, FAMILY.horizon, jax.random.key(1))
+        kind: learner.adapt(parameters, simulate(kind), GOALS, FAMILY.horizon, jax.random.key(1), keep_beliefs=True)
         for kind in (MJCFSimulation, StepByStep)
     }
     compiled, stepped = done.values()

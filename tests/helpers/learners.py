@@ -49,7 +49,8 @@ def fresh():
 
 
 def adapt(learner, parameters, seed=0, goals=GOALS, ids=None, simulation=None):
-    return learner.adapt(parameters, simulation or PointSimulation(), goals, HORIZON, jax.random.key(seed), ids)
+    body, key = simulation or PointSimulation(), jax.random.key(seed)
+    return learner.adapt(parameters, body, goals, HORIZON, key, ids, keep_beliefs=True)
 
 
 def meta_update(learner, parameters, state, adaptation, step_size=STEP_SIZE, progress=0.0):

@@ -14,9 +14,10 @@ from tesp.compare import at_equal_experience
 from tesp.config import Config, from_json, override, preset_config, to_json, value_of, values_of
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.tesp import TESP
-from tesp.methods.registry import ABLATIONS, METHODS, absent_from, options_of, register_method
+from tesp.methods.registry import ABLATIONS, METHODS, absent_from, options_of
 from tesp.networks.policy import Policy
 from tesp.presets import presets_of
+from tesp.registering import register_method
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import families

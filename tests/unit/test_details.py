@@ -68,6 +68,7 @@ class TestRecords:
             loaded.task_sets["train"].tasks[:2],
             TINY["horizon"],
             details_key(loaded, "train"),
+            keep_beliefs=True,
         )
         for index, task in enumerate(of_kind(details(loaded, 2), "task")[:2]):
             last = adaptation.rounds[-1]

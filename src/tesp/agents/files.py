@@ -100,13 +100,20 @@ def _templates(method: Method, parameters: PyTree, task_size: int, arrays, infer
         )
         return Round(of_steps, jax.tree.map(lambda x: room(x, episodes), memory), method.estimate(of_steps))
 
-    def through(key):
-        belief = method.prior(parameters, jnp.zeros(task_size))
-        for _ in range(inferences):
-            belief = method.infer(parameters, belief, one_round(belief, key))
-        return belief, one_round(belief, key)
+    def inferred(belief, key):
+        return method.infer(parameters, belief, one_round(belief, key))
 
-    one = eqx.filter_eval_shape(through, jax.random.key(0))
+    def form(tree):
+        return jax.tree.structure(tree), [len(x.shape) for x in jax.tree.leaves(tree)]
+
+    key = jax.random.key(0)
+    belief = eqx.filter_eval_shape(method.prior, parameters, jnp.zeros(task_size))
+    # Sizes are not asked for, so an inference that leaves the form as it is, is the last one to be followed.
+    for _ in range(inferences):
+        before, belief = belief, eqx.filter_eval_shape(inferred, belief, key)
+        if form(before) == form(belief):
+            break
+    one = belief, eqx.filter_eval_shape(one_round, belief, key)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), one)
 
 

@@ -71,7 +71,9 @@ class Predictor:
         if not np.isfinite(given).all():
             raise NonFiniteError("observation")
         rows = given.reshape(-1, self._interface.observation_size)
-        noise = self._generator.standard_normal((len(rows), len(self._low))).astype(np.float32)
+        noise = np.zeros((len(rows), len(self._low)), np.float32)
+        if not deterministic:
+            noise = self._generator.standard_normal(noise.shape).astype(np.float32)
         memory, seen = (), Seen(rows)
         if self.agent.remembers:
             memory, seen = self._remembered(rows, state, episode_start, reward)

@@ -45,7 +45,7 @@ def for_help(config: "Config") -> "Config":
 
 
 def plain(given: Any) -> Any:
-    """Return what was parsed by a kind of `kind_of` as the configuration that it stands for."""
+    """Return what was parsed by a kind of `for_help` as the configuration that it stands for."""
     if not dataclasses.is_dataclass(given):
         return given
     kind: Any = getattr(type(given), "plain_kind", type(given))

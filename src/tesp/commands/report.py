@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -101,6 +101,8 @@ def _source(folder: Path, drawn: Path):
     from tesp.storage.run_folder import RunFolder
 
     run, config = read_run(folder), stored_config(RunFolder.open(folder))
+    # In the form of today, in which runs of version 0.1 differ from their preset in nothing but values.
+    run = replace(run, config=json.loads(to_json(config)))
     draw([folder], "meta_updates", drawn, Console(quiet=True))
     details = stored_details(folder / "details.jsonl")
     if details:

@@ -37,7 +37,6 @@ class Actor:
     def __init__(self, agent: Agent, tasks: int, episodes: int, keys: Key[Array, "task episode"] | None = None):
         self._agent, self._own = agent.of(None), agent.own
         self._tasks, self._episodes = tasks, episodes
-        self._act = self._act_apart if agent.by_task else self._act_alike
         self._layout: _Layout | None = None
         self.remembers = agent.remembers
         if agent.remembers and keys is None:
@@ -49,13 +48,17 @@ class Actor:
     ) -> tuple[Float[np.ndarray, "row action"], PyTree]:
         """Return the actions of the given rows, which stand task by task, and the distributions that they are from."""
         if not self.remembers:
-            blocks, _ = self._act(rows, ((), seen, noise))
+            blocks, _ = self._acted(rows, ((), seen, noise))
             return self._layout_of(((), seen, noise)).split(blocks)
         told = jax.tree.map(lambda x: x[rows], self.memory), seen, noise
-        blocks, memory = self._act(rows, told)
+        blocks, memory = self._acted(rows, told)
         for kept, new in zip(jax.tree.leaves(self.memory), jax.tree.leaves(memory), strict=True):
             kept[rows] = new
         return self._layout_of(told).split(blocks)
+
+    def _acted(self, rows, told):
+        # Chosen here: a bound method as an attribute is a circle, which keeps all policies until it is collected.
+        return self._act_apart(rows, told) if self._agent.by_task else self._act_alike(rows, told)
 
     def _layout_of(self, told: tuple[PyTree, Seen, Any]) -> "_Layout":
         if self._layout is None:

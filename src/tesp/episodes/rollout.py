@@ -33,7 +33,7 @@ class RoundResult(NamedTuple):
     Attributes:
         fast_update: Its number: how often the method has inferred before, not counting a round −1, in which nothing is
             known. For gradient methods the number of fast-updates before the round.
-        belief: What it was sampled under, with leading axis ``task``; None where rounds are not kept.
+        belief: What it was sampled under, with leading axis ``task``; None where beliefs are not kept.
         round: Its episodes, likewise.
         outcomes: What became of the episodes.
     """
@@ -113,6 +113,7 @@ class Learner:
         task_ids: np.ndarray | None = None,
         keep_rounds: bool = True,
         *,
+        keep_beliefs: bool = False,
         episodes: int | None = None,
         last: int | None = None,
         since: Progress | None = None,
@@ -127,8 +128,9 @@ class Learner:
             horizon: H.
             key: Randomness of this adaptation; rounds and tasks are folded in.
             task_ids: What identifies each task in the randomness; its index by default.
-            keep_rounds: Whether the rounds' episodes are kept. The meta-update needs them; whoever only looks at
-                the outcomes of many tasks saves their memory.
+            keep_rounds: Whether what the method keeps of rounds is there in the end. The meta-update needs it; whoever
+                only looks at the outcomes of many tasks saves its memory.
+            keep_beliefs: Whether every round's belief and episodes are there in the end too.
             episodes: N; by default that of the settings.
             last: Number of the last round, those done before included; by default the plan's.
             since: Where an earlier adaptation of the same tasks ended. Nothing is sampled again: its last round is
@@ -161,7 +163,7 @@ class Learner:
             if keep_rounds:
                 # Not compiled: what is kept as it is, is not copied.
                 result.trials.append(jax.vmap(method.keep)(belief, current))
-            result.rounds.append(done if keep_rounds else done._replace(belief=None, round=None))
+            result.rounds.append(done if keep_beliefs else done._replace(belief=None, round=None))
             number += 1
         result.progress = Progress(belief, current, number - 1)
         return result
@@ -178,7 +180,7 @@ class Learner:
 
     def represent(self, parameters: PyTree, belief: PyTree) -> Float[Array, "task d"]:
         """Return what beliefs say about their tasks; see `tesp.methods.base.Method.representation`."""
-        return _represent(self.method, parameters, belief)
+        return _represent(self.method, replicate(parameters, len(jax.tree.leaves(belief)[0])), belief)
 
     def meta_update(self, state: PyTree, adaptation: Adaptation, done: int, total: int) -> tuple[PyTree, Metrics]:
         """Train on what the tasks experienced; see `tesp.methods.base.Method.meta_update`."""

@@ -46,9 +46,9 @@ class Round(NamedTuple):
 class Method(eqx.Module):
     """How one family of methods adapts and learns. It owns its state and its metrics; training never asks which it is.
 
-    All but `init`, `parameters` and `meta_update` is written for **one** task and is pure; the task axis is added
-    outside, where tasks are sharded over devices and computed one at a time on a CPU. All fields are static, so that
-    methods that are equal share what is compiled.
+    All but `init`, `parameters`, `meta_update` and `describe` is written for **one** task and is pure; the task axis is
+    added outside, where tasks are sharded over devices and computed one at a time on a CPU. All fields are static: a
+    method is part of what compiled programs are found by.
     """
 
     @property

@@ -3,10 +3,10 @@
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from tesp.errors import ConfigurationError
-from tesp.methods.gradient.settings import ABSENT, GradientConfig, absent_of
+from tesp.methods.gradient.settings import ABSENT, GradientConfig
 from tesp.methods.settings import MethodConfig
 
 if TYPE_CHECKING:
@@ -65,36 +65,6 @@ METHODS: dict[str, Entry] = {
 }
 
 
-def register_method(name: str, method: "type[MethodConfig] | Callable[..., Algorithm] | None" = None) -> Any:
-    """Give a method a name, under which configurations and the command line find it in this process.
-
-    Called with a name alone, it is a decorator.
-
-    Args:
-        name: The name; one that is taken is refused.
-        method: A `MethodConfig`; or a `tesp.methods.gradient.algorithm.Algorithm` (or what makes one), which is then a
-            method that adapts by gradients and has the options of those that its constructor names.
-
-    Raises:
-        ConfigurationError: The name is taken or no name, or the method is neither.
-    """
-    if method is None:
-        return lambda given: register_method(name, given) and given
-    if name in METHODS:
-        raise ConfigurationError(f"There is a method {name!r} already; give another name.")
-    if not name or set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
-        raise ConfigurationError(f"{name!r} is not possible as the name of a method; give small letters, digits and -.")
-    if isinstance(method, type) and issubclass(method, MethodConfig):
-        if not is_dataclass(method):
-            raise ConfigurationError(f"{method.__name__} must be a frozen dataclass, whose fields are the options.")
-        METHODS[name] = Entry(method)
-    elif callable(method):
-        METHODS[name] = Entry(GradientConfig, method, {}, absent_of(method))
-    else:
-        raise ConfigurationError(f"{method!r} is no method; give a MethodConfig or an Algorithm.")
-    return method
-
-
 def entry_of(name: str) -> Entry:
     """Return what is known of a method.
 
@@ -129,12 +99,17 @@ def make_method(name: str, config: MethodConfig, interface: "Interface", samplin
 def options_of(name: str) -> dict[str, tuple[str, ...]]:
     """Return the options of a method by name, each with the groups that lead to it."""
     entry = entry_of(name)
-    return {option: groups for option, groups in _options(entry.kind, ()).items() if option not in entry.absent}
+    return {option: groups for option, groups in _options(entry.kind).items() if option not in entry.absent}
 
 
 def all_options() -> set[str]:
     """Return the names of the options of all methods."""
-    return {option for name in METHODS for option in _options(METHODS[name].kind, ())}
+    return {option for name in METHODS for option in _options(METHODS[name].kind)}
+
+
+def named_options(kind: type[MethodConfig]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the name of every option of a kind of configuration with the groups that lead to it, in order."""
+    return _named(kind)
 
 
 def absent_from(name: str) -> set[str]:
@@ -142,11 +117,14 @@ def absent_from(name: str) -> set[str]:
     return all_options() - options_of(name).keys()
 
 
-def _options(kind: Any, groups: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _options(kind: Any) -> dict[str, tuple[str, ...]]:
+    return dict(_named(kind))
+
+
+def _named(kind: Any, groups: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:
+    found: list[tuple[str, tuple[str, ...]]] = []
+    annotations = get_type_hints(kind)
     for f in fields(kind):
-        if is_dataclass(f.type):
-            found |= _options(f.type, (*groups, f.name))
-        else:
-            found[f.name] = groups
+        inside = is_dataclass(annotations[f.name])
+        found += _named(annotations[f.name], (*groups, f.name)) if inside else [(f.name, groups)]
     return found

@@ -47,10 +47,7 @@ FIELDS = {
 
 
 def groups_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the fields of a stored configuration by their innermost groups; those in none are the run's.
-
-    Runs of version 0.1, whose groups are not the method's, give the same.
-    """
+    """Return the fields of a stored configuration by their innermost groups; those in none are the run's."""
     found: dict[str, dict[str, Any]] = {}
 
     def add(name: str, values: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Ru
         RunFolderError: The folder is not a run's, or has no such checkpoint.
     """
     folder = RunFolder.open(path)
-    config = stored_config(folder)
+    config = stored_config(folder, with_family=True)
     family = stored_family(folder, config)
     learner = building.build_learner(config, family)
     state = load_state(folder, config, learner, checkpoint)

@@ -99,7 +99,7 @@ def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
         RunFolderError: The folder is not a run's, or its checkpoint does not fit its configuration.
     """
     folder = RunFolder.open(path)
-    config = stored_config(folder)
+    config = stored_config(folder, with_family=True)
     family = stored_family(folder, config)
     if console is not None and folder.read_versions() != versions():
         console.print("other versions of some packages than the run began with: results may differ in the last bits")

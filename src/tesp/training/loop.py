@@ -140,7 +140,8 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
     following = TrainingState(
         learned, state.meta_update + 1, state.environment_steps + adaptation.steps, state.wall_seconds + elapsed
     )
-    record = {"kind": "train", **training.identity, **_columns(following, adaptation), **metrics}
+    # A method's metrics stand beside the loop's columns and never in their place.
+    record = {**metrics, "kind": "train", **training.identity, **_columns(following, adaptation)}
     record["seconds"] = round(elapsed, 4)
     record["seconds_cpu"] = round(process_time() - cpu_began, 4)
     record |= {f"seconds_{name}": round(value, 4) for name, value in seconds.items()}
