@@ -9,8 +9,9 @@ import pytest
 import tesp
 from helpers.documents import PAGES, ROOT, TINY, blocks_of, name_of, pages_with
 from helpers.running import shared_learner
-from tesp import building, config
+from tesp import building, config, registering
 from tesp.methods import registry as method_registry
+from tesp.runs import stored
 from tesp.tasks import registry
 
 BUILT_IN = frozenset(registry.families())
@@ -50,7 +51,7 @@ def test_examples_run(page, request, tmp_path, monkeypatch):
     # What an example registers is forgotten after it.
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     methods = dict(method_registry.METHODS)
-    for module in (config, method_registry):
+    for module in (config, method_registry, registering, stored):
         monkeypatch.setattr(module, "METHODS", methods)
     namespace = {"__name__": "example"}
     # Examples run in JAX as users have it.

@@ -68,7 +68,7 @@ class TestTinyRun:
     def test_average_return_is_the_sum_of_the_distance_reward_alone(self, loaded):
         learner, tasks = loaded.learner, loaded.task_sets["train"].tasks[:2]
         simulation = loaded.family.simulate(2 * TINY["episodes_per_round"])
-        adaptation = learner.adapt(loaded.parameters, simulation, tasks, HORIZON, jax.random.key(5))
+        adaptation = learner.adapt(loaded.parameters, simulation, tasks, HORIZON, jax.random.key(5), keep_beliefs=True)
         rows = summarise(adaptation)
         for row, result in zip(rows, adaptation.rounds[1:], strict=True):
             episodes = jax.device_get(result.round.episodes)
