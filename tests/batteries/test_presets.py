@@ -129,7 +129,9 @@ def test_small_is_quick_for_longer(name):
     quick, small = preset_config(name, "quick"), preset_config(name, "small")
     assert small.schedule.meta_updates > quick.schedule.meta_updates
     length = {"meta_updates": 9, "evaluate_every": 9, "evaluation_tasks": 9, "parameter_average": 0.0}
-    assert override(small, **length, preset="quick") == override(quick, **length)
+    settling = {"learning_rate_ceiling": "linear", "least_std": 0.0}
+    assert override(small, **length, **settling, preset="quick") == override(quick, **length)
+    assert small.method.network.least_std == (0.5 if name.startswith("reacher") else 0.0)
 
 
 @pytest.mark.parametrize(
