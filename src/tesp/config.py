@@ -12,7 +12,7 @@ from cattrs.v import format_exception
 
 from tesp.errors import ConfigurationError
 from tesp.methods.gradient.settings import GradientConfig
-from tesp.methods.registry import ABLATIONS, METHODS, all_options, entry_of, options_of
+from tesp.methods.registry import ABLATIONS, METHODS, absent_from, all_options, entry_of, options_of
 from tesp.methods.settings import MethodConfig
 from tesp.presets import presets_of
 from tesp.sampling import SamplingSettings
@@ -110,8 +110,8 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     own = _replaced(entry.kind(), dict(entry.implied))
     config = Config(family=family, preset=preset, algorithm=algorithm, method=own)
     # Other methods' options are no mistake in a preset; what none has is.
-    others = all_options() - options_of(algorithm).keys()
-    values = {name: value for name, value in values.items() if name not in others or name in common_fields()}
+    others = absent_from(algorithm)
+    values = {name: value for name, value in values.items() if name not in others}
     return override(config, **{**values, **entry.implied, **overrides})
 
 
