@@ -1,11 +1,12 @@
 import gc
+import io
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from jaxtyping import install_import_hook
+from helpers.shapes import check_shapes, forget_calls
 
 # Pictures are drawn without a screen. The engine reads this once, when it is first imported.
 if sys.platform == "linux":
@@ -25,11 +26,13 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
 }
 
-# Under test every annotated shape is checked. This must stand before the first import of tesp.
-install_import_hook("tesp", "beartype.beartype")
+# This must stand before the first import of tesp.
+check_shapes()
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from tesp.compilation_cache import use_compilation_cache  # noqa: E402
 
@@ -77,6 +80,22 @@ def few_memory_maps():
     maps = Path("/proc/self/maps")
     if maps.exists() and len(maps.read_bytes().splitlines()) > MOST_MAPS:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def checked_shapes():
+    """Check the first calls of every function again in every test."""
+    forget_calls()
+
+
+@pytest.fixture(autouse=True)
+def blank_pictures(request, monkeypatch):
+    """Leave figures blank, but where their looks are tested: drawing them takes longer than a tiny run."""
+    if "report" in request.path.parts or request.node.get_closest_marker("pictures"):
+        return
+    blank = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(blank, "PNG")
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_bytes(blank.getvalue()))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Methods by name: the configuration each has, and what its name stands for. A method is imported when it is made."""
 
+import functools
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -109,7 +110,7 @@ def all_options() -> set[str]:
 
 def named_options(kind: type[MethodConfig]) -> list[tuple[str, tuple[str, ...]]]:
     """Return the name of every option of a kind of configuration with the groups that lead to it, in order."""
-    return _named(kind)
+    return list(_named(kind))
 
 
 def absent_from(name: str) -> set[str]:
@@ -121,6 +122,8 @@ def _options(kind: Any) -> dict[str, tuple[str, ...]]:
     return dict(_named(kind))
 
 
+# Annotations are text that must be evaluated, and every value that is checked asks for them.
+@functools.cache
 def _named(kind: Any, groups: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:
     found: list[tuple[str, tuple[str, ...]]] = []
     annotations = get_type_hints(kind)

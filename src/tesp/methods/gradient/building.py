@@ -1,5 +1,6 @@
 """From options to a method that adapts by gradients."""
 
+import functools
 import inspect
 from collections.abc import Callable
 
@@ -77,6 +78,8 @@ def make_algorithm(config: GradientConfig, algorithm: Callable[..., Algorithm], 
     return algorithm(**{name: value for name, value in values.items() if name in wanted})
 
 
+# What was found in order need not be traced again: a comparison builds every method many times.
+@functools.lru_cache(64)
 def _require_conditional_policy(algorithm: Algorithm, name: str, observation_size: int) -> None:
     def policy(key):
         fresh = algorithm.init(key)
