@@ -34,7 +34,8 @@ def config(name, **overrides):
     return tiny_config(algorithm=name, **overrides)
 
 
-@pytest.fixture(scope="module", params=list(METHODS))
+# V3 and V4 are TESP and V5 with a constant of zero, which compiles to the same.
+@pytest.fixture(scope="module", params=[name for name in METHODS if name not in ("tesp-v3", "tesp-v4")])
 def name(request):
     return request.param
 
@@ -78,9 +79,9 @@ class TestARun:
         folder, _, state = trained
         loaded = runs.load_run(folder, "latest")
         assert_identical(loaded.state, state)
-        assert any_parameter_differs(
-            loaded.parameters, jax.jit(loaded.learner.method.algorithm.init)(jax.random.key(0))
-        )
+        method = loaded.learner.method
+        fresh = method.parameters(method.init(jax.random.key(0)))
+        assert any_parameter_differs(loaded.parameters, fresh)
 
     def test_stopped_and_resumed_it_ends_the_same(self, name, trained, tmp_path, monkeypatch):
         monkeypatch.setattr("tesp.building.build_learner", shared_learner)
