@@ -49,7 +49,7 @@ QUICK: Values = {
 #: The same sizes, trained until the curves are flat; the step size that was found settles over the last third.
 SMALL: Values = {
     **QUICK,
-    "meta_updates": 150,
+    "meta_updates": 120,
     "evaluate_every": 15,
     "evaluation_tasks": 0,
     "parameter_average": 0.97,
