@@ -1,5 +1,8 @@
 """Errors that speak to the person who caused them."""
 
+import traceback
+from pathlib import Path
+
 
 class TespError(Exception):
     """Base of every error this library raises on purpose.
@@ -34,3 +37,10 @@ class NonFiniteError(TespError, FloatingPointError):
         self.detail = detail
         where = "" if task is None else f" in task {task}"
         super().__init__(f"{quantity} became NaN or infinite{where}{f' ({detail})' if detail else ''}.")
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the kind of an error in code that is not ours, its message, and the line where it happened."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).rstrip('.')}{where}"

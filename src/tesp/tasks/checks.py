@@ -1,9 +1,7 @@
 """Checks of what families and simulations are given, with errors that name the value."""
 
 import math
-import traceback
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,10 +79,3 @@ def checked_tasks(tasks: np.ndarray, count: int, size: int, what: str) -> Float[
             f"tasks have shape {copied.shape}; reset takes {what} for each of {count} simulations."
         )
     return copied
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the kind of an error in code that is not ours, its message, and the line where it happened."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {str(error).rstrip('.')}{where}"

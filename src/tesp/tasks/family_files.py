@@ -11,9 +11,7 @@ from typing import Any
 
 import cloudpickle
 
-from tesp.errors import ConfigurationError
-from tesp.tasks.checks import describe_error
-from tesp.tasks.family import Family
+from tesp.errors import ConfigurationError, describe_error
 
 #: What was imported and the file's contents then, by its resolved path: a file is run once in a process.
 _MODULES: dict[Path, tuple[ModuleType, bytes]] = {}
@@ -175,6 +173,7 @@ def _import(path: Path) -> tuple[ModuleType, bytes]:
 
 def _offered(module: ModuleType) -> list[str]:
     """Return the names of families, and of what may make some, that a file defines itself."""
+    from tesp.tasks.family import Family
 
     def is_own(value: Any) -> bool:
         made_here = getattr(value, "__module__", None) == module.__name__

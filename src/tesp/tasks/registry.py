@@ -5,17 +5,19 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Unpack, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Unpack, cast, get_args, get_origin
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, describe_error
 from tesp.tasks import family_files
-from tesp.tasks.checks import describe_error
-from tesp.tasks.family import Family
 
-FamilyFactory = Callable[..., Family]
+# What families are made of is imported where one is made: names alone must cost nothing.
+if TYPE_CHECKING:
+    from tesp.tasks.family import Family
+
+FamilyFactory = Callable[..., "Family"]
 
 #: Families by name: a factory, a family, or where one of them is found as ``module:name``.
-_FACTORIES: dict[str, FamilyFactory | Family | str] = {
+_FACTORIES: dict[str, "FamilyFactory | Family | str"] = {
     "point": "tesp.tasks.point:PointFamily",
     "wheeled": "tesp.tasks.wheeled:wheeled",
     "ant": "tesp.tasks.ant:ant",
@@ -29,7 +31,7 @@ def families() -> list[str]:
     return list(_FACTORIES)
 
 
-def register_family(name: str, factory: FamilyFactory | Family) -> None:
+def register_family(name: str, factory: "FamilyFactory | Family") -> None:
     """Make a family available under a name in this process, for instance for a configuration.
 
     Args:
@@ -46,7 +48,7 @@ def register_family(name: str, factory: FamilyFactory | Family) -> None:
     _FACTORIES[name] = factory
 
 
-def make_family(name: str, **options: Any) -> Family:
+def make_family(name: str, **options: Any) -> "Family":
     """Make a family by name. An option that is None keeps the family's own default.
 
     Args:
@@ -85,6 +87,8 @@ def _factory(name: str) -> tuple[FamilyFactory, list[str] | None]:
             f"There is no family {name!r}{_nearest(name, families())}; known are: {known}. "
             "A family in a file of your own is FILE.py:NAME."
         )
+    from tesp.tasks.family import Family
+
     if isinstance(found, Family):
         return partial(_changed, found), list(found.options)
     if not callable(found):
@@ -92,18 +96,18 @@ def _factory(name: str) -> tuple[FamilyFactory, list[str] | None]:
     return cast(FamilyFactory, found), option_names(cast(FamilyFactory, found))
 
 
-def _registered(name: str) -> FamilyFactory | Family:
+def _registered(name: str) -> "FamilyFactory | Family":
     """Return what a name was registered with; the library's own are imported now."""
     found = _FACTORIES[name]
     return pkgutil.resolve_name(found) if isinstance(found, str) else found
 
 
-def _changed(family: Family, **options: Any) -> Family:
+def _changed(family: "Family", **options: Any) -> "Family":
     """Return a family with other options; the family itself if there are none."""
     return family.with_options(**options) if options else family
 
 
-def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> Family:
+def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> "Family":
     """Call what a file defines, and say what is wrong if that fails or returns something else."""
     try:
         family = factory(**given)
@@ -111,6 +115,8 @@ def _made_by_file(name: str, factory: FamilyFactory, given: dict[str, Any]) -> F
         raise
     except Exception as error:
         raise ConfigurationError(f"{name} cannot make a family: {describe_error(error)}.") from error
+    from tesp.tasks.family import Family
+
     if not isinstance(family, Family):
         raise ConfigurationError(f"{name} returned {family!r}; it must return a Family (see tesp.tasks.family).")
     return family

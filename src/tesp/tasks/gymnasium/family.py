@@ -18,10 +18,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from jaxtyping import Float
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, describe_error
 from tesp.interface import Interface, nested_tuple
 from tesp.task_sets import TASK_SETS, TaskSet
-from tesp.tasks.checks import check_name, check_simulate, checked_count, describe_error
+from tesp.tasks.checks import check_name, check_simulate, checked_count
 from tesp.tasks.drawn_tasks import draw_task_sets
 from tesp.tasks.family import Family
 from tesp.tasks.gymnasium.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
