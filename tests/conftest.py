@@ -56,8 +56,23 @@ hypothesis.settings.register_profile("tesp", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("tesp")
 
 
-#: Files that take longest. Several processes share the work file by file, and the last ones to begin should be short.
-LONGEST = ("test_docs_shell.py", "test_docs.py", "test_agents.py")
+#: Files that stay in one process, for they share tiny runs and what is compiled for them. They go first, so that the last
+#: files to begin are short.
+TOGETHER = {
+    "documentation": ("test_docs_shell.py", "test_docs.py"),
+    "runs": (
+        "test_interrupted_runs.py",
+        "test_cli.py",
+        "test_cli_evaluations.py",
+        "test_compare.py",
+        "test_details.py",
+        "test_loop.py",
+        "test_protocol.py",
+        "test_runs.py",
+        "test_agents.py",
+        "test_adapt.py",
+    ),
+}
 
 
 def pytest_unconfigure():
@@ -66,7 +81,11 @@ def pytest_unconfigure():
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    """Share the work among processes file by file."""
+    group_of = {file: group for group, files in TOGETHER.items() for file in files}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of.get(item.path.name, item.path.stem)))
+    items.sort(key=lambda item: item.path.name not in group_of)
 
 
 #: Memory maps of a process beyond which what was compiled is dropped; Linux allows 65,530.

@@ -5,6 +5,7 @@ after that one of every few.
 """
 
 import functools
+import importlib
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,9 @@ def forget_calls():
 
 def check_shapes():
     """Check the annotated shapes of every module of tesp that has some, once it is imported."""
+    # What a checked module is the first to import would be compiled from its source again, in every process.
+    for name in ("equinox", "gymnasium", "matplotlib.pyplot", "mujoco", "optax", "orbax.checkpoint"):
+        importlib.import_module(name)
     jaxtyping.jaxtyped = _sampled
     source = Path(find_spec("tesp").origin).parent
     shaped = [
