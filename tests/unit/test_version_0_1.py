@@ -132,8 +132,8 @@ class TestFilesThatItWrote:
         loaded = runs.load_run(folder, "latest")
         assert loaded.config.algorithm == name
         assert not set(json.loads(to_json(loaded.config))["method"]) & {"ablation" if name != "tesp" else "sampling"}
-        rows, recorded = loaded.evaluate(), records(folder, "evaluation")[-len(loaded.evaluate()) :]
-        for row, record in zip(rows, recorded, strict=True):
+        rows = loaded.evaluate()
+        for row, record in zip(rows, records(folder, "evaluation")[-len(rows) :], strict=True):
             assert row["average_return"] == pytest.approx(record["average_return"], rel=1e-5)
         (folder / "config.json").write_text(to_json(override(loaded.config, meta_updates=3)))
         runs.resume(folder)
