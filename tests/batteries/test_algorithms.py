@@ -55,6 +55,10 @@ def trained(name, tmp_path_factory):
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             state = runs.train(config(name), folder).state
+            so_far = len(events)
+            jax.jit(lambda x: x + 1)(0.0)
+            assert len(events) > so_far, "compilations must be heard of"
+            del events[so_far:]
         finally:
             jax.monitoring.unregister_event_duration_listener(listen)
     return folder, events, state
@@ -63,7 +67,6 @@ def trained(name, tmp_path_factory):
 class TestARun:
     def test_nothing_is_compiled_after_the_first_meta_update(self, trained):
         _, compilations, _ = trained
-        assert 0 in compilations
         assert not [done for done in compilations if done > 0]
 
     def test_records_every_set_and_fast_update(self, name, trained):
