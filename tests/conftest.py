@@ -56,8 +56,8 @@ hypothesis.settings.register_profile("tesp", deadline=None, derandomize=True, da
 hypothesis.settings.load_profile("tesp")
 
 
-#: Files that stay in one process, for they share tiny runs and what is compiled for them. They go first, so that the last
-#: files to begin are short.
+#: Files that stay in one process, for they share tiny runs and what is compiled for them. They go first, so that the
+#: last files to begin are short.
 TOGETHER = {
     "documentation": ("test_docs_shell.py", "test_docs.py"),
     "runs": (
