@@ -1,5 +1,4 @@
 import gc
-import io
 import os
 import shutil
 import sys
@@ -31,9 +30,8 @@ check_shapes()
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from PIL import Image  # noqa: E402
 
+from helpers.pictures import leave_figures_blank  # noqa: E402
 from tesp.compilation_cache import use_compilation_cache  # noqa: E402
 
 #: Where all processes of a session find what others have compiled. The user's own cache makes the next session quicker;
@@ -110,11 +108,8 @@ def checked_shapes():
 @pytest.fixture(autouse=True)
 def blank_pictures(request, monkeypatch):
     """Leave figures blank, but where their looks are tested: drawing them takes longer than a tiny run."""
-    if "report" in request.path.parts or request.node.get_closest_marker("pictures"):
-        return
-    blank = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(blank, "PNG")
-    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_bytes(blank.getvalue()))
+    if "report" not in request.path.parts and not request.node.get_closest_marker("pictures"):
+        leave_figures_blank(monkeypatch)
 
 
 @pytest.fixture

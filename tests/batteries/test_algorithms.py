@@ -31,7 +31,8 @@ SIZES = {"embedding_size": 2, "policy_units": (3,), "encoder_units": 2, "initial
 
 
 def config(name, **overrides):
-    return tiny_config(algorithm=name, **overrides)
+    # Clipped as in no other test: what another file of the same process compiled would hide what is compiled here.
+    return tiny_config(algorithm=name, clip=0.19, **overrides)
 
 
 # V3 and V4 are TESP and V5 with a constant of zero, which compiles to the same.
@@ -55,10 +56,6 @@ def trained(name, tmp_path_factory):
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             state = runs.train(config(name), folder).state
-            so_far = len(events)
-            jax.jit(lambda x: x + 1)(0.0)
-            assert len(events) > so_far, "compilations must be heard of"
-            del events[so_far:]
         finally:
             jax.monitoring.unregister_event_duration_listener(listen)
     return folder, events, state
@@ -67,6 +64,7 @@ def trained(name, tmp_path_factory):
 class TestARun:
     def test_nothing_is_compiled_after_the_first_meta_update(self, trained):
         _, compilations, _ = trained
+        assert 0 in compilations
         assert not [done for done in compilations if done > 0]
 
     def test_records_every_set_and_fast_update(self, name, trained):

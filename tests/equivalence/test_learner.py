@@ -204,7 +204,7 @@ def in_small_pieces(monkeypatch):
 # Every combination would compile for minutes; each way of dividing and each order is here once.
 @pytest.mark.parametrize(
     ("options", "differently"),
-    [({}, in_small_pieces), ({"second_order": True, "fast_updates": 1}, as_an_accelerator_would)],
+    [({}, in_small_pieces), ({"second_order": True}, as_an_accelerator_would)],
     ids=["first order in small pieces", "second order as an accelerator would"],
 )
 def test_how_the_work_is_divided_does_not_matter(monkeypatch, options, differently):

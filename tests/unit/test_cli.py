@@ -9,7 +9,9 @@ import re
 import shutil
 import textwrap
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.running import TINY, files, options, records, tesp, timeless, tiny_config
 from tesp.building import build_family
@@ -231,11 +233,13 @@ class TestAdapt:
 
 
 class TestPlot:
+    @pytest.mark.pictures
     def test_one_run_and_several(self, run, reference, tmp_path):
         shutil.rmtree(run / "figures")
         assert tesp("plot", run, "--x", "environment_steps").code == 0
         single = {"learning_curves.png", "fast_updates.png", "task_paths.png", "embeddings.png", "rates.png"}
         assert {p.name for p in (run / "figures").iterdir()} == single
+        assert all(np.ptp(np.asarray(Image.open(p))) > 200 for p in (run / "figures").iterdir())
         assert "both have seed 0" in tesp("plot", run, reference.path, "--output", tmp_path / "both").sentence()
         for name in ("config.json", "records.jsonl"):
             (run / name).write_text((run / name).read_text().replace('"seed": 0', '"seed": 1'))

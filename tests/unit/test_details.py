@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
+from helpers.pictures import leave_figures_blank
 from helpers.running import TINY, files, shared_learner, tesp, tiny_config
 from tesp import runs
 from tesp.building import build_family, build_learner
@@ -206,28 +206,16 @@ def test_layers_of_an_algorithm_of_ones_own():
     assert named == ["start ndarray", "start dict end"]
 
 
-@pytest.fixture
-def _blank_figures(monkeypatch):
-    """That figures are what they should be is tested elsewhere; here matters which are drawn."""
-    monkeypatch.setattr("tesp.report.figures.style.save", blank)
-
-
-def blank(_figure, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8)).save(path)
-
-
 @pytest.fixture(scope="module")
 def plotted(reference, tmp_path_factory):
     """A run of which two tasks of each set were measured, and what `tesp plot` said."""
     path = tmp_path_factory.mktemp("plotted") / "run"
     shutil.copytree(reference.path, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tesp.report.figures.style.save", blank)
+        leave_figures_blank(patch)
         return path, tesp("plot", path, "--tasks", "2", "--checkpoint", "latest")
 
 
-@pytest.mark.usefixtures("_blank_figures")
 class TestPlot:
     @pytest.fixture
     def stored(self, plotted, tmp_path):

@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from helpers import running
+from helpers import pictures, running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
 from tesp import building, compare, config, runs
 from tesp.config import override
@@ -54,7 +53,7 @@ def trained() -> dict[str, Path]:
 
 @pytest.fixture
 def tiny_runs(trained, monkeypatch):
-    """Whatever is trained is tiny, and a comparison trains its first method alone; pictures and films are blank.
+    """Whatever is trained is tiny, and a comparison trains its first method alone; films are blank like figures.
 
     That figures and films are what they should be is tested elsewhere; here they would take most of the time.
     """
@@ -62,8 +61,7 @@ def tiny_runs(trained, monkeypatch):
     # The paper's curves are laid over runs with episodes of its own length only.
     monkeypatch.setattr("tesp.report.published.HORIZON", TINY["horizon"])
     monkeypatch.setattr("tesp.building.build_learner", running.shared_learner)
-    monkeypatch.setattr("tesp.report.figures.style.save", lambda _, path: blank(path))
-    monkeypatch.setattr("tesp.report.films.filming.write_film", lambda path, *_: blank(path))
+    monkeypatch.setattr("tesp.report.films.filming.write_film", lambda path, *_: pictures.blank(path))
     image = np.zeros((48, 64, 3), np.uint8)
     monkeypatch.setattr("tesp.tasks.mujoco.rendering.SceneRenderer.image", lambda *_, **__: image)
 
@@ -86,11 +84,6 @@ def tiny_runs(trained, monkeypatch):
 
     monkeypatch.setattr(runs, "train", train_tiny)
     monkeypatch.setattr(compare, "compare", compare_one)
-
-
-def blank(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8)).save(path, "PNG")
 
 
 @contextmanager

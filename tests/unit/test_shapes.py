@@ -15,7 +15,7 @@ def refused():
         distance_to_goal(WRONG, RIGHT)
     except TypeCheckError:
         return True
-    except Exception:
+    except ValueError:
         return False
     return False
 

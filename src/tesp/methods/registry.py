@@ -124,10 +124,10 @@ def _options(kind: Any) -> dict[str, tuple[str, ...]]:
 
 # Annotations are text that must be evaluated, and every value that is checked asks for them.
 @functools.cache
-def _named(kind: Any, groups: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:
+def _named(kind: Any, groups: tuple[str, ...] = ()) -> tuple[tuple[str, tuple[str, ...]], ...]:
     found: list[tuple[str, tuple[str, ...]]] = []
     annotations = get_type_hints(kind)
     for f in fields(kind):
         inside = is_dataclass(annotations[f.name])
         found += _named(annotations[f.name], (*groups, f.name)) if inside else [(f.name, groups)]
-    return found
+    return tuple(found)
