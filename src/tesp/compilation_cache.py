@@ -2,10 +2,14 @@
 
 import contextlib
 import hashlib
+import importlib
 import os
 import platform
 import sys
+import time
+import zlib
 from pathlib import Path
+from typing import Any
 
 import filelock
 import platformdirs
@@ -16,14 +20,20 @@ from tesp.errors import ConfigurationError
 VARIABLE = "TESP_COMPILATION_CACHE"
 #: JAX's own variable of the same meaning. Where it is set, the user has chosen.
 _FOLDER = "JAX_COMPILATION_CACHE_DIR"
-#: Beyond this many bytes, what was not used for longest goes. A bound also makes JAX lock the folder whenever it reads
-#: or writes, so that no process finds half of what another one is writing.
+#: Bytes that the folder may hold when a process starts; beyond, what was not used for longest goes.
 _SIZE = 2**28
 _OPTIONS = {
-    "JAX_COMPILATION_CACHE_MAX_SIZE": _SIZE,
+    # With a bound of its own JAX reads the time of last use of every program before it keeps another one, in a lock
+    # that all processes share: a tenth of a second where there are 2,000 of them.
+    "JAX_COMPILATION_CACHE_MAX_SIZE": -1,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.0,
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": -1,
 }
+
+#: Seconds after which a program is no longer being written.
+_SETTLED = 60.0
+#: How a program begins that was compressed as zstd; zlib is the other possibility.
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 #: Folders that this module has set: they are no choice of the user's.
 _CHOSEN: set[str] = set()
@@ -53,7 +63,7 @@ def use_compilation_cache() -> Path | None:
     folder = chosen.absolute() / _processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _mend(folder)
+        _tidy(folder)
     except OSError as error:
         if not given:
             return None
@@ -82,16 +92,50 @@ def _processor() -> str:
     return f"{platform.machine()}-{hashlib.sha256(' '.join(able).encode()).hexdigest()[:12]}"
 
 
-def _mend(folder: Path) -> None:
-    """Remove what a process that was killed, or a full disk, left half-written.
+def _tidy(folder: Path) -> None:
+    """Remove what is torn, and what was not used for longest as long as there is too much.
 
-    JAX writes a program to ``KEY-cache`` and then the time of its last use to ``KEY-atime``, without replacing files
-    atomically: one without the other is not whole, and JAX would stumble over it for ever.
+    JAX does not write atomically, so a process that was killed and a full disk leave half of a program, over which JAX
+    would stumble at every start. What was written since the last time is looked at; the time of a file of no content
+    says when that was. Another process that is at it already is left to it.
     """
-    with filelock.FileLock(folder / ".lockfile", timeout=10):
-        files = {path.name for path in folder.iterdir()}
-        for name in files:
-            key, _, kind = name.rpartition("-")
-            other = {"cache": f"{key}-atime", "atime": f"{key}-cache"}.get(kind)
-            if other is not None and other not in files:
-                (folder / name).unlink(missing_ok=True)
+    looked_at, kept = folder / ".looked-at", []
+    settled = time.time() - _SETTLED
+    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", blocking=False):
+        since = looked_at.stat().st_mtime if looked_at.exists() else 0.0
+        for path in folder.glob("*-*"):
+            # Another process may have removed it, and elsewhere than on Linux one that reads it keeps it.
+            with contextlib.suppress(OSError):
+                info = path.stat()
+                new = since <= info.st_mtime < settled
+                if not path.name.endswith("-cache") or (new and not _is_whole(path.read_bytes())):
+                    path.unlink()
+                else:
+                    kept.append((max(info.st_atime, info.st_mtime), info.st_size, path))
+        excess = sum(size for _, size, _ in kept) - _SIZE
+        for _, size, path in sorted(kept):
+            if excess <= 0:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                excess -= size
+        looked_at.touch()
+        os.utime(looked_at, (settled, settled))
+
+
+def _is_whole(program: bytes) -> bool:
+    """Return whether what JAX compressed can be decompressed to its end; it takes zstd where that is installed."""
+    try:
+        stream = _zstd() if program.startswith(_ZSTD) else zlib.decompressobj()
+        stream.decompress(program)
+    except Exception:
+        # Every library has an error of its own. What it cannot read JAX cannot read either.
+        return False
+    return stream.eof
+
+
+def _zstd() -> Any:
+    try:
+        return importlib.import_module("compression.zstd").ZstdDecompressor()
+    except ImportError:
+        return importlib.import_module("zstandard").ZstdDecompressor().decompressobj()

@@ -4,8 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
+import zlib
 
+import filelock
 import pytest
+import zstandard
 
 from tesp import compilation_cache
 from tesp.compilation_cache import use_compilation_cache
@@ -29,7 +33,7 @@ def test_the_default_lies_in_the_users_cache(tmp_path):
     folder = use_compilation_cache()
     assert folder.parent == tmp_path / "user" / "compiled"
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(folder)
-    assert int(os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"]) == 2**28
+    assert int(os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"]) == -1
 
 
 def test_it_can_be_elsewhere_or_off(fresh, tmp_path):
@@ -58,13 +62,79 @@ def test_a_folder_that_cannot_be_used(fresh, tmp_path):
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
 
 
-@pytest.mark.usefixtures("fresh")
-def test_halves_are_removed():
+def keep(folder, name, program=b"", *, seconds_ago=0.0, read=None):
+    """Put a program there as JAX does, written and last read that many seconds ago."""
+    path = folder / f"{name}-cache"
+    path.write_bytes(program)
+    now = time.time()
+    os.utime(path, (now - (seconds_ago if read is None else read), now - seconds_ago))
+    return path
+
+
+def looked_at(seconds_ago):
+    """The folder, as if what is there had last been looked at that many seconds ago."""
     folder = use_compilation_cache()
-    for name in ("whole-cache", "whole-atime", "torn-cache", "lost-atime"):
-        (folder / name).write_bytes(b"12345678")
+    os.utime(folder / ".looked-at", (0, time.time() - seconds_ago))
+    return folder
+
+
+def kept(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("compress", [zlib.compress, zstandard.compress], ids=["zlib", "zstd"])
+def test_what_is_torn_is_removed(compress):
+    folder = looked_at(1000)
+    whole = compress(os.urandom(500) + bytes(500))
+    keep(folder, "whole", whole, seconds_ago=300)
+    for length in (0, 3, 10, 200, len(whole) - 1):
+        keep(folder, f"torn{length}", whole[:length], seconds_ago=200)
+    # Some process may just be writing it.
+    keep(folder, "begun", whole[:200], seconds_ago=10)
+    # From a bound of JAX's own.
+    (folder / "whole-atime").write_bytes(b"12345678")
     assert use_compilation_cache() == folder
-    assert sorted(path.name for path in folder.iterdir()) == [".lockfile", "whole-atime", "whole-cache"]
+    assert kept(folder) == ["begun-cache", "whole-cache"]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_only_what_is_new_is_looked_at(monkeypatch):
+    folder = looked_at(1000)
+    read = []
+    monkeypatch.setattr(compilation_cache, "_is_whole", lambda program: read.append(program) or True)
+    keep(folder, "from before", b"from before", seconds_ago=2000)
+    keep(folder, "old", b"old", seconds_ago=200)
+    keep(folder, "new", b"new", seconds_ago=10)
+    use_compilation_cache()
+    assert read == [b"old"]
+    use_compilation_cache()
+    assert read == [b"old"]
+    monkeypatch.setattr(compilation_cache, "_SETTLED", 0.0)
+    use_compilation_cache()
+    assert read == [b"old", b"new"]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_was_not_used_for_longest_goes(monkeypatch):
+    folder = looked_at(1000)
+    monkeypatch.setattr(compilation_cache, "_SIZE", 3 * len(zlib.compress(b"")))
+    keep(folder, "read lately", zlib.compress(b""), seconds_ago=900, read=1)
+    for name, seconds in {"oldest": 800, "older": 700, "old": 600, "new": 500}.items():
+        keep(folder, name, zlib.compress(b""), seconds_ago=seconds, read=1000)
+    use_compilation_cache()
+    assert kept(folder) == ["new-cache", "old-cache", "read lately-cache"]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_another_process_that_tidies_up_is_left_to_it():
+    folder = looked_at(1000)
+    torn = keep(folder, "torn", b"", seconds_ago=100)
+    with filelock.FileLock(folder / ".lockfile"):
+        assert use_compilation_cache() == folder
+    assert torn.exists()
+    use_compilation_cache()
+    assert not torn.exists()
 
 
 #: Runs a command and says how many programs were compiled.
