@@ -15,7 +15,9 @@ LAST = "2"
 
 
 def broken(what, folder):
-    return child("helpers.broken_run", what, "train", "point", *options(), "--output", folder)
+    """A process to which something happens while it trains in a folder, or goes on with what is there."""
+    command = ("resume", folder) if folder.exists() else ("train", "point", *options(), "--output", folder)
+    return child("helpers.broken_run", what, *command)
 
 
 def trained(folder):
@@ -30,8 +32,9 @@ def killed_while_sampling(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def killed_while_storing(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("killed") / "run"
+def killed_while_storing(killed_while_sampling, tmp_path_factory):
+    """The same run, resumed by another process, which is killed too."""
+    folder = shutil.copytree(killed_while_sampling, tmp_path_factory.mktemp("killed again") / "run")
     assert wait(broken("kill_while_storing", folder)).code == -signal.SIGKILL
     return folder
 
@@ -41,16 +44,15 @@ def copy_of(tmp_path):
     return lambda folder: shutil.copytree(folder, tmp_path / "run")
 
 
-def test_killed_in_a_meta_update_and_resumed_by_another_process(killed_while_sampling, copy_of, reference):
+def test_killed_in_a_meta_update(killed_while_sampling, copy_of, reference):
     folder = copy_of(killed_while_sampling)
     assert trained(folder) == [1, 2]
     assert max(checkpoint_folders(folder)) == LAST
-    resumed = wait(child("tesp.cli", "resume", folder))
-    assert resumed.code == 0, resumed
+    assert tesp("resume", folder).code == 0
     assert_same_run(folder, reference.path)
 
 
-def test_killed_while_writing_a_checkpoint(killed_while_storing, copy_of, reference):
+def test_resumed_by_another_process_and_killed_while_writing_a_checkpoint(killed_while_storing, copy_of, reference):
     folder = copy_of(killed_while_storing)
     unfinished = [name for name in checkpoint_folders(folder) if not name.isdecimal()]
     assert len(unfinished) == 1

@@ -41,7 +41,7 @@ COMMON = {
     name: value
     for name, value in TINY.items()
     if name not in ("buffer_size", "policy_units", "encoder_units", "embedding_size", "epochs")
-}
+} | {"checkpoint_every": 2}
 
 # Three episodes of six steps tell nothing.
 pytestmark = pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")
