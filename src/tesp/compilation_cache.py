@@ -84,8 +84,11 @@ def use_compilation_cache() -> Path | None:
 
 
 def _processor() -> str:
-    """Return a name for the kind of this processor: its architecture and a digest of what it can do."""
-    able = [platform.processor()]
+    """Return a name for the kind of this processor: its architecture and a digest of what it can do.
+
+    The digest also covers how the folder is kept, for earlier revisions remove what this one keeps.
+    """
+    able = ["without a bound of JAX's own", platform.processor()]
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         able += [next((line for line in lines if line.startswith(("flags", "Features"))), "")]
@@ -103,21 +106,21 @@ def _tidy(folder: Path) -> None:
     settled = time.time() - _SETTLED
     with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", blocking=False):
         since = looked_at.stat().st_mtime if looked_at.exists() else 0.0
-        for path in folder.glob("*-*"):
+        for entry in [entry for entry in os.scandir(folder) if "-" in entry.name]:
             # Another process may have removed it, and elsewhere than on Linux one that reads it keeps it.
             with contextlib.suppress(OSError):
-                info = path.stat()
+                info = entry.stat()
                 new = since <= info.st_mtime < settled
-                if not path.name.endswith("-cache") or (new and not _is_whole(path.read_bytes())):
-                    path.unlink()
+                if not entry.name.endswith("-cache") or (new and not _is_whole(Path(entry.path).read_bytes())):
+                    os.unlink(entry.path)
                 else:
-                    kept.append((max(info.st_atime, info.st_mtime), info.st_size, path))
+                    kept.append((max(info.st_atime, info.st_mtime), info.st_size, entry.path))
         excess = sum(size for _, size, _ in kept) - _SIZE
         for _, size, path in sorted(kept):
             if excess <= 0:
                 break
             with contextlib.suppress(OSError):
-                path.unlink()
+                os.unlink(path)
                 excess -= size
         looked_at.touch()
         os.utime(looked_at, (settled, settled))
