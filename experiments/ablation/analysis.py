@@ -170,6 +170,13 @@ def _last(run: AblationRun, update: int, task_set: str) -> float:
     return run.returns[update][task_set, run.fast_updates]
 
 
+def differences(runs: Sequence[AblationRun]) -> str:
+    """Return the options that differ between runs though no variant changes them, with their values."""
+    names = sorted({name for run in runs for name in run.others})
+    values = {name: list(dict.fromkeys(str(run.others[name]) for run in runs if name in run.others)) for name in names}
+    return ", ".join(f"`{name}` {' or '.join(found)}" for name, found in values.items() if len(found) > 1)
+
+
 def section(family: str, method: str, runs: Sequence[AblationRun]) -> str:
     """Return the tables of one family and method, and what they leave out."""
     chosen = compared(runs)
@@ -181,6 +188,8 @@ def section(family: str, method: str, runs: Sequence[AblationRun]) -> str:
         notes.append(f"Left out, for they are not finished: {', '.join(left_out)}.")
     if len({tuple(sorted(run.seed for run in members)) for members in variants.values()}) > 1:
         notes.append("**Not all rows have the same seeds**, and so not the same tasks.")
+    if different := differences(chosen):
+        notes.append(f"**Not all runs have the same other options**: {different}.")
     if not all(run.cpu for run in chosen):
         notes.append("Some records lack CPU seconds; wall-clock seconds stand in for them.")
     tables = (at_equal_updates(variants), at_equal_seconds(variants), worth(variants))

@@ -7,14 +7,16 @@ The sweep writes them as runs end. For runs that go on, or records of another sw
 
 import gzip
 import json
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from variants import flat, variant_of
+from variants import flat, options_of, variant_of
 
 from tesp.errors import RunFolderError
+from tesp.methods.registry import absent_from
 from tesp.report.records import RunRecords, read_run
 from tesp.report.words import TASK_SETS
 from tesp.storage.files import written_beside
@@ -44,6 +46,7 @@ class AblationRun:
         seconds: CPU seconds of every meta-update, or seconds where the records lack those.
         cpu: Whether they are CPU seconds.
         tasks: Tasks of each set that it was evaluated on.
+        others: The options that make no variant, but for the seed, the length of the run and where it is recorded.
     """
 
     name: str
@@ -57,6 +60,7 @@ class AblationRun:
     seconds: dict[int, float]
     cpu: bool
     tasks: int | None
+    others: dict[str, Any]
 
     @property
     def finished(self) -> bool:
@@ -122,7 +126,13 @@ def load(path: Path) -> AblationRun:
         {row["meta_update"]: _seconds(row) for row in tables["train"]},
         all(row.get("seconds_cpu") is not None for row in tables["train"]),
         max((row["tasks"] for row in tables["evaluation"] if row.get("tasks") is not None), default=None),
+        _others(config, options_of(fields["algorithm"], variant).keys() | absent_from(fields["algorithm"])),
     )
+
+
+def _others(config: Mapping[str, Any], left_out: Set[str]) -> dict[str, Any]:
+    groups = {name: value for name, value in config.items() if name not in ("schedule", "log", "seed")}
+    return {name: value for name, value in flat(groups).items() if name not in left_out}
 
 
 def _rows(table: dict[str, list[Any]]) -> list[dict[str, Any]]:

@@ -226,6 +226,14 @@ def test_gains_are_of_the_same_seed(analysis, invented):
     assert "Not all rows have the same seeds" in analysis.report(runs)
 
 
+def test_runs_of_other_options_are_told_apart(analysis, invented):
+    runs = invented(("none", 10, 1.0, -20.0), ("A", 10, 1.0, -12.0), ("ABC-no-penalty", 10, 1.0, -12.0))
+    assert "other options" not in analysis.report(runs)
+    runs[1].others["learning_rate"] = 0.3
+    rate = runs[0].others["learning_rate"]
+    assert f"**Not all runs have the same other options**: `learning_rate` {rate} or 0.3." in analysis.report(runs)
+
+
 def test_records_without_cpu_seconds_are_read_by_the_wall(analysis, invented):
     runs = invented(("none", 10, 1.0, -20.0), columns=("seconds",))
     assert analysis.total(runs[0]) == 80
