@@ -144,7 +144,10 @@ def at_equal_seconds(variants: dict[str, list[AblationRun]]) -> str:
 
 
 def worth(variants: dict[str, list[AblationRun]]) -> str:
-    """Return what each addition gains alone and as the last one, at equal meta-updates; each seed against itself."""
+    """Return what each addition gains alone and as the last one, at equal meta-updates.
+
+    Each seed is compared with itself, where both runs agree in the options that no variant changes.
+    """
     members = [run for runs in variants.values() for run in runs]
     end, method = last_shared(members), members[0].method
     letters = LETTERS[method]
@@ -156,7 +159,7 @@ def worth(variants: dict[str, list[AblationRun]]) -> str:
     rows = [["gain", "n", *SETS.values()]]
     for gain, (more, less) in pairs.items():
         with_it, without = ({run.seed: run for run in variants.get(name, ())} for name in (more, less))
-        seeds = sorted(with_it.keys() & without.keys())
+        seeds = sorted(s for s in with_it.keys() & without.keys() if with_it[s].others == without[s].others)
         if seeds:
             cells = [
                 mean_and_range([_last(with_it[s], end, task_set) - _last(without[s], end, task_set) for s in seeds])
@@ -227,7 +230,7 @@ needed for its run, of its seeds the one that took longest, give or take {TOLERA
 meta-updates, evaluations not counted and compilation left out: a meta-update that took more than {COMPILED:g} times the
 median of its run counts as the median.
 
-Gains are differences between runs of the same seed; positive is better.
+Gains are differences between runs of the same seed and the same other options; positive is better.
 """
 
 

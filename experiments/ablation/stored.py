@@ -8,7 +8,7 @@ The sweep writes them as runs end. For runs that go on, or records of another sw
 import gzip
 import json
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import tyro
 from variants import flat, options_of, variant_of
 
 from tesp.errors import RunFolderError
-from tesp.methods.registry import absent_from
+from tesp.methods.registry import METHODS, absent_from
 from tesp.report.records import RunRecords, read_run
 from tesp.report.words import TASK_SETS
 from tesp.storage.files import written_beside
@@ -46,7 +46,8 @@ class AblationRun:
         seconds: CPU seconds of every meta-update, or seconds where the records lack those.
         cpu: Whether they are CPU seconds.
         tasks: Tasks of each set that it was evaluated on.
-        others: The options that make no variant, but for the seed, the length of the run and where it is recorded.
+        others: The options that make no variant, but for the seed, the schedule and the log. What a method did not have
+            yet when the run was stored has its default.
     """
 
     name: str
@@ -132,7 +133,8 @@ def load(path: Path) -> AblationRun:
 
 def _others(config: Mapping[str, Any], left_out: Set[str]) -> dict[str, Any]:
     groups = {name: value for name, value in config.items() if name not in ("schedule", "log", "seed")}
-    return {name: value for name, value in flat(groups).items() if name not in left_out}
+    defaults = json.loads(json.dumps(asdict(METHODS[config["algorithm"]].config())))
+    return {name: value for name, value in (flat(defaults) | flat(groups)).items() if name not in left_out}
 
 
 def _rows(table: dict[str, list[Any]]) -> list[dict[str, Any]]:

@@ -20,12 +20,14 @@ from tesp.errors import ConfigurationError
 VARIABLE = "TESP_COMPILATION_CACHE"
 #: JAX's own variable of the same meaning. Where it is set, the user has chosen.
 _FOLDER = "JAX_COMPILATION_CACHE_DIR"
-#: Bytes that the folder may hold when a process starts; beyond, what was not used for longest goes.
+#: JAX's own size limit, and the value that means there is none.
+_LIMIT, _NO_LIMIT = "JAX_COMPILATION_CACHE_MAX_SIZE", -1
+#: Bytes. The size limit is enforced when a process starts: the programs that were not used for longest are removed.
 _SIZE = 2**28
 _OPTIONS = {
-    # With a bound of its own JAX reads the time of last use of every program before it keeps another one, in a lock
-    # that all processes share: a tenth of a second where there are 2,000 of them.
-    "JAX_COMPILATION_CACHE_MAX_SIZE": -1,
+    # To enforce a limit of its own, JAX reads the time of last use of all programs before it stores another one, under
+    # a lock that all processes share: a tenth of a second where there are 2,000 programs.
+    _LIMIT: _NO_LIMIT,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.0,
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": -1,
 }
@@ -47,7 +49,8 @@ def use_compilation_cache() -> Path | None:
 
     The folder is ``TESP_COMPILATION_CACHE``, by default one of the user's cache folder, and in it one for every kind
     of processor: programs use all instructions of the one that they were compiled on. It may be shared by processes
-    and removed at any time.
+    and removed at any time. Where ``JAX_COMPILATION_CACHE_MAX_SIZE`` is set, JAX limits its size, in another folder;
+    elsewhere this function limits it to 256 MiB.
 
     Returns:
         The folder, or None where this function keeps nothing: with ``TESP_COMPILATION_CACHE=off``, if the user's cache
@@ -60,10 +63,13 @@ def use_compilation_cache() -> Path | None:
     if given.lower() == "off" or os.environ.get(_FOLDER, "") not in ("", *_CHOSEN):
         return None
     chosen = Path(given).expanduser() if given else platformdirs.user_cache_path("tesp") / "compiled"
-    folder = chosen.absolute() / _processor()
+    limited_by_jax = os.environ.get(_LIMIT, str(_NO_LIMIT)) != str(_NO_LIMIT)
+    # JAX's own limit needs the time of last use of every program, and what has none would make it fail.
+    folder = chosen.absolute() / f"{_processor()}-{'lru' if limited_by_jax else 'v2'}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _tidy(folder)
+        if not limited_by_jax:
+            _tidy(folder)
     except OSError as error:
         if not given:
             return None
@@ -84,11 +90,8 @@ def use_compilation_cache() -> Path | None:
 
 
 def _processor() -> str:
-    """Return a name for the kind of this processor: its architecture and a digest of what it can do.
-
-    The digest also covers how the folder is kept, for earlier revisions remove what this one keeps.
-    """
-    able = ["without a bound of JAX's own", platform.processor()]
+    """Return a name for the kind of this processor: its architecture and a digest of what it can do."""
+    able = [platform.processor()]
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         able += [next((line for line in lines if line.startswith(("flags", "Features"))), "")]
@@ -96,25 +99,35 @@ def _processor() -> str:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what is torn, and what was not used for longest as long as there is too much.
+    """Remove torn programs, and enforce the size limit.
 
-    JAX does not write atomically, so a process that was killed and a full disk leave half of a program, over which JAX
-    would stumble at every start. What was written since the last time is looked at; the time of a file of no content
-    says when that was. Another process that is at it already is left to it.
+    JAX does not write atomically: a process that is killed and a full disk leave part of a program, which JAX would
+    compile again in every process, and never replace. Only what was written since the last time is read; the time of
+    an empty file says when that was. If another process is tidying already, nothing is done.
     """
-    looked_at, kept = folder / ".looked-at", []
-    settled = time.time() - _SETTLED
+    looked_at, now = folder / ".looked-at", time.time()
+    settled = now - _SETTLED
     with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", blocking=False):
         since = looked_at.stat().st_mtime if looked_at.exists() else 0.0
-        for entry in [entry for entry in os.scandir(folder) if "-" in entry.name]:
-            # Another process may have removed it, and elsewhere than on Linux one that reads it keeps it.
-            with contextlib.suppress(OSError):
+        if since > now:
+            # The clock was set back.
+            since = 0.0
+        kept, failed = [], False
+        for entry in list(os.scandir(folder)):
+            if not entry.name.endswith("-cache"):
+                continue
+            try:
                 info = entry.stat()
-                new = since <= info.st_mtime < settled
-                if not entry.name.endswith("-cache") or (new and not _is_whole(Path(entry.path).read_bytes())):
+                if since <= info.st_mtime < settled and not _is_whole(Path(entry.path).read_bytes()):
                     os.unlink(entry.path)
                 else:
                     kept.append((max(info.st_atime, info.st_mtime), info.st_size, entry.path))
+            except FileNotFoundError:
+                # The folder may be removed at any time.
+                continue
+            except OSError:
+                # Elsewhere than on Linux a file that another process reads cannot be removed.
+                failed = True
         excess = sum(size for _, size, _ in kept) - _SIZE
         for _, size, path in sorted(kept):
             if excess <= 0:
@@ -122,22 +135,30 @@ def _tidy(folder: Path) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(path)
                 excess -= size
-        looked_at.touch()
-        os.utime(looked_at, (settled, settled))
+        if not failed:
+            # The file may belong to another user of a shared folder.
+            with contextlib.suppress(OSError):
+                looked_at.touch()
+                os.utime(looked_at, (settled, settled))
 
 
 def _is_whole(program: bytes) -> bool:
-    """Return whether what JAX compressed can be decompressed to its end; it takes zstd where that is installed."""
+    """Return whether what JAX compressed, as zstd or zlib, can be decompressed and nothing follows it."""
     try:
         stream = _zstd() if program.startswith(_ZSTD) else zlib.decompressobj()
+    except ImportError:
+        # It is for the environments that have zstd to tell.
+        return True
+    try:
         stream.decompress(program)
     except Exception:
-        # Every library has an error of its own. What it cannot read JAX cannot read either.
+        # Every library has an error of its own.
         return False
-    return stream.eof
+    return stream.eof and not stream.unused_data
 
 
 def _zstd() -> Any:
+    """Return a decompressor of the library that JAX takes too."""
     try:
         return importlib.import_module("compression.zstd").ZstdDecompressor()
     except ImportError:

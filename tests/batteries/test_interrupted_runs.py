@@ -10,8 +10,8 @@ from helpers import broken_run
 from helpers.running import assert_same_run, checkpoint_folders, child, files, options, records, tesp, wait
 from tesp.episodes import rollout
 
-#: The last checkpoint before the one that is being made when the process ends.
-LAST = "2"
+#: The last checkpoint of a run that ended in a meta-update, and of one that ended while storing a checkpoint.
+LAST, LAST_STORED = (str(number - 1) for number in (broken_run.META_UPDATE, broken_run.CHECKPOINT))
 
 
 def broken(what, folder):
@@ -57,8 +57,10 @@ def test_resumed_by_another_process_and_killed_while_writing_a_checkpoint(killed
     unfinished = [name for name in checkpoint_folders(folder) if not name.isdecimal()]
     assert len(unfinished) == 1
     assert unfinished[0].startswith(f"{broken_run.CHECKPOINT}.")
-    # The records are ahead of the checkpoints; the meta-update they speak of is done again.
-    assert trained(folder) == [1, 2, 3]
+    # The records are ahead of the checkpoints; the meta-update they speak of is done again. The one before was done by
+    # the process that resumed, and stays.
+    assert trained(folder) == [1, 2, 3, 4]
+    assert LAST_STORED in checkpoint_folders(folder)
     assert tesp("resume", folder).code == 0
     assert_same_run(folder, reference.path)
 
@@ -68,7 +70,7 @@ def test_whoever_only_reads_leaves_an_unfinished_checkpoint_alone(killed_while_s
     before = files(folder / "checkpoints")
     evaluated = tesp("evaluate", folder, "--checkpoint", "latest")
     assert evaluated.code == 0
-    assert f"meta-update {LAST} " in evaluated.out
+    assert f"meta-update {LAST_STORED} " in evaluated.out
     assert files(folder / "checkpoints") == before
 
 

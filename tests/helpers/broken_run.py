@@ -15,8 +15,9 @@ from tesp.cli import main
 
 #: Rounds of a meta-update of the tiny run, and of its first evaluation on three task sets.
 ROUNDS = 5
-#: The meta-update that does not come to its end, and the checkpoint that does not.
-META_UPDATE = CHECKPOINT = 3
+#: The meta-update that does not come to its end, and the checkpoint that does not: the one after, so that a resumed run
+#: that is killed again leaves something that it has computed.
+META_UPDATE, CHECKPOINT = 3, 4
 
 
 def kill():

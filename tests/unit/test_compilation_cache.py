@@ -92,8 +92,7 @@ def test_what_is_torn_is_removed(compress):
         keep(folder, f"torn{length}", whole[:length], seconds_ago=200)
     # Some process may just be writing it.
     keep(folder, "begun", whole[:200], seconds_ago=10)
-    # From a bound of JAX's own.
-    (folder / "whole-atime").write_bytes(b"12345678")
+    keep(folder, "followed", whole + b"x", seconds_ago=200)
     assert use_compilation_cache() == folder
     assert kept(folder) == ["begun-cache", "whole-cache"]
 
@@ -113,6 +112,56 @@ def test_only_what_is_new_is_looked_at(monkeypatch):
     monkeypatch.setattr(compilation_cache, "_SETTLED", 0.0)
     use_compilation_cache()
     assert read == [b"old", b"new"]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_after_the_clock_was_set_back_everything_is_looked_at():
+    folder = looked_at(-500)
+    torn = keep(folder, "torn", b"", seconds_ago=2000)
+    use_compilation_cache()
+    assert not torn.exists()
+
+
+def test_what_could_not_be_removed_is_looked_at_again(fresh):
+    folder = looked_at(1000)
+    torn = keep(folder, "torn", b"", seconds_ago=200)
+
+    def refuse(path):
+        raise PermissionError(13, "another process reads it", path)
+
+    with fresh.context() as patch:
+        patch.setattr(compilation_cache.os, "unlink", refuse)
+        use_compilation_cache()
+    assert torn.exists()
+    use_compilation_cache()
+    assert not torn.exists()
+
+
+def test_programs_of_a_compression_that_is_not_installed_are_left_alone(fresh):
+    folder = looked_at(1000)
+    program = keep(folder, "program", zstandard.compress(b"")[:-1], seconds_ago=200)
+
+    def missing(name):
+        raise ImportError(name)
+
+    with fresh.context() as patch:
+        patch.setattr(compilation_cache.importlib, "import_module", missing)
+        use_compilation_cache()
+    assert program.exists()
+
+
+def test_a_limit_of_jax_is_left_to_jax(fresh):
+    """In a folder of its own, for what is stored without one lacks the time of last use."""
+    unlimited = use_compilation_cache()
+    fresh.setenv("JAX_COMPILATION_CACHE_MAX_SIZE", "1000000")
+    fresh.delenv("JAX_COMPILATION_CACHE_DIR")
+    limited = use_compilation_cache()
+    assert limited != unlimited
+    assert os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] == "1000000"
+    (limited / "program-atime").write_bytes(b"12345678")
+    torn = keep(limited, "program", b"", seconds_ago=200)
+    assert use_compilation_cache() == limited
+    assert torn.exists()
 
 
 @pytest.mark.usefixtures("fresh")
@@ -164,3 +213,31 @@ def test_the_second_command_of_the_same_shapes_compiles_nothing(run, tmp_path):
 
     assert adapt(["0.5", "0.6"]) > 0
     assert adapt(["-0.4", "0.7"]) == 0
+
+
+#: Compiles one program, and says how often it was found and whether it computes what it should.
+ONE = """
+import jax
+found = []
+jax.monitoring.register_event_listener(
+    lambda event, **_: found.append(event) if event == "/jax/compilation_cache/cache_hits" else None
+)
+print(jax.jit(lambda x: 2 * x + 1)(3.0), len(found))
+"""
+
+
+def test_a_torn_program_that_jax_meets_is_compiled_again(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_COMPILATION_CACHE_MAX_SIZE": "-1"}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+    def computed():
+        return subprocess.run([sys.executable, "-c", ONE], env=environment, capture_output=True, text=True, check=True)
+
+    assert computed().stdout.startswith("7.0 0")
+    assert not computed().stdout.startswith("7.0 0")
+    for path in tmp_path.glob("*-cache"):
+        path.write_bytes(path.read_bytes()[:-20])
+    torn = computed()
+    assert torn.stdout.startswith("7.0 0")
+    assert "Error reading persistent compilation cache entry" in torn.stderr
