@@ -8,15 +8,15 @@ The sweep writes them as runs end. For runs that go on, or records of another sw
 import gzip
 import json
 from collections.abc import Mapping, Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 from variants import flat, options_of, variant_of
 
+from tesp.config import from_json, to_json
 from tesp.errors import RunFolderError
-from tesp.methods.registry import METHODS, absent_from
 from tesp.report.records import RunRecords, read_run
 from tesp.report.words import TASK_SETS
 from tesp.storage.files import written_beside
@@ -127,14 +127,15 @@ def load(path: Path) -> AblationRun:
         {row["meta_update"]: _seconds(row) for row in tables["train"]},
         all(row.get("seconds_cpu") is not None for row in tables["train"]),
         max((row["tasks"] for row in tables["evaluation"] if row.get("tasks") is not None), default=None),
-        _others(config, options_of(fields["algorithm"], variant).keys() | absent_from(fields["algorithm"])),
+        _others(config, options_of(fields["algorithm"], variant).keys()),
     )
 
 
-def _others(config: Mapping[str, Any], left_out: Set[str]) -> dict[str, Any]:
-    groups = {name: value for name, value in config.items() if name not in ("schedule", "log", "seed")}
-    defaults = json.loads(json.dumps(asdict(METHODS[config["algorithm"]].config())))
-    return {name: value for name, value in (flat(defaults) | flat(groups)).items() if name not in left_out}
+def _others(config: Mapping[str, Any], varied: Set[str]) -> dict[str, Any]:
+    """Return what the library reads of a stored configuration: options of the method only, and defaults of new ones."""
+    whole = json.loads(to_json(from_json(json.dumps(config))))
+    groups = {name: value for name, value in whole.items() if name not in ("schedule", "log", "seed")}
+    return {name: value for name, value in flat(groups).items() if name not in varied}
 
 
 def _rows(table: dict[str, list[Any]]) -> list[dict[str, Any]]:
