@@ -162,7 +162,7 @@ class Report:
 
     def write(self) -> None:
         """Write everything known so far."""
-        from tesp.storage.run_folder import write_whole
+        from tesp.storage.files import write_whole
 
         if self._path is not None:
             write_whole(self._path, json.dumps(self.content, indent=2) + "\n")

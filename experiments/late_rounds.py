@@ -20,7 +20,8 @@ from tesp import runs
 from tesp.config import from_json, override, to_json
 from tesp.report.records import read_run
 from tesp.runs.stored import stored_config
-from tesp.storage.run_folder import RunFolder, write_whole
+from tesp.storage.files import write_whole
+from tesp.storage.run_folder import RunFolder
 
 BUDGETS = ("episodes", "steps")
 SETS = ("train", "in_distribution", "out_of_distribution")

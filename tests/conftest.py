@@ -25,6 +25,11 @@ os.environ |= {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
 }
 
+#: Whose code may run is remembered apart from what the user's own runs have made known.
+OWN_STATE = "TESP_STATE" not in os.environ
+if OWN_STATE:
+    os.environ["TESP_STATE"] = tempfile.mkdtemp(prefix="tesp-state-")
+
 # This must stand before the first import of tesp.
 check_shapes()
 
@@ -74,6 +79,8 @@ TOGETHER = {
 
 
 def pytest_unconfigure():
+    if OWN_STATE:
+        shutil.rmtree(os.environ["TESP_STATE"], ignore_errors=True)
     if TEMPORARY:
         shutil.rmtree(os.environ["TESP_COMPILATION_CACHE"], ignore_errors=True)
 

@@ -17,7 +17,7 @@ from variants import ADDITIONS, LETTERS, NONE, VARIANTS
 
 from tesp.errors import TespError
 from tesp.report import words
-from tesp.storage.run_folder import write_whole
+from tesp.storage.files import write_whole
 
 #: A meta-update that took more than this many times the median of its run was compiled in, and counts as the median.
 COMPILED = 2.0

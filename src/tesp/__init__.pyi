@@ -14,11 +14,13 @@ from .runs.starting import resume, train
 from .tasks.gymnasium.family import GymnasiumFamily
 from .tasks.mujoco.family import MJCFFamily
 from .tasks.registry import families, make_family, register_family
+from .training.callbacks import Callback
 from .version import __version__
 
 __all__ = [
     "AdaptationWarning",
     "AdaptedAgent",
+    "Callback",
     "Config",
     "ConfigurationError",
     "GymnasiumFamily",

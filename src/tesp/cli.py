@@ -1,16 +1,17 @@
-"""The command line: ``tesp train | resume | evaluate | adapt | compare | plot | render | report | export | list``."""
+"""The command line: ``tesp COMMAND …``; a command's module is imported when it is called."""
 
 import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-
-from rich.console import Console
+from importlib.metadata import version
 
 from tesp.compilation_cache import use_compilation_cache
 from tesp.devices import use_all_cores
-from tesp.errors import NonFiniteError, TespError
+from tesp.errors import NonFiniteError, TespError, did_you_mean
 from tesp.offscreen import use_offscreen_rendering
+from tesp.output import open_console, shown_on
+from tesp.signals import Ended, ending_cleanly
 
 #: Commands and the modules they are in. A module is imported when its command is called.
 _COMMANDS = {
@@ -24,6 +25,7 @@ _COMMANDS = {
     "report": "tesp.commands.report",
     "export": "tesp.commands.export",
     "list": "tesp.commands.listing",
+    "completion": "tesp.commands.completion",
 }
 
 _USAGE = """usage: tesp COMMAND …
@@ -38,40 +40,48 @@ _USAGE = """usage: tesp COMMAND …
   tesp report RUN… [--output report.html]   write one HTML file with all there is to know about runs
   tesp export RUN [--output DIR]            write the learner as one small file, and the records as CSV tables
   tesp list [DIR]                           families, presets and runs
+  tesp completion bash|zsh|fish             a script for the shell, so that TAB completes what stands here
+  tesp --version                            the version
+
+Exit codes: 0 done, 1 numbers became NaN or infinite, 2 something that was given or found is not possible, 130 Ctrl-C,
+143 SIGTERM, 129 the terminal is gone.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 1 (numbers went wrong), 2 (input), 130 (Ctrl-C)."""
+    """Run one command; return the exit code.
+
+    0: done. 1: numbers became NaN or infinite. 2: the input is not possible, or something outside failed. 128 + the
+    number of a signal that ended it: 130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    console = Console(highlight=False, soft_wrap=True)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    console, errors = open_console(), open_console(stderr=True)
     if not given or given[0] in ("-h", "--help", "help"):
         console.print(_USAGE, markup=False)
         return 0 if given else 2
     command, *rest = given
+    if command in ("--version", "-V", "version"):
+        console.print(f"tesp {version('tesp')}")
+        return 0
     if command not in _COMMANDS:
-        errors.print(f"tesp: there is no command {command!r}; known are: {', '.join(_COMMANDS)}.", markup=False)
+        errors.print(f"tesp: there is no command {command!r}{did_you_mean(command, _COMMANDS)}.")
         return 2
     try:
-        use_all_cores()
-        use_compilation_cache()
-        use_offscreen_rendering()
-        import_module(_COMMANDS[command]).run(rest, console)
+        with ending_cleanly(), shown_on(errors):
+            use_all_cores()
+            use_compilation_cache()
+            use_offscreen_rendering()
+            import_module(_COMMANDS[command]).run(rest, console)
     except TespError as error:
         errors.print(f"tesp: {error}", markup=False)
         return 1 if isinstance(error, NonFiniteError) else 2
-    except KeyboardInterrupt:
-        errors.print(
-            "tesp: interrupted; `tesp resume RUN` continues a training run from its checkpoint, and the same command "
-            "given again a comparison."
-        )
-        return 130
+    except KeyboardInterrupt as error:
+        errors.print(f"tesp: interrupted.{_next_steps(error)}")
+        return 128 + (error.number if isinstance(error, Ended) else 2)
     except Exception as error:
         if _disk_is_full(error):
             errors.print(
-                "tesp: the disk is full. What was stored before is whole; free some space and continue a training "
-                "run with `tesp resume RUN`."
+                f"tesp: the disk is full. What was stored before is whole; free some space.{_next_steps(error)}"
             )
         elif isinstance(error, OSError) and error.filename is not None:
             errors.print(f"tesp: {error.filename} cannot be used: {error.strerror}.", markup=False)
@@ -79,6 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return 2
     return 0
+
+
+def _next_steps(error: BaseException) -> str:
+    """Return what those who were interrupted said of how to go on."""
+    return "".join(f" {note}" for note in getattr(error, "__notes__", ()))
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

@@ -17,15 +17,16 @@ from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.records import read_run
 from tesp.report.words import ORACLE
 from tesp.runs.stored import stored_config
-from tesp.storage.run_folder import RunFolder, write_whole
-from tesp.tasks.family_files import parts
+from tesp.storage.files import write_whole
+from tesp.storage.run_folder import RunFolder
+from tesp.tasks import family_files
 from tesp.training.settings import LogSettings
 from tesp.training.wandb_callback import require_wandb
 
 
 def default_output(family: str, preset: str) -> Path:
     """Return the folder of a comparison for which none is given."""
-    return Path("runs") / f"compare-{parts(family)[1]}-{preset}"
+    return Path("runs") / f"compare-{family_files.parts(family)[1]}-{preset}"
 
 
 def with_oracle(algorithms: Sequence[str]) -> list[str]:
@@ -82,6 +83,9 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
                     runs.train(config, folder, console)
                 elif not runs.is_finished(folder):
                     runs.resume(folder, console)
+            except KeyboardInterrupt as error:
+                error.__notes__ = ["The same command given again continues the comparison."]
+                raise
             except NonFiniteError as error:
                 left_out[folder.name] = error
                 say.print(f"left out of the comparison: {error}", markup=False)
@@ -135,9 +139,11 @@ def _check(folder: Path, config: Config) -> None:
     if not folder.exists():
         return
     stored = RunFolder.open(folder)
-    if _of_results(stored_config(stored)) != _of_results(config):
+    same = family_files.is_copied(config.family_reference, folder)
+    which = "other options" if same else "other options, or another file of the family,"
+    if not same or _of_results(stored_config(stored)) != _of_results(config):
         raise RunFolderError(
-            f"{folder} was made with other options than these. Give the same options to continue the comparison, or "
+            f"{folder} was made with {which} than these. Give the same options to continue the comparison, or "
             "another folder with --output."
         )
     stored.read_task_sets()
@@ -146,7 +152,7 @@ def _check(folder: Path, config: Config) -> None:
 
 def _of_results(config: Config) -> Config:
     """Leave out what no result depends on; a run that was begun keeps the threads and logs that it has."""
-    return replace(override(config, threads=0), log=LogSettings())
+    return replace(override(config, threads=0), log=LogSettings(), family_file=None)
 
 
 _NOTES = """Means over n seeds of the last evaluation, with 95 % bootstrap intervals over seeds (percentile method).

@@ -103,11 +103,17 @@ def _tidy(folder: Path) -> None:
 
     JAX does not write atomically: a process that is killed and a full disk leave part of a program, which JAX would
     compile again in every process, and never replace. Only what was written since the last time is read; the time of
-    an empty file says when that was. If another process is tidying already, nothing is done.
+    an empty file says when that was. If another process is tidying already, or nothing can be locked there, nothing is
+    done.
     """
     looked_at, now = folder / ".looked-at", time.time()
     settled = now - _SETTLED
-    with contextlib.suppress(filelock.Timeout), filelock.FileLock(folder / ".lockfile", blocking=False):
+    lock = filelock.FileLock(folder / ".lockfile", blocking=False)
+    try:
+        lock.acquire()
+    except (filelock.Timeout, OSError, NotImplementedError):
+        return
+    with lock:
         since = looked_at.stat().st_mtime if looked_at.exists() else 0.0
         if since > now:
             # The clock was set back.

@@ -1,21 +1,19 @@
 """The typed configuration of a run, its presets, and how it is stored."""
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import cattrs
 import tyro
-from cattrs.v import format_exception
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, did_you_mean, nearest
 from tesp.methods.gradient.settings import GradientConfig
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, all_options, entry_of, options_of
 from tesp.methods.settings import MethodConfig
 from tesp.presets import presets_of
 from tesp.sampling import SamplingSettings
+from tesp.storage.strict_json import converter, dumps, loads, reasons
 from tesp.tasks import family_files
 from tesp.tasks.settings import FamilySettings
 from tesp.training.settings import LogSettings, ScheduleSettings
@@ -101,7 +99,7 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     """
     presets = presets_of(family)
     if preset not in presets:
-        raise ConfigurationError(f"The family {family!r} has no preset {preset!r}; it has: {', '.join(presets)}.")
+        raise ConfigurationError(f"The family {family!r} has no preset {preset!r}{did_you_mean(preset, presets)}.")
     values = dict(presets[preset])
     of_methods = values.pop("algorithms", {})
     values |= of_methods.get("tesp" if algorithm in ABLATIONS else algorithm, {})
@@ -146,7 +144,7 @@ def override(config: Config, **values: Any) -> Config:
     refuse_options(algorithm, [name for name in unknown if name in all_options()])
     if unknown:
         raise ConfigurationError(
-            f"The configuration has no field {unknown[0]!r}{_successor(unknown[0])}; "
+            f"The configuration has no field {unknown[0]!r}{_successor(unknown[0]) or nearest(unknown[0], known)}; "
             f"`tesp train {config.family_reference} --help` lists all."
         )
     return _replaced(config, values)
@@ -239,28 +237,40 @@ def _present(values: dict[str, Any], absent: frozenset[str]) -> dict[str, Any]:
 
 def to_json(config: Config) -> str:
     """Return the configuration as JSON."""
-    return json.dumps(as_dict(config), indent=2) + "\n"
+    return dumps(as_dict(config), 2) + "\n"
 
 
 def from_json(text: str) -> Config:
     """Read a configuration that `to_json` wrote, or one of version 0.1.
 
     Raises:
-        ConfigurationError: A field is unknown, missing a type or out of range.
+        ConfigurationError: A field is unknown, of another kind or out of range.
     """
-    converter = cattrs.Converter(forbid_extra_keys=True)
     try:
-        stored = _of_today(json.loads(text))
+        stored = loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"The configuration cannot be read: {error}.") from error
+    return from_dict(stored)
+
+
+def from_dict(stored: Any) -> Config:
+    """Return the configuration that `as_dict` made the stored object of.
+
+    Raises:
+        ConfigurationError: As for `from_json`.
+    """
+    made = converter()
+    try:
+        stored = _of_today(stored)
         name = stored.get("algorithm", Config.algorithm) if isinstance(stored, dict) else Config.algorithm
         kind = entry_of(name).kind
         # Of exactly this class: a hook of the other kind would be asked for its subclasses too.
-        converter.register_structure_hook_func(
-            lambda asked: asked is MethodConfig, lambda values, _: converter.structure(values, kind)
+        made.register_structure_hook_func(
+            lambda asked: asked is MethodConfig, lambda values, _: made.structure(values, kind)
         )
-        return converter.structure(stored, Config)
+        return made.structure(stored, Config)
     except Exception as error:
-        reasons = _reasons(error) if isinstance(error, ExceptionGroup) else str(error)
-        raise ConfigurationError(f"The configuration cannot be read: {reasons.rstrip('.')}.") from error
+        raise ConfigurationError(f"The configuration cannot be read: {reasons(error)}.") from error
 
 
 #: Groups of options that version 0.1 had beside one another, and in ``sampling``; they are the method's now.
@@ -301,12 +311,3 @@ def _meta_of_today(meta: dict[str, Any]) -> dict[str, Any]:
     if meta.get("learning_rate_schedule") == "none":
         meta["learning_rate_schedule"] = "constant"
     return meta
-
-
-def _reasons(error: ExceptionGroup) -> str:
-    """Say what is wrong with which field; our own messages are passed on as they are."""
-
-    def describe(reason: BaseException, kind: Any) -> str:
-        return str(reason) if isinstance(reason, ConfigurationError) else format_exception(reason, kind)
-
-    return "; ".join(cattrs.transform_error(error, format_exception=describe))

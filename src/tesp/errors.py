@@ -1,6 +1,8 @@
 """Errors that speak to the person who caused them."""
 
+import difflib
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -23,6 +25,10 @@ class RunFolderError(TespError):
     """A run folder is missing, already exists, is incomplete or belongs to something else."""
 
 
+class UntrustedError(RunFolderError):
+    """A run would execute code that this user has not consented to."""
+
+
 class NonFiniteError(TespError, FloatingPointError):
     """A state, a loss or a parameter became NaN or infinite.
 
@@ -37,6 +43,18 @@ class NonFiniteError(TespError, FloatingPointError):
         self.detail = detail
         where = "" if task is None else f" in task {task}"
         super().__init__(f"{quantity} became NaN or infinite{where}{f' ({detail})' if detail else ''}.")
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return what an error says after a name that is not known: the nearest one, and all there are."""
+    names = list(known)
+    return f"{nearest(word, names)}; known are: {', '.join(names) or 'none'}"
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return the name that was probably meant, as an error says it; nothing where none is near."""
+    found = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def describe_error(error: BaseException) -> str:

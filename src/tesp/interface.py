@@ -1,6 +1,5 @@
 """What an agent sees, what it does, and for how long."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +28,6 @@ class Interface:
     action_high: Any
     task_size: int
     horizon: int
-
-    @classmethod
-    def from_json(cls, text: str) -> "Interface":
-        """Read what ``json.dumps(dataclasses.asdict(…))`` wrote.
-
-        Raises:
-            ValueError: It is no JSON.
-            TypeError: It has other fields.
-        """
-        return cls(**{name: nested_tuple(value) for name, value in json.loads(text).items()})
 
     @property
     def observation_size(self) -> int:

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from helpers import stored
 from helpers.running import tiny_config
 from tesp.building import build_family
-from tesp.config import to_json
+from tesp.config import as_dict
 from tesp.report.films.writing import write_film
-from tesp.storage.run_folder import RunFolder, append_records
+from tesp.storage.records import append_records
+from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 
 #: Elements that have no end.
@@ -39,7 +40,9 @@ def rate_details():
 def make_run(folder: Path, shift=0.0, updates=(0, 2, 4), last=2, **overrides) -> Path:
     """Make a run whose return is −100 + meta-update + 10·k + shift, and that of standing still −150."""
     config = tiny_config(**overrides)
-    run = RunFolder.create(folder, to_json(config), build_family(config).sample_task_sets(0))
+    run = RunFolder.create(
+        folder, as_dict(config), build_family(config).sample_task_sets(0), family=config.family_reference
+    )
     identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
     records = [
         evaluation(0, name, 0, -150.0) | identity | {"kind": "reference", "reference": "stand_still"}

@@ -117,11 +117,16 @@ def wait(process: subprocess.Popen) -> Finished:
     return Finished(process.returncode, out, err)
 
 
+def lines_of(path: Path) -> list[dict]:
+    """The records in a file; the first line of one that a run wrote says whose they are."""
+    stored = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [record for record in stored if record["kind"] != "run"]
+
+
 def records(folder: Path, kind: str | None = None) -> list[dict]:
     lines = (folder / "records.jsonl").read_text(encoding="utf-8")
     assert lines == "" or lines.endswith("\n")
-    stored = [json.loads(line) for line in lines.splitlines()]
-    return [record for record in stored if kind in (None, record["kind"])]
+    return [record for record in lines_of(folder / "records.jsonl") if kind in (None, record["kind"])]
 
 
 def timeless(stored: list[dict]) -> list[dict]:
@@ -161,6 +166,12 @@ def files(folder: Path) -> dict[str, bytes]:
 def any_parameter_differs(one, other) -> bool:
     leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return any(not np.array_equal(a, b) for a, b in leaves)
+
+
+def rewrite_json(path: Path, **changes) -> None:
+    """Change some fields of a file of JSON; those that become None are left out."""
+    stored = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in stored.items() if value is not None}))
 
 
 def as_json(config: Config) -> dict:

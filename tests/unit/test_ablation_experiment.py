@@ -76,7 +76,9 @@ def test_every_variant_is_found_again_in_its_configuration(sweep, load):
 
 def test_the_command_trains_what_is_planned(sweep, monkeypatch, tmp_path):
     trained = []
-    monkeypatch.setattr("tesp.runs.train", lambda config, folder, _console: trained.append((config, folder)) or 1 / 0)
+    monkeypatch.setattr(
+        "tesp.runs.train", lambda config, folder, _console, **_: trained.append((config, folder)) or 1 / 0
+    )
     for run in sweep.plan(sweep.Arguments(families=("wheeled",), variants=("none", "ABC-no-penalty"), seeds=(3,)))[:2]:
         with pytest.raises(ZeroDivisionError):
             importlib.import_module("tesp.cli").main(run.training(tmp_path / run.name))

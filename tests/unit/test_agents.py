@@ -310,9 +310,9 @@ class TestFiles:
             tesp.load(stored)
 
     def test_a_later_format_is_refused(self, learner, tmp_path, monkeypatch):
-        monkeypatch.setattr(tensor_files, "FORMAT", 2)
+        monkeypatch.setattr(tensor_files, "FORMAT", 3)
         stored = learner.save(tmp_path / "learner.safetensors")
-        monkeypatch.setattr(tensor_files, "FORMAT", 1)
+        monkeypatch.setattr(tensor_files, "FORMAT", 2)
         with pytest.raises(tesp.RunFolderError, match="later version"):
             tesp.load(stored)
 

@@ -4,7 +4,6 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import json
 import re
 import shutil
 import textwrap
@@ -13,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.running import TINY, files, options, records, tesp, timeless, tiny_config
+from helpers.running import TINY, files, lines_of, options, records, tesp, timeless, tiny_config
 from tesp.building import build_family
-from tesp.config import Config, preset_config, to_json
+from tesp.config import Config, as_dict, preset_config
 from tesp.methods.registry import absent_from
 from tesp.storage.run_folder import RunFolder
 from tesp.tasks.registry import families
@@ -24,7 +23,9 @@ from tesp.tasks.registry import families
 def new_run(folder, **overrides):
     """A run that has just started: no record, no checkpoint."""
     config = tiny_config(**overrides)
-    return RunFolder.create(folder, to_json(config), build_family(config).sample_task_sets(0)).path
+    return RunFolder.create(
+        folder, as_dict(config), build_family(config).sample_task_sets(0), family=config.family_reference
+    ).path
 
 
 class TestHelp:
@@ -183,7 +184,7 @@ class TestWhatIsNoRun:
         shutil.copytree(reference.path / "checkpoints", run / "checkpoints")
         shutil.copy(reference.path / "records.jsonl", run)
         before = files(run)
-        assert "does not fit the run's configuration" in tesp(*command(name, run)).sentence()
+        assert "was written by another run" in tesp(*command(name, run)).sentence()
         assert files(run) == before
 
 
@@ -194,9 +195,9 @@ class TestEvaluate:
             evaluated = tesp("evaluate", run, "--checkpoint", "latest")
             assert (evaluated.code, evaluated.err) == (0, "")
             assert "meta-update 4 " in evaluated.out
-            lines = (run / "evaluations.jsonl").read_text().splitlines()
-            assert len(lines) == times * len(stored)
-            assert timeless(_parsed(lines[-len(stored) :])) == timeless(stored)
+            evaluations = lines_of(run / "evaluations.jsonl")
+            assert len(evaluations) == times * len(stored)
+            assert timeless(evaluations[-len(stored) :]) == timeless(stored)
 
     def test_takes_the_best_checkpoint(self, run):
         assert "meta-update 2 " in tesp("evaluate", run).out
@@ -211,10 +212,6 @@ class TestEvaluate:
         assert files(run) == before
 
 
-def _parsed(lines):
-    return [json.loads(line) for line in lines]
-
-
 class TestAdapt:
     def test_records_and_draws_every_round(self, run):
         adapted = tesp("adapt", run, "--goal", "-0.5", "0.25", "--checkpoint", "3")
@@ -222,7 +219,7 @@ class TestAdapt:
         for line in ("task (-0.5, 0.25)", "warm-up ", "1 fast-update ", "3 fast-updates", "filmed: "):
             assert line in adapted.out
         assert (run / "figures" / "trajectories.png").stat().st_size > 0
-        stored = _parsed((run / "adaptations.jsonl").read_text().splitlines())
+        stored = lines_of(run / "adaptations.jsonl")
         assert [r["fast_update"] for r in stored] == [-1, 0, 1, 2, 3]
 
     @pytest.mark.parametrize("goal", [["0.5"], ["0.1", "0.2", "0.3"], ["nan", "0.1"]])
@@ -284,7 +281,7 @@ class TestList:
 
 def test_unknown_command():
     assert (
-        "no command 'trian'; known are: train, resume, evaluate, adapt, compare, plot, render, report, export, list"
+        "no command 'trian' (did you mean 'train'?); known are: train, resume, evaluate, adapt"
         in tesp("trian").sentence()
     )
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from helpers.running import checkpoint_folders, files, options, records, tesp, timeless
+from helpers.running import checkpoint_folders, files, lines_of, options, records, tesp, timeless
 from tesp.task_sets import TASK_SETS
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily, PointSimulation
@@ -19,8 +19,7 @@ LIKE = "--meta-updates 4 --policy-units 8"
 
 
 def stored(run):
-    lines = (run / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return lines_of(run / "evaluations.jsonl")
 
 
 def returns(rows):
@@ -38,7 +37,8 @@ def cells(text, name):
 
 def change(path, **changes):
     """Change columns of all records of a file, or of a configuration."""
-    lines = [{**json.loads(line), **changes} for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line if line.get("kind") == "run" else {**line, **changes} for line in lines]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ import pytest
 from helpers.reported import adaptation, evaluation
 from helpers.running import records, tesp
 from tesp.report.export import export_records, records_csv
-from tesp.storage.run_folder import append_records
+from tesp.storage.records import append_records, write_records
 
 
 def table(path):
@@ -88,8 +88,9 @@ class TestRefuses:
         assert not (run / "export").exists()
 
     def test_a_run_without_measurements(self, run):
-        (run / "records.jsonl").write_text(
-            '{"kind": "reference", "reference": "", "family": "", "task_set": "", "average_return": 0}\n'
+        write_records(
+            run / "records.jsonl",
+            [{"kind": "reference", "reference": "", "family": "", "task_set": "", "average_return": 0}],
         )
         assert "nothing to export yet" in tesp("export", run).sentence()
         assert not (run / "export").exists()

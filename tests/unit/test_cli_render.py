@@ -92,7 +92,7 @@ def make(tmp_path, monkeypatch):
         stand_in = StandIn(path, family)
         stand_in.loaded = []
 
-        def load_run(folder, checkpoint="best"):
+        def load_run(folder, checkpoint="best", **_):
             stand_in.loaded.append((str(folder), checkpoint))
             return stand_in
 

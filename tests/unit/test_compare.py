@@ -9,6 +9,7 @@ import pytest
 
 from helpers.comparing import WRITTEN, compare, going_wrong
 from helpers.running import assert_same_run, files, records, tesp
+from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 from tesp.training import loop
 
@@ -56,8 +57,10 @@ class TestWhatIsWritten:
                 assert config["method"]["fast"]["fast_updates"] == K[method]
                 assert config["schedule"]["meta_updates"] == 2
         for seed in (0, 1):
-            tasks = [(compared / f"{method}-seed{seed}" / "tasks.json").read_bytes() for method in METHODS]
+            folders = [RunFolder(compared / f"{method}-seed{seed}") for method in METHODS]
+            tasks = [[sets.tasks.tolist() for sets in folder.read_task_sets().values()] for folder in folders]
             assert tasks[0] == tasks[1] == tasks[2]
+            assert len({folder.identity for folder in folders}) == len(folders)
 
     def test_rows(self, compared):
         expected = []

@@ -144,7 +144,7 @@ class TestJson:
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
-            ({"seed": "x"}, r"expected int @ \$\.seed"),
+            ({"seed": "x"}, r"an integer is needed, not \"x\" @ \$\.seed"),
             ({"colour": 1}, "extra fields found .colour."),
             ({"seed": -1}, "seed = -1 is not possible"),
             ({"algorithm": "x"}, "There is no algorithm 'x'"),

@@ -15,10 +15,10 @@ from tesp.building import build_family, build_learner
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.methods.gradient.rates import _layer
-from tesp.report.records import read_records
 from tesp.runs import load_run
 from tesp.runs.per_task import evaluate_per_task as details
 from tesp.storage.checkpoint import initial_state
+from tesp.storage.records import read_records, write_records
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointFamily, PointSimulation
@@ -285,8 +285,8 @@ class TestPlot:
         lines = []
         for record in read_records(stored / "details.jsonl"):
             other = {"learned": False} if record["kind"] == "rates" else {"embedding": {"before": None, "after": None}}
-            lines.append(json.dumps(record | other | {"algorithm": "maml"}) + "\n")
-        (stored / "details.jsonl").write_text("".join(lines))
+            lines.append(record | other | {"algorithm": "maml"})
+        write_records(stored / "details.jsonl", lines)
         done = tesp("plot", stored, "--checkpoint", "latest")
         assert (done.code, done.err) == (0, "")
         assert "left out: 'maml' has no task embedding to draw." in done.out

@@ -1,12 +1,11 @@
 """The examples over Gymnasium's own MuJoCo environments: rewards, tasks, presets, and that they are trained."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from helpers.running import options, tesp
+from helpers.running import lines_of, options, tesp
 from tesp.config import preset_config
 from tesp.presets import presets_of
 from tesp.tasks.registry import make_family
@@ -103,5 +102,5 @@ def test_the_cheetah_is_trained_by_the_command_line(tmp_path):
     done = tesp("train", CHEETAH, *options(meta_updates=1, evaluate_every=1, evaluation_tasks=2))
     assert done.code == 0, done.err
     records = tmp_path / "runs" / "half_cheetah_velocity-tesp-quick-seed0" / "records.jsonl"
-    kinds = [json.loads(line)["kind"] for line in records.read_text().splitlines()]
+    kinds = [record["kind"] for record in lines_of(records)]
     assert set(kinds) == {"train", "evaluation", "reference"}

@@ -14,6 +14,7 @@ from helpers.running import (
     checkpoint_folders,
     files,
     records,
+    rewrite_json,
     shared_learner,
     state,
     timeless,
@@ -84,14 +85,16 @@ class TestWhatARunLeaves:
             "figures",
         }
         assert {p.name for p in (reference.path / "figures").iterdir()} == {"learning_curves.png", "fast_updates.png"}
-        assert json.loads((reference.path / "config.json").read_text()) == as_json(tiny_config())
+        stored = json.loads((reference.path / "config.json").read_text())
+        assert stored == {"run": stored["run"], **as_json(tiny_config())}
         assert not [path.name for path in reference.path.parent.iterdir() if path.name.startswith(".")]
 
     def test_tasks_are_those_of_the_family_and_seed(self, reference):
         stored = json.loads((reference.path / "tasks.json").read_text())
         drawn = tesp.make_family("point", tasks_per_set=TINY["tasks_per_set"]).sample_task_sets(0)
-        assert {name: np.array(tasks).tolist() for name, tasks in stored.items()} == {
-            name: task_set.tasks.tolist() for name, task_set in drawn.items()
+        assert stored == {
+            "run": stored["run"],
+            **{name: task_set.tasks.tolist() for name, task_set in drawn.items()},
         }
 
     def test_the_last_two_and_the_best_checkpoint(self, reference):
@@ -199,7 +202,7 @@ class TestResume:
     def test_the_end_may_be_moved(self, run, tmp_path):
         """A longer schedule, written into the stored configuration, continues where the run ended."""
         config = tiny_config(meta_updates=5)
-        (run / "config.json").write_text(tesp.config.to_json(config))
+        rewrite_json(run / "config.json", **as_json(config))
         tesp.resume(run)
         straight = tesp.train(config, tmp_path / "straight").folder.path
         assert timeless(records(run, "train")) == timeless(records(straight, "train"))
@@ -223,7 +226,7 @@ class TestLoading:
     def test_a_run_without_a_checkpoint(self, tmp_path):
         config = tiny_config()
         sets = tesp.building.build_family(config).sample_task_sets(0)
-        RunFolder.create(tmp_path / "run", tesp.config.to_json(config), sets)
+        RunFolder.create(tmp_path / "run", tesp.config.as_dict(config), sets)
         with pytest.raises(tesp.RunFolderError, match=r"no checkpoint yet; `tesp resume .*run` starts it"):
             runs.load_run(tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists()

@@ -1,6 +1,5 @@
 """What a user does with a trained meta-learner: adapt it to an environment, act, save, load."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,8 @@ from tesp.interface import Interface
 from tesp.methods.base import Method
 from tesp.progress import ProgressBar, stderr_if
 from tesp.storage import tensor_files
+from tesp.storage.interfaces import interface_from
+from tesp.storage.strict_json import dumps, loads
 from tesp.tasks.checks import checked_count
 from tesp.tasks.gymnasium.vector_pool import Environment, EnvironmentOf, VectorPool
 from tesp.tasks.simulation import EnvironmentPool, Simulation
@@ -209,13 +210,13 @@ class MetaLearner:
         return cls._from(arrays, description, path)
 
     def _description(self) -> dict[str, Any]:
-        return {"config": to_json(self.config), "interface": json.dumps(asdict(self.interface))}
+        return {"config": to_json(self.config), "interface": dumps(asdict(self.interface))}
 
     @classmethod
     def _from(cls, arrays, description: dict[str, Any], path) -> "MetaLearner":
         try:
             config = from_json(description["config"])
-            interface = Interface.from_json(description["interface"])
+            interface = interface_from(loads(description["interface"]))
             learner = build_learner(config, interface)
         except (ConfigurationError, KeyError, TypeError, ValueError) as error:
             raise RunFolderError(f"The description in {path} cannot be used. {error}") from error

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tesp.commands.parsing import Folder, parse
+from tesp.commands.parsing import Folder, Trust, parse
 from tesp.report.words import fast_updates
 
 
@@ -34,6 +34,7 @@ class AdaptArguments:
     """What the film is written as, if there is to be one."""
     save: Path | None = None
     """File, NAME.safetensors, that the adapted agent is saved to."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -43,16 +44,17 @@ def run(arguments: list[str], console: Console) -> None:
     from tesp.agents.rounds import AdaptationWarning
     from tesp.commands.render import film_task
     from tesp.errors import RunFolderError
-    from tesp.storage.run_folder import append_records
+    from tesp.storage.records import append_records
 
     parsed = parse(AdaptArguments, arguments, "tesp adapt")
     if parsed.save is not None and parsed.save.suffix != ".safetensors":
         raise RunFolderError(f"--save {parsed.save} is not possible; the name of the file must end in .safetensors.")
-    run = runs.load_run(parsed.run, parsed.checkpoint)
+    run = runs.load_run(parsed.run, parsed.checkpoint, trust=parsed.trust)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", AdaptationWarning)
         agent = run.adapt(parsed.goal, parsed.fast_updates, episodes=parsed.episodes, seed=parsed.seed, console=console)
     records = adaptation_records([(past.fast_update, past.outcomes) for past in agent.history], run.family, parsed.goal)
+    run.folder.require_no_links()
     append_records(run.folder.adaptations, records)
     console.print(_table(parsed.goal, records))
     for warning in caught:

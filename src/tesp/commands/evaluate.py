@@ -1,14 +1,14 @@
 """``tesp evaluate``."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
-from tesp.commands.parsing import Folder, parse
+from tesp.commands.parsing import Folder, Trust, parse
 from tesp.commands.showing import print_table
-from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.errors import ConfigurationError, NonFiniteError, TespError
 from tesp.progress import ProgressBar
 from tesp.task_sets import TASK_SETS
 
@@ -23,6 +23,9 @@ class EvaluateArguments:
     """`best` (highest return on D′), `latest`, a number of meta-updates, or `all` checkpoints that were kept."""
     dynamics_noise: tuple[float, ...] = (0.0,)
     """σ of noise N(0, σ²) that is added to the state after every control step; one evaluation for each."""
+    oracle: Path | None = None
+    """The run of the oracle to compare with; by default one of the same tasks beside the run, if any."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -35,18 +38,20 @@ def run(arguments: list[str], console: Console) -> None:
     if not noises:
         raise ConfigurationError("--dynamics-noise needs one number or more, for instance 0 0.01 0.05 0.1.")
     checkpoints = runs.checkpoint_numbers(parsed.run) if parsed.checkpoint == "all" else [parsed.checkpoint]
-    run = runs.load_run(parsed.run, checkpoints[0])
+    run = runs.load_run(parsed.run, checkpoints[0], trust=parsed.trust)
     if any(noises):
         # Refused here rather than after the evaluations without noise.
         run.family.simulate(1).disturb(max(noises), (0,))
     total = len(checkpoints) * len(noises) * len(TASK_SETS)
     with ProgressBar(console, "evaluating", total, "task sets") as bar:
-        failure = _evaluate_all(run, checkpoints, noises, console, bar)
+        failure = _evaluate_all(run, checkpoints, noises, parsed.oracle, console, bar)
     if failure is not None:
         raise failure
 
 
-def _evaluate_all(run, checkpoints, noises, console: Console, bar: ProgressBar) -> NonFiniteError | None:
+def _evaluate_all(
+    run, checkpoints, noises, oracle: Path | None, console: Console, bar: ProgressBar
+) -> NonFiniteError | None:
     """Evaluate every checkpoint under every σ; return the last error among those that were left out."""
     failure, references, done = None, {}, 0
     for checkpoint in checkpoints:
@@ -54,7 +59,7 @@ def _evaluate_all(run, checkpoints, noises, console: Console, bar: ProgressBar) 
         for sigma in noises:
             try:
                 if sigma not in references:
-                    references[sigma] = _references(run, sigma)
+                    references[sigma] = _references(run, sigma, oracle)
                 _evaluate_once(run, sigma, references[sigma], console, bar)
             except NonFiniteError as error:
                 failure = error
@@ -64,27 +69,39 @@ def _evaluate_all(run, checkpoints, noises, console: Console, bar: ProgressBar) 
     return failure
 
 
-def _references(run, sigma: float):
+def _references(run, sigma: float, given: Path | None):
     """Return the records of standing still, and the oracle as a run or None: both on the run's tasks and under σ."""
-    from tesp import runs
-    from tesp.report.oracles import oracle_beside
+    from tesp.report.oracles import oracle_folder
     from tesp.report.records import RunRecords
 
     still = [{"kind": "reference", "reference": "stand_still", **row} for row in run.stand_still(sigma)]
-    config = json.loads(run.folder.read_config())
-    oracle = oracle_beside(run.folder.path, RunRecords(run.folder.path.name, config, {}))
-    if oracle is not None:
-        # Its own records are of fewer tasks perhaps, and without noise.
-        told = runs.load_run(run.folder.path.resolve().parent / oracle.name, "latest")
-        last = [{"kind": "evaluation", "meta_update": told.state.meta_update, **row} for row in told.evaluate(sigma)]
-        oracle = dataclasses.replace(oracle, records={"evaluation": last})
-    return still, oracle
+    config = run.folder.read_config()
+    place = oracle_folder(run.folder.path, RunRecords(run.folder.path.name, config, {}), given)
+    if place is None:
+        return still, None
+    try:
+        return still, _evaluated_oracle(place, sigma)
+    except (TespError, OSError):
+        # What merely lies beside the run may be damaged in ways that its records do not show.
+        if given is not None:
+            raise
+        return still, None
+
+
+def _evaluated_oracle(folder: Path, sigma: float):
+    """Evaluate an oracle: its own records are of fewer tasks perhaps, and without noise."""
+    from tesp import runs
+    from tesp.report.records import read_run
+
+    told = runs.load_run(folder, "latest")
+    last = [{"kind": "evaluation", "meta_update": told.state.meta_update, **row} for row in told.evaluate(sigma)]
+    return dataclasses.replace(read_run(folder), records={"evaluation": last})
 
 
 def _evaluate_once(run, sigma: float, references, console: Console, bar: ProgressBar) -> None:
     """Evaluate a checkpoint, append the records, and show them beside both references."""
     from tesp.report.records import RunRecords
-    from tesp.storage.run_folder import append_records
+    from tesp.storage.records import append_records
 
     console.print(f"evaluating the checkpoint of meta-update {run.state.meta_update} …", markup=False)
     identity = {name: getattr(run.config, name) for name in ("family", "algorithm", "seed")}
@@ -96,8 +113,9 @@ def _evaluate_once(run, sigma: float, references, console: Console, bar: Progres
     where = f"meta-update {run.state.meta_update}, noise {sigma:g}"
     evaluated = run.evaluate(sigma, lambda task_set: bar.advance(status=f"{where}, {task_set}"))
     rows = [{"kind": "evaluation", **identity, **common, **row} for row in evaluated]
+    run.folder.require_no_links()
     append_records(run.folder.evaluations, rows)
     still, oracle = references
-    config = json.loads(run.folder.read_config())
+    config = run.folder.read_config()
     drawn = RunRecords(run.folder.path.name, config, {"evaluation": rows, "reference": still})
     print_table(drawn, run.folder.path, console, f"σ = {sigma:g}" if sigma else None, oracle)

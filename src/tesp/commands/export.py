@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tesp.commands.parsing import Folder, parse
+from tesp.commands.parsing import Folder, Trust, parse
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class ExportArguments:
     """Which learner: `best` (highest return on D′), `latest` or a number of meta-updates."""
     output: Path | None = None
     """Folder to write to; by default the run's own folder `export`."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -31,7 +32,7 @@ def run(arguments: list[str], console: Console) -> None:
     folder = RunFolder.open(parsed.run)
     written = export_records(folder.path, output)
     if folder.has_checkpoint:
-        written.append(load(parsed.run, parsed.checkpoint).save(output / "learner.safetensors"))
+        written.append(load(parsed.run, parsed.checkpoint, trust=parsed.trust).save(output / "learner.safetensors"))
     else:
         console.print(f"{parsed.run} has no checkpoint yet, so there is no learner to export", markup=False)
     for path in written:

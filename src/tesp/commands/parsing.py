@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, tyro.conf.Positional]
 
+Trust = Annotated[
+    bool,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.arg(
+        help="Run the family's file in the folder although your own training did not write it there. Read it first."
+    ),
+]
+
 
 def parse(kind, arguments: list[str], program: str, description: str | None = None):
     """Return an instance of the dataclass ``kind``, or print help or the error and exit."""

@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import parse
+from tesp.commands.parsing import Trust, parse
 from tesp.commands.showing import draw, draw_details, find_details, load_for_details
 from tesp.errors import ConfigurationError
 from tesp.report.records import read_run
@@ -32,6 +32,9 @@ class PlotArguments:
     """Tasks of each set in these details, from the first (0: all); by default the `evaluation_tasks` of the run."""
     output: Path | None = None
     """Folder of the figures; by default `figures` in the run folder, or here for several runs."""
+    oracle: Path | None = None
+    """The run of the oracle that frames the figures; by default one of the same tasks beside the run, if any."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -44,12 +47,12 @@ def run(arguments: list[str], console: Console) -> None:
     first, *others = parsed.runs
     output = parsed.output or (Path("figures") if others else first / "figures")
     if others or not parsed.details:
-        draw(list(parsed.runs), parsed.x, output, console, parsed.published)
+        draw(list(parsed.runs), parsed.x, output, console, parsed.published, parsed.oracle)
         return
     # What is wrong with the records is said before a checkpoint is looked for.
     read_run(first)
-    loaded, reason = load_for_details(first, parsed.checkpoint)
-    draw([first], parsed.x, output, console, parsed.published)
+    loaded, reason = load_for_details(first, parsed.checkpoint, parsed.trust)
+    draw([first], parsed.x, output, console, parsed.published, parsed.oracle)
     if loaded is None:
         console.print(f"left out: paths on every task, embeddings and learned rates. {reason}", markup=False)
         return

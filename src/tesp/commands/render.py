@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import parse
+from tesp.commands.parsing import Trust, parse
 from tesp.errors import ConfigurationError, TespError
 from tesp.report.words import SIGNS
 
@@ -43,6 +43,7 @@ class RenderArguments:
     """Seed of the sampling, and of the episodes that are filmed."""
     view: View = "body"
     """What is shown: the rendered body, or its path in the plane, which needs no OpenGL."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -77,7 +78,7 @@ def _draw_families(parsed: RenderArguments, console: Console) -> None:
 def _film_run(parsed: RenderArguments, console: Console) -> None:
     from tesp import runs
 
-    run = runs.load_run(parsed.sources[0], parsed.checkpoint)
+    run = runs.load_run(parsed.sources[0], parsed.checkpoint, trust=parsed.trust)
     folder = parsed.output or run.folder.figures
     chosen = _chosen_tasks(parsed, run, console)
     view = _draw_still(run.family, folder / "still.png", parsed.view, console)

@@ -1,6 +1,5 @@
 """``tesp report``."""
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -10,9 +9,9 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import parse
+from tesp.commands.parsing import Trust, parse
 from tesp.commands.reproducing import reproducing_command
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, TespError
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,9 @@ class ReportArguments:
     """The run folders."""
     output: Path | None = None
     """The file to write; by default `report.html` in the run folder, or here for several runs."""
+    oracle: Path | None = None
+    """The run of the oracle that frames the results; by default one of the same tasks beside each run, if any."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -31,11 +33,11 @@ def run(arguments: list[str], console: Console) -> None:
     if not parsed.runs:
         raise ConfigurationError("`tesp report` needs one run folder or more; `tesp list` shows the runs there are.")
     alone = parsed.runs[0] / "report.html" if len(parsed.runs) == 1 else Path("report.html")
-    output = write_report(parsed.runs, parsed.output or alone)
+    output = write_report(parsed.runs, parsed.output or alone, parsed.oracle, parsed.trust)
     console.print(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)", markup=False)
 
 
-def write_report(folders: Sequence[Path], output: Path) -> Path:
+def write_report(folders: Sequence[Path], output: Path, oracle: Path | None = None, trust: bool = False) -> Path:
     """Write the report of runs of one family to a file, whole or not at all, and return its path.
 
     What can be drawn from records, the details of single tasks among them, is drawn for the report. The folders
@@ -44,19 +46,25 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
     Args:
         folders: The run folders.
         output: The file, which may exist.
+        oracle: The run of the oracle; by default one that lies beside each run.
+        trust: Whether a copy of a family's file may be run although your own training did not write it: it says which
+            presets the family has. Without, the report lacks the command that trains the run.
 
     Raises:
         RunFolderError: A folder is not a run's, is damaged or has no evaluation.
         ConfigurationError: The runs are of several families or cannot be compared, or the file cannot be written.
     """
     from tesp.report.page.page import render
-    from tesp.storage.run_folder import write_whole
+    from tesp.storage.files import write_whole
+    from tesp.trust import allow
 
     _check_output(output)
     _check_runs(folders)
+    for folder in folders if trust else ():
+        allow(folder)
     with tempfile.TemporaryDirectory() as drawn:
-        sources = [_source(folder, Path(drawn) / str(number)) for number, folder in enumerate(folders)]
-        combined = _combined(folders, Path(drawn)) if len(folders) > 1 else None
+        sources = [_source(folder, Path(drawn) / str(number), oracle) for number, folder in enumerate(folders)]
+        combined = _combined(folders, Path(drawn), oracle) if len(folders) > 1 else None
         text = render(sources, combined)
     try:
         write_whole(output, text)
@@ -91,7 +99,7 @@ def _check_runs(folders: Sequence[Path]) -> None:
         raise ConfigurationError(f"The runs are of several families: {found}; write one report for each family.")
 
 
-def _source(folder: Path, drawn: Path):
+def _source(folder: Path, drawn: Path, oracle: Path | None):
     """Return a run with the command that reproduces it, and with what can be drawn from its records."""
     from tesp.commands.showing import draw, draw_details, stored_details
     from tesp.config import preset_config, to_json
@@ -99,30 +107,31 @@ def _source(folder: Path, drawn: Path):
     from tesp.report.records import read_run
     from tesp.runs.stored import stored_config
     from tesp.storage.run_folder import RunFolder
+    from tesp.storage.strict_json import loads
 
     run, config = read_run(folder), stored_config(RunFolder.open(folder))
     # In the form of today, in which runs of version 0.1 differ from their preset in nothing but values.
-    run = replace(run, config=json.loads(to_json(config)))
-    draw([folder], "meta_updates", drawn, Console(quiet=True))
+    run = replace(run, config=loads(to_json(config)))
+    draw([folder], "meta_updates", drawn, Console(quiet=True), oracle=oracle)
     details = stored_details(folder / "details.jsonl")
     if details:
         draw_details(details, drawn, Console(quiet=True))
     command, reason, preset = None, "", None
     try:
         own = preset_config(config.family_reference, config.preset, config.algorithm, seed=config.seed)
-        preset = json.loads(to_json(own))
+        preset = loads(to_json(own))
         command = reproducing_command(config)
-    except ConfigurationError as error:
+    except TespError as error:
         reason = str(error)
-    return Source(folder, run, command, reason, preset, sorted(drawn.glob("*.png")), details)
+    return Source(folder, run, command, reason, preset, sorted(drawn.glob("*.png")), details, oracle)
 
 
-def _combined(folders: Sequence[Path], drawn: Path) -> Path:
+def _combined(folders: Sequence[Path], drawn: Path, oracle: Path | None) -> Path:
     """Draw the learning curves of all runs in one figure, with a bootstrap interval over seeds like the table's."""
     from tesp.report.figures.learning_curves import plot_learning_curves
     from tesp.report.oracles import oracles_of
     from tesp.report.records import read_run
 
     path, runs = drawn / "learning_curves.png", [read_run(folder) for folder in folders]
-    plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs))
+    plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs, oracle))
     return path

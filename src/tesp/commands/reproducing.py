@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from tesp.config import Config, preset_config, values_of
+from tesp.tasks.family_files import shown
 
 
 def reproducing_command(config: Config) -> str:
@@ -13,7 +14,7 @@ def reproducing_command(config: Config) -> str:
         ConfigurationError: The family or its preset is not known in this process.
     """
     preset = preset_config(config.family_reference, config.preset, config.algorithm)
-    words = ["tesp", "train", config.family_reference, "--preset", config.preset]
+    words = ["tesp", "train", shown(config.family_reference), "--preset", config.preset]
     if config.algorithm != Config.algorithm:
         words += ["--algorithm", config.algorithm]
     words += ["--seed", str(config.seed)]

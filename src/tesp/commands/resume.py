@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from tesp.commands.parsing import Folder, parse
+from tesp.commands.parsing import Folder, Trust, parse
 from tesp.commands.showing import finish
 
 
@@ -14,6 +14,9 @@ class ResumeArguments:
 
     run: Folder
     """The run folder."""
+    meta_updates: int | None = None
+    """Another length for the run; by default the one that it has. What depends on the length follows the new one."""
+    trust: Trust = False
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -21,6 +24,5 @@ def run(arguments: list[str], console: Console) -> None:
     from tesp import runs
 
     parsed = parse(ResumeArguments, arguments, "tesp resume")
-    console.print(f"run folder: {parsed.run}", markup=False)
-    run = runs.resume(parsed.run, console)
+    run = runs.resume(parsed.run, console, meta_updates=parsed.meta_updates, trust=parsed.trust)
     finish(run.folder.path, console)

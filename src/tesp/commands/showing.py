@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.report.records import groups_of, optional_records, read_records, read_run
+from tesp.report.records import groups_of, read_run
+from tesp.storage.records import read_records
 
 
 def finish(folder: Path, console: Console) -> None:
@@ -32,10 +33,11 @@ def _oracle_command(folder: Path, config) -> str:
     from tesp.commands.reproducing import option
     from tesp.config import Config, preset_config, value_of
     from tesp.runs import default_output
+    from tesp.tasks.family_files import shown
 
     family = Config(family=config["family"], family_file=config.get("family_file")).family_reference
     oracle = preset_config(family, config["preset"], "oracle", seed=config["seed"])
-    words = ["tesp", "train", family, "--preset", config["preset"], "--algorithm", "oracle"]
+    words = ["tesp", "train", shown(family), "--preset", config["preset"], "--algorithm", "oracle"]
     words += ["--seed", config["seed"]]
     groups = groups_of(config)
     given = {**config["task"], "meta_updates": config["schedule"]["meta_updates"]}
@@ -48,7 +50,9 @@ def _oracle_command(folder: Path, config) -> str:
     return shlex.join(map(str, words))
 
 
-def draw(folders: list[Path], x: str, output: Path, console: Console, published: bool = False) -> None:
+def draw(
+    folders: list[Path], x: str, output: Path, console: Console, published: bool = False, oracle: Path | None = None
+) -> None:
     """Draw the figures that a run's records allow."""
     from tesp.report.figures.dynamics_noise import plot_dynamics_noise
     from tesp.report.figures.fast_updates import plot_fast_updates
@@ -56,9 +60,9 @@ def draw(folders: list[Path], x: str, output: Path, console: Console, published:
     from tesp.report.oracles import oracles_of
 
     drawn = [read_run(folder) for folder in folders]
-    evaluations = [optional_records(folder / "evaluations.jsonl") for folder in folders]
+    evaluations = [read_records(folder / "evaluations.jsonl", empty=True) for folder in folders]
     noisy = any(record.get("dynamics_noise") for records in evaluations for record in records)
-    oracles = oracles_of(folders, drawn)
+    oracles = oracles_of(folders, drawn, oracle)
     paths = [output / "learning_curves.png"]
     plot_learning_curves(drawn, paths[0], x=x, oracles=oracles, published=published)
     if len(drawn) == 1:
@@ -71,7 +75,7 @@ def draw(folders: list[Path], x: str, output: Path, console: Console, published:
         console.print(f"drawn: {path}", markup=False)
 
 
-def load_for_details(folder: Path, checkpoint: str):
+def load_for_details(folder: Path, checkpoint: str, trust: bool = False):
     """Return the run with the checkpoint that details are wanted of; or None, and why there is none.
 
     Only the default, the best checkpoint, may be missing, since a folder that holds records alone still has curves.
@@ -83,7 +87,7 @@ def load_for_details(folder: Path, checkpoint: str):
     from tesp import runs
 
     try:
-        return runs.load_run(folder, checkpoint), ""
+        return runs.load_run(folder, checkpoint, trust=trust), ""
     except (RunFolderError, ConfigurationError) as error:
         if checkpoint != "best":
             raise

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -41,13 +42,13 @@ def run(arguments: list[str], console: Console) -> None:
         """Everything that determines the result."""
         output: Path | None = None
         """The run folder to make; by default runs/FAMILY-ALGORITHM-PRESET-seedSEED."""
+        start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+        """A run, or a file of a trained learner, whose parameters training begins with instead of fresh ones."""
 
     parsed = parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
     config = plain(parsed.config)
     # Only now: this imports JAX, which no misspelt option should wait for.
     from tesp import runs
 
-    folder = parsed.output or runs.default_output(config)
-    console.print(f"run folder: {folder}", markup=False)
-    run = runs.train(config, folder, console)
+    run = runs.train(config, parsed.output, console, start=parsed.start)
     finish(run.folder.path, console)

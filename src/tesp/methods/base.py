@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tesp.acting import Agent
+from tesp.errors import ConfigurationError
 from tesp.types import Episodes, PyTree
 
 #: What a meta-update measured: columns of its record, JSON-able.
@@ -46,9 +47,9 @@ class Round(NamedTuple):
 class Method(eqx.Module):
     """How one family of methods adapts and learns. It owns its state and its metrics; training never asks which it is.
 
-    All but `init`, `parameters`, `meta_update` and `describe` is written for **one** task and is pure; the task axis is
-    added outside, where tasks are sharded over devices and computed one at a time on a CPU. All fields are static: a
-    method is part of what compiled programs are found by.
+    All but `init`, `parameters`, `begun_from`, `meta_update` and `describe` is written for **one** task and is pure;
+    the task axis is added outside, where tasks are sharded over devices and computed one at a time on a CPU. All fields
+    are static: a method is part of what compiled programs are found by.
     """
 
     @property
@@ -86,6 +87,27 @@ class Method(eqx.Module):
             state: The method's state.
             evaluated: Whether they are to be evaluated, adapted or saved, rather than trained on.
         """
+
+    def begun_from(self, state: PyTree, parameters: PyTree) -> PyTree:
+        """Return a fresh state that begins with parameters that were learned before.
+
+        By default they take the place of the state's fields ``parameters`` and ``average``, and all else, like the
+        moments of an optimiser, is fresh.
+
+        Args:
+            state: What `init` returned.
+            parameters: What `parameters` returned of a state of the same shapes.
+
+        Raises:
+            ConfigurationError: The method's state has no field ``parameters``; such a method says itself how.
+        """
+        if getattr(state, "parameters", None) is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} cannot begin from learned parameters: its state has no field `parameters`, and "
+                "it has no begun_from of its own."
+            )
+        names = [name for name in ("parameters", "average") if getattr(state, name, None) is not None]
+        return state._replace(**dict.fromkeys(names, parameters))
 
     @abc.abstractmethod
     def prior(self, parameters: PyTree, task: Float[Array, " parameter"]) -> PyTree:

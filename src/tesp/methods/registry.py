@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, did_you_mean
 from tesp.methods.gradient.settings import ABSENT, GradientConfig
 from tesp.methods.settings import MethodConfig
 
@@ -74,7 +74,7 @@ def entry_of(name: str) -> Entry:
     """
     if name not in METHODS:
         raise ConfigurationError(
-            f"There is no algorithm {name!r}; known are: {', '.join(METHODS)}. One of your own is known once "
+            f"There is no algorithm {name!r}{did_you_mean(name, METHODS)}. One of your own is known once "
             "tesp.register_method was called, in the same process."
         )
     return METHODS[name]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tesp.errors import RunFolderError
-from tesp.report.records import Record, optional_records, read_records
+from tesp.report.records import Record
 from tesp.storage.files import written_beside
+from tesp.storage.records import read_records
 
 #: A record of an adaptation holds the paths of its episodes here, which are no columns of a table.
 _PATHS = ("episodes",)
@@ -35,7 +36,7 @@ def export_records(run: str | os.PathLike[str], output: str | os.PathLike[str]) 
     trained = read_records(run / "records.jsonl")
     tables = {f"{kind}.csv": [r for r in trained if r["kind"] == kind] for kind in ("train", "evaluation")}
     for name in ("evaluations", "adaptations"):
-        tables[f"{name}.csv"] = optional_records(run / f"{name}.jsonl")
+        tables[f"{name}.csv"] = read_records(run / f"{name}.jsonl", empty=True)
     texts = {name: records_csv(records) for name, records in tables.items() if records}
     if not texts:
         raise RunFolderError(f"{run} has measured nothing to export yet; wait for its first evaluation.")

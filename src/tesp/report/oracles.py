@@ -1,45 +1,91 @@
 """The oracle that frames the results of a run from above, found among the folders beside it."""
 
-import json
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tesp.errors import TespError
+from tesp.errors import ConfigurationError, TespError
 from tesp.report.records import Record, RunRecords, groups_of, read_run
 from tesp.report.words import ORACLE
+from tesp.storage.config_file import read_config
+from tesp.trust import digest_of
 
 
-def oracle_beside(folder: str | Path, run: RunRecords) -> RunRecords | None:
-    """Return the finished oracle of the same tasks, if one lies beside a run's folder.
+def oracle_beside(folder: str | Path, run: RunRecords, given: Path | None = None) -> RunRecords | None:
+    """Return the finished oracle of the same tasks, if one lies beside a run's folder; or one that is given.
 
-    Of several the one that is most like the run counts: of the same policy and as many meta-updates, if there is one.
-    Folders beside it that cannot be read are passed over: they are nobody's concern here.
+    Args:
+        folder: The run's folder.
+        run: The run.
+        given: As for `oracle_folder`.
+
+    Raises:
+        ConfigurationError: As for `oracle_folder`.
+        RunFolderError: What is given cannot be read.
     """
+    found = oracle_folder(folder, run, given)
+    return None if found is None else read_run(found)
+
+
+def oracle_folder(folder: str | Path, run: RunRecords, given: Path | None = None) -> Path | None:
+    """Return the folder of the finished oracle of a run's tasks, if one lies beside the run's folder; or one given.
+
+    Of several the one that is most like the run counts: of the same policy and as many meta-updates, if there is one. A
+    folder counts if it is whole and its family is the same, which includes the file that defines it: nothing is ever
+    run that the run itself would not run. Others are passed over: they are nobody's concern here.
+
+    Args:
+        folder: The run's folder.
+        run: The run.
+        given: The folder of the oracle where the user names it.
+
+    Raises:
+        ConfigurationError: What is given is no oracle of the same tasks.
+        RunFolderError: What is given cannot be read.
+    """
+    folder = Path(folder)
+    if given is not None:
+        if not _is_oracle_of(read_run(given), given, run, folder):
+            raise ConfigurationError(
+                f"{given} is no finished oracle of the tasks of {folder}; give --oracle a run of the algorithm "
+                f"{ORACLE!r} with the same family, options and seed."
+            )
+        return given
     found = []
-    for config in sorted(Path(folder).resolve().parent.glob("[!.]*/config.json")):
-        try:
-            stored = json.loads(config.read_bytes())
-            if stored["algorithm"] != ORACLE or not _same_tasks(stored, run.config):
+    for config in sorted(folder.resolve().parent.glob("[!.]*/config.json")):
+        with contextlib.suppress(TespError, OSError, ValueError, KeyError, TypeError):
+            # Most folders are of other methods: their records need not be read.
+            if read_config(config.parent).get("algorithm") != ORACLE:
                 continue
-            oracle = read_run(config.parent)
-            if oracle.last_evaluation()[0] == stored["schedule"]["meta_updates"]:
-                found.append(oracle)
-        except (TespError, OSError, ValueError, KeyError, TypeError):
-            continue
-    return max(found, key=lambda oracle: _likeness(oracle.config, run.config), default=None)
+            if _is_oracle_of(oracle := read_run(config.parent), config.parent, run, folder):
+                found.append((_likeness(oracle.config, run.config), config.parent))
+    return max(found, key=lambda pair: pair[0], default=(0, None))[1]
 
 
-def oracles_of(folders: Sequence[Path], runs: Sequence[RunRecords]) -> list[RunRecords]:
-    """Return the oracles that lie beside runs, one for each seed; none if the runs hold oracles of their own."""
+def oracles_of(folders: Sequence[Path], runs: Sequence[RunRecords], given: Path | None = None) -> list[RunRecords]:
+    """Return the oracles of runs, one for each seed; none if the runs hold oracles of their own.
+
+    Args:
+        folders: The folders of the runs.
+        runs: The runs.
+        given: As for `oracle_folder`.
+    """
     if any(run.is_oracle for run in runs):
         return []
-    found = [oracle_beside(folder, run) for folder, run in zip(folders, runs, strict=True)]
+    found = [oracle_beside(folder, run, given) for folder, run in zip(folders, runs, strict=True)]
     return list({oracle.config["seed"]: oracle for oracle in found if oracle is not None}.values())
 
 
-def _same_tasks(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one[name] == other[name] for name in ("family", "seed", "task"))
+def _is_oracle_of(oracle: RunRecords, place: Path, run: RunRecords, folder: Path) -> bool:
+    """Tell whether a run is a finished oracle of another run's tasks."""
+    stored = oracle.config
+    return (
+        stored["algorithm"] == ORACLE
+        and all(stored[name] == run.config[name] for name in ("family", "seed", "task"))
+        and digest_of(place) == digest_of(folder)
+        and oracle.last_evaluation()[0] == stored["schedule"]["meta_updates"]
+    )
 
 
 def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:

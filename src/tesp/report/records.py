@@ -1,6 +1,5 @@
 """Read what a run has written, without JAX."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,42 +7,8 @@ from typing import Any
 
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.words import ORACLE, TASK_SETS
-from tesp.storage.files import json_lines
-
-#: One line of a records file.
-Record = dict[str, Any]
-
-_IDENTITY = ("family", "algorithm", "seed", "meta_update")
-
-#: What each kind of record must hold before anything is made of it; other kinds are read as they are.
-FIELDS = {
-    "reference": ("reference", "family", "task_set", "average_return"),
-    "evaluation": (
-        *_IDENTITY,
-        "task_set",
-        "fast_update",
-        "average_return",
-        "average_return_std",
-        "success_rate",
-        "final_distance",
-        "episode_length",
-        "environment_steps",
-        "wall_seconds",
-    ),
-    "task": (*_IDENTITY, "task_set", "task", "is_goal", "average_return", "start", "path", "embedding"),
-    "rates": (
-        *_IDENTITY,
-        "layer",
-        "learned",
-        "entries",
-        "quantiles",
-        "negative",
-        "at_bound",
-        "bound",
-        "initial_rate",
-    ),
-    "adaptation": ("goal", "fast_update", "average_return", "success_rate", "episodes", "start"),
-}
+from tesp.storage.config_file import read_config
+from tesp.storage.records import Record, read_records
 
 
 def groups_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -133,33 +98,6 @@ class RunRecords:
         return found
 
 
-def read_records(path: str | Path) -> list[Record]:
-    """Return the records of a file of JSON lines, in the order of writing; a torn last line is left out.
-
-    Args:
-        path: The file, for instance ``runs/NAME/records.jsonl``.
-
-    Raises:
-        RunFolderError: The file is missing, holds no record, or a line is not a record.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise RunFolderError(f"{path} does not exist; give the file or folder of a run that has been started.")
-    records = [_checked(value, path, number) for number, value in json_lines(path)]
-    if not records:
-        raise RunFolderError(f"{path} holds no record yet; wait until the run has written its first one.")
-    return records
-
-
-def optional_records(path: Path) -> list[Record]:
-    """Return the records of a file that a run need not have; none where it is missing or empty.
-
-    Raises:
-        RunFolderError: A line is not a record.
-    """
-    return read_records(path) if path.is_file() and path.stat().st_size else []
-
-
 def read_run(folder: str | Path) -> RunRecords:
     """Return the run that a folder holds.
 
@@ -172,10 +110,14 @@ def read_run(folder: str | Path) -> RunRecords:
     folder = Path(folder)
     if not folder.is_dir():
         raise RunFolderError(f"{folder} is not a folder; give the folder of a run, such as runs/NAME.")
+    config = folder / "config.json"
+    if not config.is_file():
+        raise RunFolderError(f"{config} does not exist, so {folder} is not a run folder; give another one.")
+    stored = read_config(folder)
     records: dict[str, list[Record]] = {}
     for record in read_records(folder / "records.jsonl"):
         records.setdefault(record["kind"], []).append(record)
-    return RunRecords(folder.resolve().name, _read_config(folder / "config.json"), records)
+    return RunRecords(folder.resolve().name, stored, records)
 
 
 def tasks_by_set(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -204,30 +146,3 @@ def has_embeddings(records: Sequence[Record]) -> bool:
 def learned_rates(records: Sequence[Record]) -> list[Record]:
     """Return the records of rates that the meta-updates have learned, one for each layer."""
     return [record for record in records if record["kind"] == "rates" and record["learned"]]
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RunFolderError(f"{path} does not exist, so {path.parent} is not a run folder; give another one.")
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise RunFolderError(f"{path} is not valid JSON; restore it or give another run folder.") from error
-    if not isinstance(config, dict):
-        raise RunFolderError(f"{path} does not hold a JSON object; restore it or give another run folder.")
-    return config
-
-
-def _checked(record: Any, path: Path, number: int) -> Record:
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
-        raise RunFolderError(
-            f'Line {number} of {path} is not a record (a JSON object with a "kind"); remove the line or '
-            "restore the file."
-        )
-    missing = [name for name in FIELDS.get(record["kind"], ()) if name not in record]
-    if missing:
-        raise RunFolderError(
-            f"Line {number} of {path}, of kind {record['kind']!r}, lacks {', '.join(missing)}; it was "
-            "written by another version or by hand."
-        )
-    return record

@@ -14,46 +14,63 @@ from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 from tesp.tasks import family_files
 from tesp.tasks.family import Family
+from tesp.trust import allow
 
 
-def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best") -> Run:
+def load_run(path: str | os.PathLike[str], checkpoint: str | int = "best", *, trust: bool = False) -> Run:
     """Load a trained run.
 
     Args:
         path: The run folder.
         checkpoint: ``"best"`` (highest return on D′), ``"latest"``, or a number of meta-updates.
+        trust: Whether the folder's copy of a family's file may be run although your own training did not write it.
 
     Raises:
         RunFolderError: The folder is not a run's, or has no such checkpoint.
+        UntrustedError: The run has a family's file that would have to be run without your consent.
     """
-    folder = RunFolder.open(path)
+    folder = opened(path, trust)
     config = stored_config(folder, with_family=True)
-    family = stored_family(folder, config)
+    family = stored_family(config)
     learner = building.build_learner(config, family)
     state = load_state(folder, config, learner, checkpoint)
     return Run(folder, config, family, folder.read_task_sets(), learner, state)
 
 
-def load(path: str | os.PathLike[str], checkpoint: str | int = "best") -> MetaLearner:
+def load(path: str | os.PathLike[str], checkpoint: str | int = "best", *, trust: bool = False) -> MetaLearner:
     """Load a trained meta-learner, to adapt it to an environment of your own.
 
     Args:
         path: The folder of a run, or a file that ``tesp export`` or `MetaLearner.save` wrote.
         checkpoint: Which checkpoint of a run: ``"best"`` (highest return on D′), ``"latest"``, or a number of
             meta-updates. A file holds one.
+        trust: As for `load_run`. No code is run for a learner of one of the library's methods, whatever its family.
 
     Raises:
         RunFolderError: It is neither, is damaged, or has no such checkpoint.
+        UntrustedError: As for `load_run`.
     """
     if Path(path).is_file():
         return MetaLearner.load(path)
-    folder = RunFolder.open(path)
-    config = stored_config(folder)
+    folder = opened(path, trust)
+    config = stored_config(folder, with_family=True)
     # The family itself is not needed, so that a learner can be used where its family does not exist.
     interface = folder.read_interface() or building.build_family(config).interface
     learner = building.build_learner(config, interface)
     state = load_state(folder, config, learner, checkpoint)
     return MetaLearner(config, interface, learner.method.parameters(state.method, evaluated=True), learner)
+
+
+def opened(path: str | os.PathLike[str], trust: bool) -> RunFolder:
+    """Return the folder of a run, whose copy of a family's file may be run if ``trust``.
+
+    Raises:
+        RunFolderError: It is not a run's.
+    """
+    folder = RunFolder.open(path)
+    if trust:
+        allow(folder.path)
+    return folder
 
 
 def is_finished(path: str | os.PathLike[str]) -> bool:
@@ -85,7 +102,8 @@ def evaluations_at(folder: RunFolder, meta_update: int | None) -> int:
     return sum(r["kind"] == "evaluation" and r["meta_update"] == meta_update for r in folder.read_records())
 
 
-def stored_family(folder: RunFolder, config: Config) -> Family:
-    """Make the family of a run, and warn if its file is another than the run began with."""
-    family_files.check_copy(config.family_reference, folder.path)
-    return building.build_family(config)
+def stored_family(config: Config) -> Family:
+    """Make the family of a run, from the folder's copy of its file if it has one; warn if the file has changed."""
+    family = building.build_family(config)
+    family_files.warn_if_changed(config.family_reference)
+    return family

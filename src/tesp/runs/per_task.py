@@ -1,6 +1,5 @@
 """Every task by itself: what it returned, where the agent went, what its embedding became; and the learned rates."""
 
-import json
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.progress import ProgressBar
 from tesp.runs.run import Run
-from tesp.storage.run_folder import write_whole
+from tesp.storage.records import write_records
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.simulation import EnvironmentPool, Simulation
 
@@ -53,7 +52,7 @@ def evaluate_per_task(run: Run, tasks: int = 0, console: Console | None = None) 
             records += _task_records(run, simulations[count], name, chosen)
             bar.advance(status=name)
     records += _described(run)
-    write_whole(run.folder.details, "".join(json.dumps(record) + "\n" for record in records))
+    write_records(run.folder.details, records)
     return records
 
 

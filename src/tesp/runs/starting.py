@@ -2,23 +2,26 @@
 
 import contextlib
 import os
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from tesp import building
-from tesp.config import Config, as_dict, check_storable, to_json
+from tesp.agents.adapting import MetaLearner
+from tesp.config import Config, as_dict, check_storable, override
 from tesp.episodes.rollout import Learner
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, RunFolderError, TespError
 from tesp.evaluation.protocol import Evaluator, stand_still
-from tesp.runs.loading import evaluations_at, rows_of_an_evaluation, stored_family
+from tesp.runs.loading import evaluations_at, load, opened, rows_of_an_evaluation, stored_family
 from tesp.runs.run import Run
 from tesp.runs.stored import stored_config
-from tesp.storage.checkpoint import Checkpoints, initial_state, state_like
-from tesp.storage.run_folder import RunFolder, versions
+from tesp.storage import tensor_files
+from tesp.storage.checkpoint import Checkpoints, TrainingState, initial_state, state_like
+from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.family import Family
 from tesp.tasks.simulation import Simulation
@@ -33,17 +36,27 @@ def default_output(config: Config) -> Path:
     return Path("runs") / f"{config.family}-{config.algorithm}-{config.preset}-seed{config.seed}"
 
 
-def train(config: Config, output: str | os.PathLike[str] | None = None, console: Console | None = None) -> Run:
+def train(
+    config: Config,
+    output: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    start: str | os.PathLike[str] | None = None,
+) -> Run:
     """Start a run and train it to its end.
 
     Args:
         config: What to train, for instance ``tesp.preset_config("point", "quick")``.
         output: The run folder to make; by default ``runs/FAMILY-ALGORITHM-PRESET-seedSEED``.
         console: Where progress is shown; by default nowhere.
+        callbacks: Told what happens, in their order, after what the run writes itself; one of them may ask to stop.
+        start: A run, or a file of a trained learner, whose parameters training begins with instead of fresh ones. The
+            optimiser begins anew, and so do the tasks and all sampling.
 
     Raises:
-        ConfigurationError: The configuration is not possible.
-        RunFolderError: The folder exists or cannot be made.
+        ConfigurationError: The configuration is not possible, or the parameters of ``start`` do not fit it.
+        RunFolderError: The folder exists or cannot be made, or ``start`` cannot be loaded.
         NonFiniteError: A state, loss or gradient became NaN or infinite.
     """
     family = building.build_family(config)
@@ -53,14 +66,42 @@ def train(config: Config, output: str | os.PathLike[str] | None = None, console:
     learner = building.build_learner(config, family)
     check_restart(config, family, task_sets)
     require_wandb(config.log)
+    began = None if start is None else _fitting(start, learner)
+    also = None if began is None else lambda prepared: began.save(RunFolder(prepared).start)
     place = output or default_output(config)
-    folder = RunFolder.create(place, to_json(config), task_sets, family.interface, config.family_reference)
+    folder = RunFolder.create(place, as_dict(config), task_sets, family.interface, config.family_reference, also)
+    if console is not None:
+        console.print(f"run folder: {folder.path}", markup=False)
     try:
-        return _continue(folder, config, family, learner, task_sets, console)
+        return _continue(folder, config, family, learner, task_sets, console, callbacks)
     except WandbError:
         # Raised before training only.
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
+
+
+def _fitting(start: str | os.PathLike[str], learner: Learner) -> MetaLearner:
+    """Return the trained learner that training is to begin from.
+
+    Raises:
+        ConfigurationError: Its parameters are others than those that the method would draw; names them.
+    """
+    began = load(start)
+    shapes = learner.method.parameters(state_like(learner.method).method)
+    wanted, there = (
+        {name: x.shape for name, x in tensor_files.named("", tree).items()} for tree in (shapes, began.parameters)
+    )
+    differ = [name for name in dict.fromkeys([*wanted, *there]) if wanted.get(name) != there.get(name)]
+    if differ:
+        told = ", ".join(
+            f"{name}: {there.get(name, 'none')} there, {wanted.get(name, 'none')} here" for name in differ[:5]
+        )
+        more = f", and {len(differ) - 5} more" if len(differ) > 5 else ""
+        raise ConfigurationError(
+            f"Training cannot begin from {start}, a learner of the method {began.config.algorithm!r}: its arrays have "
+            f"other shapes ({told}{more}). Give the method, the sizes and a family like those that it was trained with."
+        )
+    return began
 
 
 def check_task_count(config: Config, task_sets: dict[str, TaskSet]) -> None:
@@ -92,18 +133,58 @@ def check_restart(config: Config, family: Family, task_sets: dict[str, TaskSet])
             simulation.restart(np.zeros(0, int))
 
 
-def resume(path: str | os.PathLike[str], console: Console | None = None) -> Run:
+def resume(
+    path: str | os.PathLike[str],
+    console: Console | None = None,
+    *,
+    meta_updates: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    trust: bool = False,
+) -> Run:
     """Continue a run from its last checkpoint to its end, as if it had not been interrupted.
 
+    Args:
+        path: The run folder.
+        console: Where progress is shown; by default nowhere.
+        meta_updates: Another length for the run, which its configuration keeps. What depends on the length, like a step
+            size that falls towards the end, follows the new one from here on.
+        callbacks: As for `train`.
+        trust: As for `load_run`.
+
     Raises:
+        ConfigurationError: The run has more meta-updates already.
         RunFolderError: The folder is not a run's, or its checkpoint does not fit its configuration.
+        UntrustedError: As for `load_run`.
     """
-    folder = RunFolder.open(path)
+    folder = opened(path, trust)
     config = stored_config(folder, with_family=True)
-    family = stored_family(folder, config)
-    if console is not None and folder.read_versions() != versions():
-        console.print("other versions of some packages than the run began with: results may differ in the last bits")
-    return _continue(folder, config, family, building.build_learner(config, family), folder.read_task_sets(), console)
+    if meta_updates is not None:
+        config = _lengthened(folder, config, meta_updates)
+    family = stored_family(config)
+    if console is not None:
+        console.print(f"run folder: {folder.path}", markup=False)
+        if folder.versions_differ():
+            console.print("some packages are of other versions than the run began with: the last bits may differ")
+    learner = building.build_learner(config, family)
+    return _continue(folder, config, family, learner, folder.read_task_sets(), console, callbacks)
+
+
+def _lengthened(folder: RunFolder, config: Config, meta_updates: int) -> Config:
+    """Return a run's configuration with another length, and store it."""
+    longer = override(config, meta_updates=meta_updates)
+    check_storable(longer)
+    with folder.locked():
+        checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
+        try:
+            done = checkpoints.latest() or 0
+        finally:
+            checkpoints.close()
+        if meta_updates < done:
+            raise ConfigurationError(
+                f"meta_updates = {meta_updates} is not possible: {folder.path} has {done} already; give that or more."
+            )
+        folder.lengthen(meta_updates)
+    return longer
 
 
 def _continue(
@@ -113,24 +194,31 @@ def _continue(
     learner: Learner,
     task_sets: dict[str, TaskSet],
     console: Console | None,
+    watching: Sequence[Callback] = (),
 ) -> Run:
     """Train a run from its last checkpoint, or from the start if there is none."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_saying_how_to_continue(folder.path))
         stack.enter_context(folder.locked())
         checkpoints = Checkpoints(folder.checkpoints, config.schedule.keep_checkpoints)
         stack.callback(checkpoints.close)
         latest = checkpoints.latest()
         if latest is None:
-            state = initial_state(learner.method, config.seed)
+            state = _begun(folder, learner, initial_state(learner.method, config.seed))
         else:
             state = checkpoints.restore(state_like(learner.method), latest)
         scored = latest is not None and checkpoints.has_score(latest)
         evaluated = _rewind_records(folder, latest, rows_of_an_evaluation(config) if scored else None)
         identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
+        _require_records_until(folder, latest)
         finished = evaluated and latest == config.schedule.meta_updates
         callbacks: list[Callback] = []
         # Every one of them is closed, even if another cannot be made or closed: on a full disk, for instance.
         for callback in _callbacks(folder, config, state, console, finished):
+            stack.callback(callback.close)
+            callbacks.append(callback)
+        for callback in watching:
+            callback.on_start(folder.path, config, state.meta_update)
             stack.callback(callback.close)
             callbacks.append(callback)
         threads = config.schedule.threads
@@ -141,6 +229,36 @@ def _continue(
         training = Training(learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity)
         state = train_loop(training, state, checkpoints, callbacks, evaluated)
     return Run(folder, config, family, task_sets, learner, state)
+
+
+def _begun(folder: RunFolder, learner: Learner, state: TrainingState) -> TrainingState:
+    """Return the state that training begins from: a fresh one, or one with the parameters that it was given."""
+    if not folder.start.is_file():
+        return state
+    parameters = load(folder.start).parameters
+    return state._replace(method=learner.method.begun_from(state.method, parameters))
+
+
+def _require_records_until(folder: RunFolder, latest: int | None) -> None:
+    """Refuse a checkpoint that the records know nothing of: it is not this run's, or they are not."""
+    trained = max((r["meta_update"] for r in folder.read_records() if r["kind"] == "train"), default=0)
+    if (latest or 0) > trained:
+        raise RunFolderError(
+            f"The last checkpoint in {folder.checkpoints} is that of meta-update {latest}, and {folder.records} ends "
+            f"at {trained}: one of them is not this run's. Put back the one that is."
+        )
+
+
+@contextlib.contextmanager
+def _saying_how_to_continue(path: Path) -> Iterator[None]:
+    """Add to what stops the training how it goes on."""
+    try:
+        yield
+    except TespError:
+        raise
+    except BaseException as error:
+        error.add_note(f"`tesp resume {shlex.quote(str(path))}` continues the run from its last checkpoint.")
+        raise
 
 
 def _callbacks(folder, config, state, console, finished) -> Iterator[Callback]:
@@ -154,7 +272,7 @@ def _callbacks(folder, config, state, console, finished) -> Iterator[Callback]:
 
         yield WriteTensorBoard(folder, state.meta_update)
     if console is not None:
-        yield ShowProgress(console, total, state.meta_update, folder.path.name)
+        yield ShowProgress(console, config.schedule, state.meta_update, folder.path.name)
 
 
 def _rewind_records(folder: RunFolder, latest: int | None, rows: int | None) -> bool:

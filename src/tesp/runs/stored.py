@@ -1,8 +1,6 @@
 """What is stored of a run, read without what it takes to go on with it."""
 
-import json
-
-from tesp.config import Config, from_json
+from tesp.config import Config, from_dict
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.methods.registry import METHODS
 from tesp.storage.run_folder import RunFolder
@@ -14,18 +12,15 @@ def stored_config(folder: RunFolder, with_family: bool = False) -> Config:
 
     Args:
         folder: The run.
-        with_family: Whether the file of the run's family may be imported, which may register the run's method.
+        with_family: Whether the copy of the family's file may be run, which may register the run's method.
 
     Raises:
         RunFolderError: It is damaged, or its method is not known.
+        UntrustedError: The copy of the family's file is needed, and the user has not consented to running it.
     """
-    text = folder.read_config()
-    try:
-        stored = json.loads(text)
-    except ValueError:
-        stored = None
-    name = stored.get("algorithm") if isinstance(stored, dict) else None
-    if isinstance(stored, dict) and isinstance(name, str) and name not in METHODS:
+    stored = folder.read_config()
+    name = stored.get("algorithm")
+    if isinstance(name, str) and name not in METHODS:
         if with_family and stored.get("family_file"):
             family_files.load(f"{stored['family_file']}:{stored.get('family')}")
         if name not in METHODS:
@@ -34,6 +29,6 @@ def stored_config(folder: RunFolder, with_family: bool = False) -> Config:
                 f"{', '.join(METHODS)}. Call tesp.register_method first, in the same process."
             )
     try:
-        return from_json(text)
+        return from_dict(stored)
     except ConfigurationError as error:
         raise RunFolderError(f"{folder.path / 'config.json'} is damaged. {error}") from error

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: atomic, the last n and the best, never pickled."""
+"""Checkpoints of a run: atomic, the last n and the best, and the newest state; never pickled."""
 
 import math
 from functools import cache
@@ -11,6 +11,8 @@ import numpy as np
 
 from tesp.errors import RunFolderError
 from tesp.methods.base import Method
+from tesp.storage import tensor_files
+from tesp.storage.identity import FIELD, identity_beside, require_same
 from tesp.types import PyTree
 
 
@@ -58,14 +60,20 @@ def _orbax() -> tuple[Any, Any]:
     return orbax.checkpoint, preservation_policy
 
 
+#: Where the newest state is while no checkpoint is due, and what kind of file that is.
+_NEWEST, _KIND = "newest.safetensors", "training-state"
+
+
 class Checkpoints:
-    """The checkpoints in one folder, one subfolder a meta-update.
+    """The checkpoints in one folder, one subfolder a meta-update, and the newest state of all in one file.
 
     A checkpoint is written beside its place and moved there when it is whole, so a process that dies while
-    writing leaves the earlier ones as they were.
+    writing leaves the earlier ones as they were. The file takes a small part of a checkpoint's time, so there is one
+    after every meta-update, and it is gone when a checkpoint is as new.
     """
 
     def __init__(self, folder: Path, keep_last: int = 2, read_only: bool = False):
+        self._identity = identity_beside(folder)
         ocp, policies = _orbax()
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies.AnyPreservationPolicy(
@@ -81,7 +89,7 @@ class Checkpoints:
             create=not read_only,
             enable_async_checkpointing=False,
         )
-        self._folder = folder
+        self._folder, self._newest = folder, folder / _NEWEST
         try:
             # Told what an item is, a manager can say what a checkpoint holds before it reads it.
             handlers = {"state": ocp.StandardCheckpointHandler()}
@@ -105,11 +113,19 @@ class Checkpoints:
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(_arrays(state)))
         # A checkpoint that was not evaluated never counts as the best.
         metrics = {"score": -math.inf if score is None else float(score)}
-        self._manager.save(state.meta_update, args=arguments, metrics=metrics, force=True)
+        own = {FIELD: self._identity}
+        self._manager.save(state.meta_update, args=arguments, metrics=metrics, force=True, custom_metadata=own)
+        self._newest.unlink(missing_ok=True)
+
+    def save_newest(self, state: TrainingState) -> None:
+        """Write the newest state over the one before it, whole or not at all; it is no checkpoint that is kept."""
+        description = {FIELD: self._identity, "meta_update": state.meta_update}
+        tensor_files.write_plainly(self._newest, _KIND, tensor_files.named("state", _arrays(state)), description)
 
     def steps(self) -> list[int]:
-        """Return the meta-updates of the checkpoints, ascending."""
-        return sorted(self._manager.all_steps())
+        """Return the meta-updates of the checkpoints, ascending, the newest state among them."""
+        found = set(self._manager.all_steps())
+        return sorted(found if (newest := self._newest_step()) is None else found | {newest})
 
     def best(self) -> int | None:
         """Return the meta-update of the best checkpoint, or None if none has a score."""
@@ -118,7 +134,13 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """Return the meta-update of the last checkpoint, or None."""
-        return self._manager.latest_step()
+        return max(self.steps(), default=None)
+
+    def _newest_step(self) -> int | None:
+        if not self._newest.is_file():
+            return None
+        found = tensor_files.read(self._newest, _KIND)[1].get("meta_update")
+        return found if isinstance(found, int) else None
 
     def restore(self, like: TrainingState, meta_update: int) -> TrainingState:
         """Read a checkpoint of a run whose state has the shapes of ``like``.
@@ -131,11 +153,15 @@ class Checkpoints:
         """
         ocp, _ = _orbax()
         template = _arrays(like)
+        if meta_update not in self._manager.all_steps() and meta_update == self._newest_step():
+            return self._restore_newest(like)
         if meta_update not in self._manager.all_steps():
             raise RunFolderError(
                 f"There is no checkpoint of meta-update {meta_update} in {self._folder}; "
                 f"there are: {', '.join(map(str, self.steps())) or 'none'}."
             )
+        known = self._manager.metadata(meta_update)
+        require_same(self._folder / str(meta_update), (known.custom_metadata or {}).get(FIELD), self._identity)
         try:
             known = self._manager.item_metadata(meta_update)["state"]
             for name in _LATER_FIELDS:
@@ -143,7 +169,7 @@ class Checkpoints:
                     template.pop(name, None)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(template))
             stored = self._manager.restore(meta_update, args=arguments)["state"]
-            _require_same_shapes(template, stored)
+            _require_alike(template, stored)
         except (ValueError, KeyError) as error:
             raise RunFolderError(
                 f"The checkpoint of meta-update {meta_update} in {self._folder} does not fit the run's configuration: "
@@ -154,8 +180,15 @@ class Checkpoints:
             stored["average"] = stored["parameters"]
         return _as_in(like, stored)
 
+    def _restore_newest(self, like: TrainingState) -> TrainingState:
+        arrays, description = tensor_files.read(self._newest, _KIND)
+        require_same(self._newest, description.get(FIELD), self._identity)
+        return _as_in(like, tensor_files.filled("state", _arrays(like), arrays, str(self._newest)))
+
     def has_score(self, meta_update: int) -> bool:
         """Say whether the checkpoint of a meta-update has been evaluated."""
+        if meta_update not in self._manager.all_steps():
+            return False
         metrics = self._manager.metrics(meta_update)
         return metrics is not None and math.isfinite(_score(metrics))
 
@@ -190,7 +223,13 @@ def _arrays(state: TrainingState) -> dict[str, PyTree]:
     return {name: jax.tree.map(np.asarray, tree) for name, tree in _fields(state).items()}
 
 
-def _require_same_shapes(template: PyTree, stored: PyTree) -> None:
-    shapes = [jax.tree.map(np.shape, tree) for tree in (template, stored)]
-    if shapes[0] != shapes[1]:
+def _require_alike(template: PyTree, stored: PyTree) -> None:
+    """Refuse arrays that are not of the template's shapes and kinds, or not finite."""
+
+    def form(tree):
+        return jax.tree.map(lambda x: (np.shape(x), np.asarray(x).dtype.kind), tree)
+
+    if form(template) != form(stored):
         raise ValueError("shapes differ")
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves(stored)):
+        raise ValueError("not all numbers are finite")

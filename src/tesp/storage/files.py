@@ -1,14 +1,10 @@
-"""Files that appear when they are whole, or not at all, and lines that a crash may have torn."""
+"""Files that appear when they are whole, or not at all."""
 
-import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from tesp.errors import RunFolderError
 
 
 @contextmanager
@@ -33,24 +29,7 @@ def written_beside(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield what each line of a file of JSON lines holds, with its number from 1; nothing where there is no file.
-
-    A process that is killed while it writes leaves a last line without its end. Such a line is left out; any other
-    line that cannot be read is an error, since then the file was damaged by something else.
-
-    Args:
-        path: The file, for instance ``runs/NAME/records.jsonl``.
-
-    Raises:
-        RunFolderError: A line is not JSON; names it.
-    """
-    ended = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
-    for number, line in enumerate(ended, 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise RunFolderError(
-                    f"Line {number} of {path} is not a record; remove the line or restore the file."
-                ) from error
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, making its folder if need be."""
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")

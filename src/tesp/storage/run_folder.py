@@ -1,13 +1,15 @@
 """The folder of a run: what lies where, made whole or not at all."""
 
-import json
+import contextlib
 import os
 import platform
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,12 @@ from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
 from tesp.interface import Interface
-from tesp.storage.files import json_lines, written_beside
+from tesp.storage import identity
+from tesp.storage.config_file import read_config
+from tesp.storage.files import write_whole
+from tesp.storage.interfaces import interface_from
+from tesp.storage.records import Record, read_records, write_records
+from tesp.storage.strict_json import dumps, read_json
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
 
@@ -35,6 +42,8 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
+        self._lock: FileLock | None = None
+        self._locked_file: tuple[int, int] | None = None
 
     @property
     def records(self) -> Path:
@@ -64,7 +73,12 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether the run has come to its first checkpoint."""
-        return any(self.checkpoints.glob("[0-9]*"))
+        return any(self.checkpoints.glob("[0-9n]*"))
+
+    @property
+    def start(self) -> Path:
+        """The learner that training began from, if it was given one."""
+        return self.path / "start.safetensors"
 
     @property
     def tensorboard(self) -> Path:
@@ -80,15 +94,16 @@ class RunFolder:
     def create(
         cls,
         path: str | os.PathLike[str],
-        config: str,
+        config: dict[str, Any],
         task_sets: dict[str, TaskSet],
         interface: Interface | None = None,
         family: str = "",
+        also: Callable[[Path], object] | None = None,
     ) -> "RunFolder":
         """Make the folder of a new run with its configuration, task sets, versions and what its agents see and do.
 
-        It is prepared beside its place and moved there when it is whole. Where ``family`` is ``FILE.py:NAME``, a copy
-        of that file is kept too.
+        All of them carry the run's identity. The folder is prepared beside its place and moved there when it is whole.
+        Where ``family`` is ``FILE.py:NAME``, a copy of that file is kept too. ``also`` writes what else belongs to it.
 
         Raises:
             RunFolderError: The folder exists, its parent cannot be written, or the disk is full.
@@ -111,8 +126,11 @@ class RunFolder:
         try:
             _fill(prepared, config, task_sets, interface)
             family_files.store_copy(family, prepared)
+            if also is not None:
+                also(prepared)
             prepared.chmod(0o755)
             prepared.rename(folder.path)
+            family_files.remember(family, folder.path)
         except BaseException as error:
             shutil.rmtree(prepared, ignore_errors=True)
             if isinstance(error, OSError):
@@ -140,115 +158,228 @@ class RunFolder:
                 )
         return folder
 
+    def require_no_links(self) -> None:
+        """Refuse to write where a symbolic link inside the folder leads elsewhere.
+
+        Raises:
+            RunFolderError: There is one among what the run writes.
+        """
+        places = [
+            self.path.iterdir(),
+            *(place.glob("*") for place in (self.checkpoints, self.figures, self.tensorboard)),
+        ]
+        for link in (path for found in places for path in found if path.is_symlink()):
+            raise RunFolderError(
+                f"{link} is a symbolic link, and nothing is written through one. Put what it points to in its place."
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training this run at the same time.
 
         Raises:
-            RunFolderError: Another process trains it.
+            RunFolderError: Another process trains it, it holds symbolic links, or nothing can be locked there.
         """
+        self.require_no_links()
+        self._acquire()
         try:
-            with FileLock(self.path / ".lock", blocking=False):
-                yield
+            yield
+        finally:
+            assert self._lock is not None
+            self._lock.release()
+            self._lock = None
+
+    def require_locked(self) -> None:
+        """Make sure that this process still holds the run, before something is written into it.
+
+        Raises:
+            RunFolderError: The folder is gone, or somebody has removed the lock and another process trains the run now.
+        """
+        if not self.records.is_file():
+            raise RunFolderError(
+                f"{self.records} is gone, so training has stopped. Put the folder back where it was, then "
+                f"`tesp resume {self.path}`."
+            )
+        if self._lock is not None and self._lock_identity() != self._locked_file:
+            self._acquire()
+
+    def _acquire(self) -> None:
+        lock = FileLock(self.path / ".lock", blocking=False)
+        try:
+            lock.acquire()
         except Timeout as error:
             raise RunFolderError(
                 f"Another process is training {self.path}. Wait for it or stop it, then try again."
             ) from error
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RunFolderError(
+                f"{self.path} cannot be locked against a second process that trains it: {reason}. Put the run on a "
+                "file system that has locks, or free what is missing."
+            ) from error
+        self._lock, self._locked_file = lock, self._lock_identity()
 
-    def read_config(self) -> str:
-        """Return the stored configuration, JSON."""
-        return (self.path / "config.json").read_text(encoding="utf-8", errors="replace")
+    def _lock_identity(self) -> tuple[int, int] | None:
+        try:
+            found = (self.path / ".lock").stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
-    def read_versions(self) -> dict[str, str] | None:
+    def read_config(self) -> dict[str, Any]:
+        """Return the stored configuration, as JSON has it. The family's file is the copy in the folder.
+
+        Raises:
+            RunFolderError: It is damaged.
+        """
+        return read_config(self.path)
+
+    @property
+    def identity(self) -> str | None:
+        """What all parts of the run carry; None for a run of version 0.1."""
+        return identity.identity_beside(self.path / "config.json")
+
+    def lengthen(self, meta_updates: int) -> None:
+        """Change the length of the run in its stored configuration."""
+        path = self.path / "config.json"
+        stored = read_json(path)
+        stored["schedule"] = {**stored.get("schedule", {}), "meta_updates": meta_updates}
+        write_whole(path, dumps(stored, 2) + "\n")
+
+    def read_versions(self) -> dict[str, Any] | None:
         """Return the versions that the run began with, or None if they are not known."""
         try:
-            return json.loads((self.path / "versions.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            stored = read_json(self.path / "versions.json")
+        except RunFolderError:
             return None
+        return {name: value for name, value in stored.items() if name != identity.FIELD}
+
+    def versions_differ(self) -> bool:
+        """Tell whether packages that results depend on are of other versions than the run began with."""
+        before, now = self.read_versions() or {}, versions()
+        return any(before.get(name) != now[name] for name in ("python", "system", *_PACKAGES))
 
     def read_interface(self) -> Interface | None:
         """Return what agents of the run see and do, or None if the run does not say.
 
         Raises:
-            RunFolderError: The file is damaged.
+            RunFolderError: The file is damaged, or another run's.
         """
         path = self.path / "interface.json"
         if not path.is_file():
             return None
+        stored = read_json(path)
+        identity.require_identity(path, stored.pop(identity.FIELD, None))
         try:
-            return Interface.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, TypeError) as error:
+            return interface_from(stored)
+        except ValueError as error:
             raise RunFolderError(f"{path} is damaged: {error}. Restore it or remove it.") from error
 
     def read_task_sets(self) -> dict[str, TaskSet]:
         """Return the stored task sets.
 
         Raises:
-            RunFolderError: Their file is damaged.
+            RunFolderError: Their file is damaged, or another run's.
         """
         path = self.path / "tasks.json"
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            return {name: TaskSet(name, np.array(stored[name], np.float64, ndmin=2)) for name in TASK_SETS}
-        except (ValueError, TypeError, KeyError) as error:
+        stored = read_json(path, _StoredTasks)
+        identity.require_identity(path, stored.run)
+        rows = {name: _as_rows(getattr(stored, name)) for name in TASK_SETS}
+        sizes = {tasks.shape[1:] for tasks in rows.values()}
+        interface = self.read_interface()
+        if interface is not None:
+            sizes.add((interface.task_size,))
+        if len(sizes) > 1 or not all(map(_are_tasks, rows.values())):
             raise RunFolderError(
-                f"{path} is damaged: it does not hold the task sets {', '.join(TASK_SETS)}. Restore it."
-            ) from error
+                f"{path} is damaged: every task set needs one task or more, all of as many finite parameters as the "
+                "run's tasks have. Restore it."
+            )
+        return {name: TaskSet(name, tasks) for name, tasks in rows.items()}
 
-    def read_records(self) -> list[dict[str, Any]]:
+    def read_records(self) -> list[Record]:
         """Return all records; a last line that was torn by a crash is left out.
 
         Raises:
-            RunFolderError: Another line is damaged.
+            RunFolderError: Another line is damaged, or the file is another run's.
         """
-        return [record for _, record in json_lines(self.records)]
+        return read_records(self.records, empty=True)
 
-    def keep_records(self, keep) -> None:
+    def keep_records(self, keep: Callable[[Record], bool]) -> None:
         """Drop the records for which ``keep(record)`` is false, in one atomic replacement of the file."""
-        lines = [json.dumps(record) + "\n" for record in self.read_records() if keep(record)]
-        write_whole(self.records, "".join(lines))
+        write_records(self.records, [record for record in self.read_records() if keep(record)])
 
 
-def _fill(folder: Path, config: str, task_sets: dict[str, TaskSet], interface: Interface | None) -> None:
+@dataclass(frozen=True)
+class _StoredTasks:
+    train: list[list[float]]
+    in_distribution: list[list[float]]
+    out_of_distribution: list[list[float]]
+    run: str | None = None
+
+
+def _as_rows(rows: list[list[float]]) -> np.ndarray:
+    """Return rows as an array; one that cannot be a set of tasks if they are of several lengths."""
+    return np.array(rows, np.float64) if len({len(row) for row in rows}) == 1 else np.empty(0)
+
+
+def _are_tasks(rows: np.ndarray) -> bool:
+    """Tell whether an array is a set of tasks that networks can be told of: they compute in single precision."""
+    return rows.ndim == 2 and bool((np.abs(rows) <= np.finfo(np.float32).max).all())
+
+
+def _fill(folder: Path, config: dict[str, Any], task_sets: dict[str, TaskSet], interface: Interface | None) -> None:
     """Write what every run begins with."""
-    tasks = {name: task_set.tasks.tolist() for name, task_set in task_sets.items()}
-    texts = {"config": config, "tasks": json.dumps(tasks) + "\n", "versions": json.dumps(versions(), indent=2) + "\n"}
+    parts = {
+        "config": config,
+        "tasks": {name: task_set.tasks.tolist() for name, task_set in task_sets.items()},
+        "versions": versions(),
+    }
     if interface is not None:
-        texts["interface"] = json.dumps(asdict(interface), indent=2) + "\n"
-    for name, text in texts.items():
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / "records.jsonl").touch()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, making its folder if need be."""
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
-def append_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Append records to a file of JSON lines, all of them in one write, after its last whole line."""
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    _cut_torn_line(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Remove a last line that a crash tore; it would grow together with the next record."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
+        parts["interface"] = asdict(interface)
+    own = {identity.FIELD: identity.new_identity()}
+    for name, part in parts.items():
+        text = dumps({**own, **part}, None if name == "tasks" else 2)
+        (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    write_records(folder / "records.jsonl", [])
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, the operating system's name and the packages that results depend on."""
+    """Return what results depend on besides the configuration: versions, and on what they are computed."""
+    import jax  # Slow to import, and whoever only reads a folder has no need of it.
+
     packages = {name: metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), "system": platform.system(), **packages}
+    devices = jax.devices()
+    machine = {"processor": _processor(), "devices": f"{len(devices)} × {devices[0].device_kind}"}
+    commit = _commit()
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        **packages,
+        **machine,
+        **({"commit": commit} if commit else {}),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name, as well as the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _commit() -> str | None:
+    """Return the commit of the library's own source, if it is run from a repository; with ``-dirty`` if it differs."""
+    source = Path(__file__).parents[3]
+    if not (source / ".git").exists():
+        return None
+    command = ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--dirty"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return told.stdout.strip() or None
+    return None
 
 
 def _require_space(folder: Path) -> None:

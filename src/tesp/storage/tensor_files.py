@@ -1,7 +1,8 @@
 """One small file of named arrays with a description: what a trained learner and an adapted agent are stored as."""
 
-import json
+import hashlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,15 @@ from safetensors.numpy import save_file
 
 from tesp.errors import RunFolderError
 from tesp.storage.files import written_beside
+from tesp.storage.strict_json import dumps, loads
 from tesp.types import PyTree
 
-#: Version of the layout; a file of a later one is refused.
-FORMAT = 1
+#: Version of the layout; a file of a later one is refused. The first had no digest.
+FORMAT = 2
+
+
+class UncheckedFileWarning(UserWarning):
+    """A file of version 0.1 says nothing by which damage could be told."""
 
 
 def write(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, np.ndarray], description: dict) -> Path:
@@ -34,16 +40,27 @@ def write(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, np.ndarr
     target = Path(path)
     if target.suffix != ".safetensors":
         raise RunFolderError(f"{target} is not possible as a file of {_spoken(kind)}; its name ends in .safetensors.")
-    metadata = {"format": str(FORMAT), "kind": kind, "description": json.dumps(description)}
     try:
-        with written_beside(target) as beside:
-            save_file({name: np.array(x, order="C") for name, x in arrays.items()}, beside, metadata)
-            # The library lets the owner alone read what it writes.
-            beside.chmod(0o644)
+        write_plainly(target, kind, arrays, description)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise RunFolderError(f"{target} cannot be written: {reason}. Give another file.") from error
     return target
+
+
+def write_plainly(target: Path, kind: str, arrays: Mapping[str, np.ndarray], description: dict[str, Any]) -> None:
+    """Write a file as `write` does.
+
+    Raises:
+        OSError: It cannot be written.
+        SafetensorError: Likewise, with the system's message.
+    """
+    metadata = {"format": str(FORMAT), "kind": kind, "description": dumps(description)}
+    stored = {name: np.array(x, order="C") for name, x in arrays.items()}
+    with written_beside(target) as beside:
+        save_file(stored, beside, {**metadata, _DIGEST: _digest(metadata, stored)})
+        # The library lets the owner alone read what it writes.
+        beside.chmod(0o644)
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -51,6 +68,9 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
 
     Raises:
         RunFolderError: There is no such file, or it is damaged, of another kind or of a later version.
+
+    Warns:
+        UncheckedFileWarning: It was written before files had a digest.
     """
     source = Path(path)
     if not source.is_file():
@@ -68,12 +88,38 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
             f"give the file of {_spoken(kind)}."
         )
     try:
-        later, description = int(metadata["format"]) > FORMAT, json.loads(metadata["description"])
+        version, description = int(metadata["format"]), loads(metadata["description"])
+        if not isinstance(description, dict):
+            raise ValueError("it is no object")
     except (KeyError, ValueError) as error:
         raise RunFolderError(f"{source} is damaged: its description cannot be read ({error!r}).") from error
-    if later:
+    if version > FORMAT:
         raise RunFolderError(f"{source} was written by a later version of tesp; update the library to read it.")
+    digest = metadata.pop(_DIGEST, None)
+    if digest is None and version == 1:
+        # Said of one line of the caller, so that Python shows it once in a process.
+        warnings.warn(
+            f"{source} was written by version 0.1, which stored no digest, so damage to it would not be noticed; save "
+            "it again to have one.",
+            UncheckedFileWarning,
+            stacklevel=2,
+        )
+    elif digest != _digest(metadata, arrays):
+        raise RunFolderError(f"{source} is damaged: it does not hold what was written. Restore it or save it again.")
     return arrays, description
+
+
+#: What the digest is called in a file's metadata.
+_DIGEST = "sha256"
+
+
+def _digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of all that a file says: the metadata, and every array with its name, kind and shape."""
+    found = hashlib.sha256(dumps(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(dumps([name, array.dtype.str, array.shape]).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def _spoken(kind: str) -> str:
@@ -99,20 +145,29 @@ def filled(
         any_shape: Whether only the number of axes must be that of the template.
 
     Raises:
-        RunFolderError: One is missing or has another shape.
+        RunFolderError: One is missing, has another shape or kind, or is not finite.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     found = []
     for path, leaf in leaves:
         name = prefix + jax.tree_util.keystr(path)
-        fits = name in arrays and (
-            arrays[name].ndim == len(leaf.shape) if any_shape else arrays[name].shape == leaf.shape
-        )
-        if not fits:
-            there = "is missing" if name not in arrays else f"has the shape {arrays[name].shape}"
+        if (wrong := _misfit(arrays.get(name), leaf, any_shape)) is not None:
             raise RunFolderError(
-                f"{source} does not fit its own description: {name} {there}, and {leaf.shape} is what its "
-                "configuration asks for. It is damaged, or an algorithm of that name was another one."
+                f"{source} does not fit its own description: {name} {wrong}, and its configuration asks for "
+                f"{leaf.dtype} of the shape {leaf.shape}. It is damaged, or an algorithm of that name was another one."
             )
         found.append(arrays[name])
     return jax.tree_util.tree_unflatten(structure, found)
+
+
+def _misfit(found: np.ndarray | None, wanted: Any, any_shape: bool) -> str | None:
+    """Say how an array is not the one that is wanted; None if it is."""
+    if found is None:
+        return "is missing"
+    if found.ndim != len(wanted.shape) if any_shape else found.shape != wanted.shape:
+        return f"has the shape {found.shape}"
+    if found.dtype != wanted.dtype:
+        return f"holds {found.dtype}"
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        return "holds NaN or infinite numbers"
+    return None

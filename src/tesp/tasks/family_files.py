@@ -1,6 +1,9 @@
-"""Families that stand in a Python file of the user's own, given as ``path/to/my_family.py:my_family``."""
+"""Families that stand in a Python file of the user's own, given as ``path/to/my_family.py:my_family``.
 
-import hashlib
+A file that a user names is run because they name it. Of a stored run only the copy in its own folder is ever run, and
+only with consent (see `tesp.trust`), unless the same contents have run in this process already.
+"""
+
 import importlib.util
 import inspect
 import sys
@@ -11,17 +14,18 @@ from typing import Any
 
 import cloudpickle
 
+from tesp import trust
 from tesp.errors import ConfigurationError, describe_error
 
 #: What was imported and the file's contents then, by its resolved path: a file is run once in a process.
 _MODULES: dict[Path, tuple[ModuleType, bytes]] = {}
 
-#: A run's copy of the file that defines its family, and the copy's SHA-256 in the format of ``sha256sum``.
-_COPY, _DIGEST = "family.py", "family.sha256"
+#: The SHA-256 of a run's copy of the file that defines its family, in the format of ``sha256sum``.
+_DIGEST = "family.sha256"
 
 
 class FamilyFileWarning(UserWarning):
-    """A family's file is not where it was, or not what it was, when the run that names it began."""
+    """A family's file is not what it was when the run that began with it did."""
 
 
 def is_reference(name: str) -> bool:
@@ -45,32 +49,20 @@ def parts(name: str) -> tuple[str | None, str]:
 def load(reference: str) -> Any:
     """Return what a file calls NAME, after importing the file if this process has not yet.
 
-    A relative path counts from the working directory. Where an absolute path leads nowhere, as in a run that was
-    brought from another machine, a file of the same name in the working directory is taken.
+    A relative path counts from the working directory.
 
     Args:
         reference: ``FILE.py:NAME``.
 
     Raises:
         ConfigurationError: There is no such file, importing it fails, or it does not define the name.
-
-    Warns:
-        FamilyFileWarning: The file in the working directory was taken.
+        UntrustedError: It is the copy in the folder of a stored run, and the user has not consented to running it.
     """
     file, attribute = _split(reference)
-    path = _find(file, reference)
-    if Path(file).expanduser().is_absolute() and not Path(file).expanduser().is_file():
-        # Said of one line of the caller, so that Python shows it once in a process.
-        warnings.warn(
-            f"The family {attribute!r} is taken from {path}, since there is no file {file}. If that is another file, "
-            "put the right one back.",
-            FamilyFileWarning,
-            stacklevel=2,
-        )
-    module, _ = _import(path)
+    module, _ = _import(_find(file, reference))
     if not attribute or not hasattr(module, attribute):
         raise ConfigurationError(
-            f"{module.__file__} defines no family {attribute!r}; give FILE.py:NAME with a name that it defines: "
+            f"{file} defines no family {attribute!r}; give FILE.py:NAME with a name that it defines: "
             f"{', '.join(_offered(module)) or 'there is none yet'}."
         )
     return getattr(module, attribute)
@@ -86,41 +78,44 @@ def store_copy(reference: str, folder: Path) -> None:
     if not is_reference(reference):
         return
     _, contents = _import(_find(_split(reference)[0], reference))
-    (folder / _COPY).write_bytes(contents)
-    (folder / _DIGEST).write_text(f"{_sha256(contents)}  {_COPY}\n", encoding="utf-8")
+    (folder / trust.COPY).write_bytes(contents)
+    (folder / _DIGEST).write_text(f"{trust.sha256(contents)}  {trust.COPY}\n", encoding="utf-8")
 
 
-def check_copy(reference: str, folder: Path) -> None:
-    """Compare a family's file with the copy that `store_copy` wrote; folders without one are not checked.
+def remember(reference: str, folder: Path) -> None:
+    """Remember that this user's own training wrote the copy in a run's folder, if there is one."""
+    if is_reference(reference):
+        path = _find(_split(reference)[0], reference)
+        trust.remember(folder / trust.COPY, trust.sha256(_import(path)[1]), trust.original_of(path) or str(path))
 
-    Compared is what this process imported, which the file may no longer be.
 
-    Raises:
-        ConfigurationError: There is no such file, or importing it fails; says where the copy is.
+def is_copied(reference: str, folder: Path) -> bool:
+    """Tell whether a run began with a family's file as it is now; families without a file have no copy."""
+    wanted = trust.sha256(_import(_find(_split(reference)[0], reference))[1]) if is_reference(reference) else None
+    return trust.digest_of(folder) == wanted
+
+
+def shown(reference: str) -> str:
+    """Return the reference by which a user knows a family, where it leads to the copy in a stored run's folder."""
+    file, attribute = _split(reference)
+    return f"{trust.shown(file)}:{attribute}" if attribute else reference
+
+
+def warn_if_changed(reference: str) -> None:
+    """Warn if the file that a run's copy was made of has become another one.
 
     Warns:
-        FamilyFileWarning: The file is another than the one that was copied.
+        FamilyFileWarning: It has.
     """
-    copy, digest = folder / _COPY, folder / _DIGEST
-    if not is_reference(reference) or not digest.is_file():
-        return
-    try:
-        path = _find(_split(reference)[0], reference)
-        _, contents = _import(path)
-    except ConfigurationError as error:
-        hint = f" A copy of the file as it was when the run began lies in {copy}." if copy.is_file() else ""
-        raise ConfigurationError(f"{error}{hint}") from None
-    if _sha256(contents) not in digest.read_text(encoding="utf-8", errors="replace").split():
+    copy = Path(_split(reference)[0])
+    original = trust.original_of(copy)
+    if original is not None and Path(original).is_file() and not trust.is_same(Path(original), copy):
         warnings.warn(
-            f"{path} is not what it was when the run {folder} began, so the run's tasks and environments may not be "
-            f"what they were. The file as it was lies in {copy}.",
+            f"{original} is not what it was when the run {copy.parent} began. The run goes on with the file as it was, "
+            f"{copy}; a new run takes the new one.",
             FamilyFileWarning,
             stacklevel=2,
         )
-
-
-def _sha256(contents: bytes) -> str:
-    return hashlib.sha256(contents).hexdigest()
 
 
 def _split(reference: str) -> tuple[str, str]:
@@ -130,45 +125,61 @@ def _split(reference: str) -> tuple[str, str]:
 
 def _find(file: str, reference: str) -> Path:
     given = Path(file).expanduser()
-    places = [given] if not given.is_absolute() else [given, Path(given.name)]
-    for place in places:
-        if place.is_file():
-            return place.resolve()
-    looked = " and ".join(str(place.absolute()) for place in dict.fromkeys(places))
+    if not given.is_file() and (original := trust.original_of(given)) is not None:
+        raise ConfigurationError(
+            f"The run {given.parent} has no copy of the file that defines its family. If you trust {original}, copy it "
+            f"to {given} and give --trust."
+        )
+    if given.is_file():
+        return given.resolve()
     raise ConfigurationError(
-        f"The family {reference!r} cannot be found: there is no file {looked}. Give the path of the file, from the "
-        "working directory or absolute; for a stored run, put the file back or correct `family_file` in its "
-        "config.json."
+        f"The family {reference!r} cannot be found: there is no file {given.absolute()}. Give the path of the "
+        "file, from the working directory or absolute."
     )
 
 
 def _import(path: Path) -> tuple[ModuleType, bytes]:
     if path in _MODULES:
         return _MODULES[path]
-    name = f"tesp_family_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # What lies beside the file can be imported, as if the file were run; at the end, so that it hides nothing.
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    sys.modules[name] = module
+    original = None
     try:
         contents = path.read_bytes()
-        spec.loader.exec_module(module)
+        if trust.original_of(path) is not None:
+            same = next((found for found in _MODULES.values() if found[1] == contents), None)
+            if same is not None:
+                return _MODULES.setdefault(path, same)
+            original = trust.consented(path, contents)
+        module = _run(path, contents, original)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+    # Processes that environments run in cannot import the module by its made-up name.
+    cloudpickle.register_pickle_by_value(module)
+    return _MODULES.setdefault(path, (module, contents))
+
+
+def _run(path: Path, contents: bytes, original: Path | None) -> ModuleType:
+    """Run a file's contents as a module. Of a copy, what it reads and imports lies beside the original."""
+    name = f"tesp_family_file_{path.stem}_{trust.sha256(str(path).encode())[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    home = original if original is not None and original.parent.is_dir() else path
+    module.__file__ = str(home)
+    # What lies beside the file can be imported, as if the file were run; at the end, so that it hides nothing.
+    if str(home.parent) not in sys.path:
+        sys.path.append(str(home.parent))
+    sys.modules[name] = module
+    try:
+        exec(compile(contents, str(path), "exec"), module.__dict__)
     except ConfigurationError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigurationError(
             f"{path} cannot be imported: {describe_error(error)}. Mend the file; `python {path}` shows the whole error."
         ) from error
-    # Processes that environments run in cannot import the module by its made-up name.
-    cloudpickle.register_pickle_by_value(module)
-    _MODULES[path] = module, contents
-    return _MODULES[path]
+    return module
 
 
 def _offered(module: ModuleType) -> list[str]:

@@ -1,13 +1,12 @@
 """Families by name or by file."""
 
-import difflib
 import inspect
 import pkgutil
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack, cast, get_args, get_origin
 
-from tesp.errors import ConfigurationError, describe_error
+from tesp.errors import ConfigurationError, describe_error, nearest
 from tesp.tasks import family_files
 
 # What families are made of is imported where one is made: names alone must cost nothing.
@@ -66,7 +65,7 @@ def make_family(name: str, **options: Any) -> "Family":
     for option in options:
         if allowed is not None and option not in allowed:
             raise ConfigurationError(
-                f"The family {name!r} has no option {option!r}{_nearest(option, allowed)}; "
+                f"The family {name!r} has no option {option!r}{nearest(option, allowed)}; "
                 f"its options are: {', '.join(allowed) or 'none'}."
             )
     if name in _FACTORIES:
@@ -84,7 +83,7 @@ def _factory(name: str) -> tuple[FamilyFactory, list[str] | None]:
     else:
         known = ", ".join(_FACTORIES)
         raise ConfigurationError(
-            f"There is no family {name!r}{_nearest(name, families())}; known are: {known}. "
+            f"There is no family {name!r}{nearest(name, families())}; known are: {known}. "
             "A family in a file of your own is FILE.py:NAME."
         )
     from tesp.tasks.family import Family
@@ -136,8 +135,3 @@ def option_names(factory: FamilyFactory) -> list[str] | None:
         elif parameter.kind is not parameter.POSITIONAL_ONLY:
             names.append(parameter.name)
     return names
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(str(word), known, n=1)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""

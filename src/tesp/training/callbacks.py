@@ -1,26 +1,51 @@
-"""What happens beside training: records, progress. They watch and change nothing."""
+"""What happens beside training: records, progress, and whatever a program of one's own does. They change no result."""
 
-import abc
 from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 
 from tesp.progress import ProgressBar
 from tesp.report.words import SIGNS
-from tesp.storage.run_folder import RunFolder, append_records
+from tesp.storage.records import append_records
+from tesp.storage.run_folder import RunFolder
+from tesp.training.settings import ScheduleSettings
 
 Record = dict[str, Any]
 
 
-class Callback(abc.ABC):
-    """Told of every record as it is made."""
+class Callback:
+    """Told what happens in training. Make a class with those of these methods that are of use.
 
-    @abc.abstractmethod
-    def on_records(self, records: Sequence[Record]) -> None:
-        """Take records of kind ``train``, ``evaluation`` or ``reference``."""
+    They are called in the order `on_start`, then `on_records` and `on_checkpoint` as training goes on, `on_end` when it
+    has come to its end or was asked to stop, and `close` in any case. An error in one of them stops the training like
+    any other, with its last complete meta-update stored.
+    """
 
-    @abc.abstractmethod
+    def on_start(self, folder: Path, config: Any, meta_update: int) -> None:
+        """Hear that training begins.
+
+        Args:
+            folder: The run folder.
+            config: The run's configuration.
+            meta_update: Meta-updates done before: 0, or more for a run that is resumed.
+        """
+
+    def on_records(self, records: Sequence[Record]) -> bool | None:
+        """Take records of kind ``train``, ``evaluation`` or ``reference``, as ``records.jsonl`` has them.
+
+        Returns:
+            True to ask that training stops. The meta-update is stored as a checkpoint, and `tesp.resume` goes on.
+        """
+
+    def on_checkpoint(self, meta_update: int) -> None:
+        """Hear that there is a checkpoint after so many meta-updates."""
+
+    def on_end(self, meta_update: int) -> None:
+        """Hear that training has come to its end, or stopped because it was asked to, after so many meta-updates."""
+
     def close(self) -> None:
         """Write out what is still held; called once, also after an error."""
 
@@ -29,14 +54,12 @@ class WriteRecords(Callback):
     """Appends every record to ``records.jsonl``."""
 
     def __init__(self, folder: RunFolder):
-        self._path = folder.records
+        self._folder = folder
 
     def on_records(self, records):
-        """Append the records in one write."""
-        append_records(self._path, records)
-
-    def close(self):
-        """Nothing is held back."""
+        """Append the records in one write, if the run is still this process's."""
+        self._folder.require_locked()
+        append_records(self._folder.records, records)
 
 
 #: Columns that say where a number belongs and are no curves themselves.
@@ -55,14 +78,49 @@ def scalars(record: Record) -> dict[str, int | float]:
     }
 
 
+class TimeLeft:
+    """How long a run still takes, judging by what it did in this process.
+
+    The first meta-update and the first evaluation contain compilation, so they count only as long as there is no other.
+    """
+
+    #: Meta-updates of which the median is taken.
+    _LATEST = 5
+
+    def __init__(self, schedule: ScheduleSettings):
+        self._schedule = schedule
+        self._updates: list[float] = []
+        self._evaluations: list[float] = []
+        self._before: float | None = None
+
+    def evaluated(self, record: Record) -> None:
+        """Take a record of an evaluation."""
+        # A run begins with one whose start is not known.
+        if self._before is not None:
+            self._evaluations.append(record["wall_seconds"] - self._before)
+        self._before = record["wall_seconds"]
+
+    def after(self, record: Record) -> float | None:
+        """Take a record of a meta-update; return the seconds left, or None while only compilation was measured."""
+        self._before = record["wall_seconds"]
+        self._updates.append(record["seconds"])
+        if len(self._updates) == 1:
+            return None
+        done, end, every = record["meta_update"], self._schedule.meta_updates, self._schedule.evaluate_every
+        evaluations = end // every - done // every + (end % every > 0) + (done % every == 0)
+        one_evaluation = median(self._evaluations[1:] or self._evaluations or [0.0])
+        return (end - done) * median(self._updates[1:][-self._LATEST :]) + evaluations * one_evaluation
+
+
 class ShowProgress(Callback):
     """A progress bar in a terminal, plain lines in a pipe."""
 
-    def __init__(self, console: Console, total: int, done: int, name: str):
-        self._console, self._total = console, total
+    def __init__(self, console: Console, schedule: ScheduleSettings, done: int, name: str):
+        self._console, self._total = console, schedule.meta_updates
+        self._left = TimeLeft(schedule)
         self._bar = None
-        if console.is_interactive:
-            self._bar = ProgressBar(console, name, total, keep=True)
+        if console.is_interactive or console.is_jupyter:
+            self._bar = ProgressBar(console, name, self._total, keep=True, guess=False)
             self._bar.update(done, "compiling …")
             self._bar.start()
 
@@ -73,16 +131,18 @@ class ShowProgress(Callback):
                 self._show_training(record)
         evaluations = [r for r in records if r["kind"] == "evaluation"]
         if evaluations:
+            self._left.evaluated(evaluations[0])
             self._show_evaluation(evaluations)
 
     def _show_training(self, record):
         speed = record["steps_sampled"] / max(record["seconds"], 1e-9)
-        status = f"return {record['average_return']:8.2f}  {speed:8,.0f} steps/s"
+        left = self._left.after(record)
+        told = "the first contains compilation" if left is None else f"about {left:,.0f} s left"
+        status = f"return {record['average_return']:8.2f}  {speed:8,.0f} steps/s  {told}"
         if self._bar is not None:
             self._bar.update(record["meta_update"], status)
             return
-        left = record["seconds"] * (self._total - record["meta_update"])
-        self._console.print(f"meta-update {record['meta_update']:>5}/{self._total}  {status}  about {left:,.0f} s left")
+        self._console.print(f"meta-update {record['meta_update']:>5}/{self._total}  {status}")
 
     def _show_evaluation(self, evaluations):
         last = max(r["fast_update"] for r in evaluations)

@@ -1,7 +1,5 @@
 """The training loop. It never asks which method it runs, not even for the columns of a record."""
 
-import signal
-import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
+from tesp.signals import uninterrupted
 from tesp.storage.checkpoint import Checkpoints, TrainingState
 from tesp.task_sets import TaskSet
 from tesp.tasks.family import Family
@@ -56,7 +55,8 @@ def train(
 ) -> TrainingState:
     """Meta-train from ``state`` to the end of the schedule.
 
-    An interrupt (Ctrl-C) and an error both leave a checkpoint of the last complete meta-update.
+    The state after every meta-update is stored, so neither an interrupt nor an error, nor the end of the process, costs
+    more than the meta-update or the evaluation that it falls into. An interrupt leaves a checkpoint too.
 
     Args:
         training: What to train with.
@@ -71,28 +71,34 @@ def train(
     schedule = training.schedule
     count = training.learner.sampling.tasks_per_update * training.learner.sampling.episodes_per_round
     simulation = training.family.simulate(count, schedule.threads)
-    doing = "the start"
+    doing, stopping = "the start", False
     try:
         while True:
             done = state.meta_update
             due = done % schedule.evaluate_every == 0 or done == schedule.meta_updates
             records, score = [], None
             doing = f"the evaluation after {done} meta-updates"
-            if due and not evaluated:
+            if due and not evaluated and not stopping:
                 state, records, score = _evaluate(training, state)
             # Together, so that no interrupt parts an evaluation from the checkpoint that carries its score.
             with uninterrupted():
-                _tell(callbacks, records)
-                if due or done % schedule.checkpoint_every == 0:
+                stopping |= _tell(callbacks, records)
+                if kept := due or stopping or done % schedule.checkpoint_every == 0:
                     checkpoints.save(state, score)
-            if done >= schedule.meta_updates:
+            for callback in callbacks if kept else ():
+                callback.on_checkpoint(done)
+            if stopping or done >= schedule.meta_updates:
+                for callback in callbacks:
+                    callback.on_end(done)
                 return state
             evaluated = False
             doing = f"meta-update {done + 1}"
             following, record = one_meta_update(training, state, simulation)
             with uninterrupted():
-                _tell(callbacks, [record])
+                stopping = _tell(callbacks, [record])
                 state = following
+                # Before the evaluation, which may take minutes: whatever ends the process costs what it is at alone.
+                checkpoints.save_newest(state)
     except NonFiniteError as error:
         raise _stopped(error, doing, state, checkpoints) from error
     except KeyboardInterrupt:
@@ -182,24 +188,7 @@ def _stopped(error: NonFiniteError, doing: str, state: TrainingState, checkpoint
     )
 
 
-def _tell(callbacks: Sequence[Callback], records: list[Record]) -> None:
-    for callback in callbacks if records else ():
-        callback.on_records(records)
-
-
-@contextmanager
-def uninterrupted():
-    """Hold back Ctrl-C while something is written that must be whole."""
-    previous = signal.getsignal(signal.SIGINT)
-    # Other threads get no signals; a process that ignores Ctrl-C (in the background, say) goes on ignoring it.
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
-        yield
-        return
-    pending = []
-    signal.signal(signal.SIGINT, lambda *_: pending.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if pending:
-        raise KeyboardInterrupt
+def _tell(callbacks: Sequence[Callback], records: list[Record]) -> bool:
+    """Tell all of the records; say whether one of them asks to stop."""
+    asked = [callback.on_records(records) for callback in callbacks if records]
+    return any(asked)

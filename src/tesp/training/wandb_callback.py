@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from tesp.errors import ConfigurationError
-from tesp.storage.run_folder import RunFolder, write_whole
+from tesp.storage.files import write_whole
+from tesp.storage.run_folder import RunFolder
 from tesp.training.callbacks import Callback, Record, scalars
 from tesp.training.settings import LogSettings
 

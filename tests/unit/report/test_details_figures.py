@@ -16,7 +16,7 @@ from tesp.report.figures.embeddings import WHEEL, plot_embeddings, principal_axe
 from tesp.report.figures.rates import plot_rates
 from tesp.report.figures.style import COLOURS
 from tesp.report.figures.task_paths import plot_task_paths
-from tesp.report.records import read_records
+from tesp.storage.records import read_records
 
 pytestmark = pytest.mark.usefixtures("unsaved")
 RATES = [rates(), rates("output layer weight", entries=8, negative=1.0)]

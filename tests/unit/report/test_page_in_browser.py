@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 
 from helpers.reported import adaptation, draw, evaluation, film, make_run
 from helpers.running import tesp
-from tesp.storage.run_folder import append_records
+from tesp.storage.records import append_records
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (

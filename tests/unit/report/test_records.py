@@ -4,7 +4,8 @@ import pytest
 
 from helpers.stored import evaluation, evaluations, reference, write_run
 from tesp.errors import RunFolderError
-from tesp.report.records import read_records, read_run
+from tesp.report.records import read_run
+from tesp.storage.records import read_records
 
 
 @pytest.mark.parametrize("torn", ['{"kind": "eval', '{"kind": "x", "a": "\u2033'.encode()[:-1], b"\0\0\0"])
@@ -49,16 +50,19 @@ def test_missing_and_empty_things_are_clear_errors(tmp_path):
     with pytest.raises(RunFolderError, match="nowhere is not a folder"):
         read_run(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
+    with pytest.raises(RunFolderError, match=r"config\.json does not exist"):
+        read_run(tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("{}")
     with pytest.raises(RunFolderError, match=r"records\.jsonl does not exist"):
         read_run(tmp_path / "empty")
     with pytest.raises(RunFolderError, match="holds no record yet"):
         read_run(write_run(tmp_path / "started", [], torn='{"kind"'))
     folder = write_run(tmp_path / "run", [reference()])
     (folder / "config.json").write_text("{")
-    with pytest.raises(RunFolderError, match="not valid JSON"):
+    with pytest.raises(RunFolderError, match=r"config\.json is damaged: Expecting property name"):
         read_run(folder)
     (folder / "config.json").write_text("[]")
-    with pytest.raises(RunFolderError, match="does not hold a JSON object"):
+    with pytest.raises(RunFolderError, match=r"config\.json is damaged: an object is needed"):
         read_run(folder)
     (folder / "config.json").unlink()
     with pytest.raises(RunFolderError, match=r"config\.json does not exist"):

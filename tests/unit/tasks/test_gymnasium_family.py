@@ -13,6 +13,8 @@ from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
 from tesp.interface import Interface
 from tesp.presets import presets_of
+from tesp.storage.interfaces import interface_from
+from tesp.storage.strict_json import dumps, loads
 from tesp.tasks import registry
 from tesp.tasks.family import Family
 from tesp.tasks.gymnasium.family import GymnasiumFamily
@@ -102,7 +104,7 @@ class TestFamily:
 
     def test_agents_see_and_act_in_the_environments_own_shapes_and_units(self, line):
         assert line.interface == Interface((2, 1), (-2.0,), (4.0,), 2, 7)
-        assert Interface.from_json(json.dumps(dataclasses.asdict(line.interface))) == line.interface
+        assert interface_from(loads(dumps(dataclasses.asdict(line.interface)))) == line.interface
         check_same_spaces(gymnasium.vector.SyncVectorEnv([lambda: line.environment((1.0, 0.0))]), line.interface)
 
     @pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")

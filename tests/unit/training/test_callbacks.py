@@ -5,9 +5,11 @@ import pytest
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from helpers.running import records, tesp
+from helpers.running import assert_same_run, records, shared_learner, tesp, tiny_config
+from tesp import runs
 from tesp.storage.run_folder import RunFolder
-from tesp.training.callbacks import ShowProgress
+from tesp.training.callbacks import Callback, ShowProgress, TimeLeft
+from tesp.training.settings import ScheduleSettings
 from tesp.training.tensorboard_callback import WriteTensorBoard
 
 TRAINED = {
@@ -16,6 +18,7 @@ TRAINED = {
     "meta_update": 3,
     "steps_sampled": 500,
     "seconds": 0.5,
+    "wall_seconds": 1.5,
     "average_return": -2.25,
     "round_returns": [-3.0, -2.25],
 }
@@ -24,6 +27,7 @@ EVALUATED = {
     "meta_update": 4,
     "fast_update": 1,
     "task_set": "in_distribution",
+    "wall_seconds": 2.5,
     "average_return": -2.0,
     "tasks": 6,
 }
@@ -63,6 +67,8 @@ def test_tensorboard_gets_every_number(folder):
         (3, "train/average_return"): -2.25,
         (3, "train/steps_sampled"): 500.0,
         (3, "train/seconds"): 0.5,
+        (3, "train/wall_seconds"): 1.5,
+        (4, "evaluation/in_distribution/k1/wall_seconds"): 2.5,
         (4, "evaluation/in_distribution/k1/average_return"): -2.0,
     }
     writer.close()
@@ -98,7 +104,7 @@ def test_progress(terminal, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=120, highlight=False)
-    progress = ShowProgress(console, 10, 2, "run")
+    progress = ShowProgress(console, ScheduleSettings(meta_updates=10), 2, "run")
     progress.on_records([TRAINED])
     progress.on_records([EVALUATED])
     progress.close()
@@ -106,3 +112,95 @@ def test_progress(terminal, monkeypatch):
     assert "1,000 steps/s" in text.getvalue()
     assert ("3 of 10" if terminal else "meta-update     3/10") in text.getvalue()
     assert "evaluation after 4 meta-updates and 1 fast-updates:  D′    -2.00" in text.getvalue()
+
+
+class TestTimeLeft:
+    def told(self, seconds, evaluation, every, end, begins=0):
+        """What is said after every meta-update of a run whose parts take so long, and what is true."""
+        left = TimeLeft(ScheduleSettings(meta_updates=end, evaluate_every=every))
+        clock, said, at = 0.0, [], []
+        for done in range(begins, end + 1):
+            if done > begins:
+                clock += seconds(done - begins)
+                said.append(left.after({"meta_update": done, "seconds": seconds(done - begins), "wall_seconds": clock}))
+                at.append(clock)
+            if done % every == 0 or done == end:
+                clock += evaluation
+                left.evaluated({"wall_seconds": clock})
+        return said, [clock - then for then in at]
+
+    def test_the_first_estimate_is_within_a_factor_of_two_whatever_compilation_takes(self):
+        said, true = self.told(lambda count: 30.0 if count == 1 else 2.0, evaluation=5.0, every=10, end=40)
+        assert said[0] is None
+        first = next(index for index, seconds in enumerate(said) if seconds is not None)
+        assert first == 1
+        assert 0.5 < said[first] / true[first] < 2
+        assert all(abs(s - t) <= 0.25 * t + 10 for s, t in zip(said[1:], true[1:], strict=True))
+        assert said[-1] == 5.0
+
+    def test_a_resumed_run_is_judged_by_what_it_does_now(self):
+        said, true = self.told(lambda count: 20.0 if count == 1 else 1.0, evaluation=3.0, every=5, end=30, begins=12)
+        assert said[0] is None
+        assert 0.5 < said[1] / true[1] < 2
+
+
+class Watching(Callback):
+    """Notes what it hears, and asks to stop after a meta-update."""
+
+    def __init__(self, stop=None):
+        self.heard, self._stop = [], stop
+
+    def on_start(self, folder, config, meta_update):
+        assert (folder / "config.json").is_file()
+        self.heard.append(("start", config.algorithm, meta_update))
+
+    def on_records(self, records):
+        self.heard += [(record["kind"], record.get("meta_update")) for record in records if record["kind"] == "train"]
+        return any(record["kind"] == "train" and record["meta_update"] == self._stop for record in records)
+
+    def on_checkpoint(self, meta_update):
+        self.heard.append(("checkpoint", meta_update))
+
+    def on_end(self, meta_update):
+        self.heard.append(("end", meta_update))
+
+    def close(self):
+        self.heard.append("close")
+
+
+class TestCallbacksOfOnesOwn:
+    @pytest.fixture(autouse=True)
+    def shared(self, monkeypatch):
+        monkeypatch.setattr("tesp.building.build_learner", shared_learner)
+
+    def test_hear_everything_in_order_and_change_nothing(self, reference, tmp_path):
+        watching = Watching()
+        folder = runs.train(tiny_config(), tmp_path / "run", callbacks=[watching, Callback()]).folder.path
+        updates = [event for n in range(1, 5) for event in (("train", n), ("checkpoint", n))]
+        assert watching.heard == [("start", "tesp", 0), ("checkpoint", 0), *updates, ("end", 4), "close"]
+        assert_same_run(folder, reference.path)
+
+    def test_may_ask_to_stop_and_the_run_goes_on_later_as_if_nothing_had_been(self, reference, tmp_path):
+        watching = Watching(stop=3)
+        stopped = runs.train(tiny_config(), tmp_path / "run", callbacks=[watching])
+        assert stopped.state.meta_update == 3
+        assert watching.heard[-3:] == [("checkpoint", 3), ("end", 3), "close"]
+        assert not runs.is_finished(tmp_path / "run")
+        again = Watching()
+        runs.resume(tmp_path / "run", callbacks=[again])
+        assert again.heard[:2] == [("start", "tesp", 3), ("checkpoint", 3)]
+        assert_same_run(tmp_path / "run", reference.path)
+
+    def test_an_error_in_one_loses_nothing_and_closes_all(self, reference, tmp_path):
+        class Failing(Callback):
+            def on_checkpoint(self, meta_update):
+                if meta_update == 2:
+                    raise ZeroDivisionError
+
+        watching = Watching()
+        with pytest.raises(ZeroDivisionError) as error:
+            runs.train(tiny_config(), tmp_path / "run", callbacks=[watching, Failing()])
+        assert "`tesp resume" in error.value.__notes__[0]
+        assert watching.heard[-1] == "close"
+        runs.resume(tmp_path / "run")
+        assert_same_run(tmp_path / "run", reference.path)

@@ -2,7 +2,11 @@
 
 import errno
 import json
+import os
+import resource
+import shutil
 import signal
+import sys
 from dataclasses import replace
 from unittest import mock
 
@@ -12,15 +16,15 @@ import numpy as np
 import pytest
 from orbax.checkpoint._src.path import atomicity
 
-from helpers.running import TINY, assert_same_run, checkpoint_folders, options, records, state, tesp
+from helpers.running import TINY, assert_same_run, checkpoint_folders, child, options, records, state, tesp
 from tesp.episodes import rollout
 from tesp.evaluation.protocol import Evaluator
 from tesp.methods.gradient.method import GradientMethod
+from tesp.signals import uninterrupted
 from tesp.storage.checkpoint import Checkpoints
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily, PointSimulation
 from tesp.training.callbacks import WriteRecords
-from tesp.training.loop import uninterrupted
 
 EVALUATION_ROWS = 3 * 4
 
@@ -257,6 +261,101 @@ class TestNotFinite:
         assert "in task 4 (in the set in_distribution, in the evaluation after 0 meta-updates;" in stopped.line()
 
 
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_whatever_asks_it_to_end_leaves_a_checkpoint_and_says_how_to_go_on(
+    reference, tmp_path, monkeypatch, name, code
+):
+    folder = tmp_path / "a run"
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+    try:
+        with monkeypatch.context() as patch:
+            one, other = (lambda: signal.raise_signal(number)), []
+
+            def twice():
+                # What comes while the end is under way changes nothing.
+                patch.setattr(Checkpoints, "save", lambda *_: other.append(signal.raise_signal(number)))
+                one()
+
+            before_call(patch, GradientMethod, "meta_update", twice, lambda _, __, ___, done, ____: done == 2)
+            ended = train(folder)
+        assert ended.code == code
+        assert other == [None]
+        assert ended.err == f"tesp: interrupted. `tesp resume '{folder}'` continues the run from its last checkpoint.\n"
+        assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    finally:
+        signal.signal(number, before)
+    assert state(folder).meta_update == 2
+    assert_resumes(folder, reference)
+
+
+class TestTheFolder:
+    """Training does not go on into nothing, nor beside another process."""
+
+    def interfering(self, monkeypatch, folder, happen, meta_update=2):
+        with monkeypatch.context() as patch:
+            when = lambda _, __, ___, done, ____: done == meta_update  # noqa: E731
+            before_call(patch, GradientMethod, "meta_update", happen, when)
+            return train(folder)
+
+    def test_is_gone(self, tmp_path, monkeypatch, reference):
+        folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+        said = self.interfering(monkeypatch, folder, lambda: folder.rename(elsewhere)).sentence()
+        assert f"{folder / 'records.jsonl'} is gone, so training has stopped" in said
+        assert not (folder / "records.jsonl").exists()
+        shutil.rmtree(folder, ignore_errors=True)
+        elsewhere.rename(folder)
+        assert state(folder).meta_update == 2
+        assert_resumes(folder, reference)
+
+    def test_lost_its_lock_and_gets_another(self, tmp_path, monkeypatch, reference):
+        folder = tmp_path / "run"
+        assert self.interfering(monkeypatch, folder, (folder / ".lock").unlink).code == 0
+        assert_same_run(folder, reference.path)
+
+    def test_lost_its_lock_to_another_process(self, tmp_path, monkeypatch, reference):
+        folder = tmp_path / "run"
+        stolen = []
+
+        def steal():
+            (folder / ".lock").unlink()
+            stolen.append(child("helpers.holding", folder / ".lock"))
+            assert stolen[0].stdout.readline() == "held\n"
+
+        said = self.interfering(monkeypatch, folder, steal).sentence()
+        assert f"Another process is training {folder}" in said
+        stolen[0].kill()
+        stolen[0].communicate(timeout=60)
+        assert state(folder).meta_update == 2
+        assert_resumes(folder, reference)
+
+    def test_lies_where_there_are_no_locks(self, run, monkeypatch):
+        def refuse(*_):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+        said = tesp("resume", run).sentence()
+        assert f"{run} cannot be locked against a second process that trains it: No locks available" in said
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="counts what this process has open")
+    def test_few_file_descriptors(self, tmp_path, reference):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        there = len(os.listdir("/proc/self/fd"))
+        folder = tmp_path / "run"
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (there + 3, limits[1]))
+            done = train(folder)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert done.code in (0, 2)
+        assert done.code == 0 or "Too many open files" in done.sentence()
+        if folder.exists():
+            assert_resumes(folder, reference)
+        else:
+            assert train(folder).code == 0
+
+
 class TestFullDisk:
     @pytest.fixture
     def full(self):
@@ -281,7 +380,9 @@ class TestFullDisk:
             before_call(patch, finalised, "finalize", full, lambda self: self.get_final().name == "3")
             stopped = train(folder)
         assert "the disk is full" in stopped.sentence()
-        assert state(folder).meta_update == 2
+        assert f"`tesp resume {folder}` continues" in stopped.sentence()
+        # The newest state was stored before.
+        assert state(folder).meta_update == 3
         assert_resumes(folder, reference)
 
     def test_before_the_run_folder_is_whole(self, full, tmp_path):

@@ -83,7 +83,7 @@ def _returns(evaluations: Sequence[Sequence[Record]]) -> Returns:
     found: dict[tuple[str, float], dict[int, list[float]]] = {}
     for records in evaluations:
         last: dict[tuple[str, float, int], float] = {}
-        for record in records:
+        for record in (record for record in records if record["kind"] == "evaluation"):
             # Records of one evaluation come in the order of k, so the last of a key is that of the greatest k.
             last[record["task_set"], record.get("dynamics_noise", 0.0), record["meta_update"]] = record[
                 "average_return"

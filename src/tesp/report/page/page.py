@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import hashlib
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,16 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.comparison import comparison_rows
 from tesp.report.oracles import oracle_beside, oracles_of
 from tesp.report.page import sentences, tables
 from tesp.report.page.media import read_figures, read_films, read_medium
-from tesp.report.records import Record, RunRecords, has_embeddings, has_paths, learned_rates, optional_records
+from tesp.report.records import Record, RunRecords, has_embeddings, has_paths, learned_rates
 from tesp.report.results import Result, results_of_run
+from tesp.storage.identity import FIELD
+from tesp.storage.records import read_records
+from tesp.storage.strict_json import read_json
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Source:
         drawn: Figures that were drawn from the run's records for the report; they go before those of the same name
             in the folder, which may be of earlier records.
         details: Records of every task by itself and of the learned rates; empty if there are none.
+        oracle: The run of the oracle where one was named; otherwise one that lies beside the run is taken.
     """
 
     folder: Path
@@ -45,6 +48,7 @@ class Source:
     preset: Mapping[str, Any] | None = None
     drawn: Sequence[Path] = ()
     details: Sequence[Record] = ()
+    oracle: Path | None = None
 
 
 def render(sources: Sequence[Source], combined: Path | None = None) -> str:
@@ -88,11 +92,11 @@ def render(sources: Sequence[Source], combined: Path | None = None) -> str:
 def _results(sources: Sequence[Source]) -> list[Result]:
     runs = [source.run for source in sources]
     if len(sources) == 1:
-        return results_of_run(runs[0], oracle_beside(sources[0].folder, runs[0]))
+        return results_of_run(runs[0], oracle_beside(sources[0].folder, runs[0], sources[0].oracle))
     rows = comparison_rows(runs)
     # Oracles that lie beside the runs were not asked for, so one that does not fit is left out rather than refused.
     with contextlib.suppress(ConfigurationError):
-        rows = comparison_rows([*runs, *oracles_of([source.folder for source in sources], runs)])
+        rows = comparison_rows([*runs, *oracles_of([source.folder for source in sources], runs, sources[0].oracle)])
     return tables.over_seeds(rows)
 
 
@@ -115,13 +119,13 @@ def _section(source: Source) -> dict[str, Any]:
     run, folder = source.run, source.folder
     names = {path.name for path in source.drawn}
     paths = [*source.drawn, *(path for path in sorted((folder / "figures").glob("*")) if path.name not in names)]
-    adaptations = optional_records(folder / "adaptations.jsonl")
-    evaluations = optional_records(folder / "evaluations.jsonl")
+    adaptations = read_records(folder / "adaptations.jsonl", empty=True)
+    evaluations = read_records(folder / "evaluations.jsonl", empty=True)
     return {
         "name": run.name,
         "training": sentences.training_of(run),
         "date": _date(folder),
-        "results": tables.results_table(results_of_run(run, oracle_beside(folder, run))),
+        "results": tables.results_table(results_of_run(run, oracle_beside(folder, run, source.oracle))),
         "figures": read_figures(paths),
         "films": read_films(paths),
         "missing": _missing(source, paths),
@@ -163,9 +167,9 @@ def _possible(details: Sequence[Record]) -> set[str]:
 
 def _versions(folder: Path) -> dict[str, str]:
     # A run of an early version has no such file, and a report is no reason to refuse it.
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        stored = json.loads((folder / "versions.json").read_text(encoding="utf-8"))
-        return {str(name): str(version) for name, version in stored.items()}
+    with contextlib.suppress(RunFolderError):
+        stored = read_json(folder / "versions.json")
+        return {name: str(version) for name, version in stored.items() if name != FIELD}
     return {}
 
 

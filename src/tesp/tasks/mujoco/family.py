@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, nearest
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.checks import check_name, check_simulate, checked_count
 from tesp.tasks.drawn_tasks import draw_task_sets
@@ -15,7 +15,7 @@ from tesp.tasks.family import Family
 from tesp.tasks.goals.goals import Goals
 from tesp.tasks.mujoco.engine import BatchEngine, Body
 from tesp.tasks.mujoco.functions import Functions, GoalRating, OwnRating, Rating, RewardFunction, StateFunction
-from tesp.tasks.mujoco.model import Dynamics, FieldFunction, ModelSource, load_model, suggestion
+from tesp.tasks.mujoco.model import Dynamics, FieldFunction, ModelSource, load_model
 from tesp.tasks.mujoco.simulation import EngineMaker, MJCFSimulation
 from tesp.tasks.mujoco.state import DERIVED_STAGES
 from tesp.tasks.simulation import Transition
@@ -111,7 +111,7 @@ class MJCFFamily(Family):
         for name in self.derived:
             if name not in DERIVED_STAGES:
                 raise ConfigurationError(
-                    f"derived names {name!r}{suggestion(name, DERIVED_STAGES)}; "
+                    f"derived names {name!r}{nearest(name, DERIVED_STAGES)}; "
                     f"it may name {', '.join(sorted(DERIVED_STAGES))}."
                 )
         functions = Functions(self.observe, self._rating(), self.position, self.healthy, self._falling_ends)

@@ -4,9 +4,8 @@
 # pyright: reportAttributeAccessIssue=false
 
 import copy
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, nearest
 
 #: (tasks (n, p), the shared model) → the field's values, (n, *shape of the field).
 FieldFunction = Callable[[np.ndarray, mujoco.MjModel], np.ndarray]
@@ -76,12 +75,6 @@ def _control_name(model: mujoco.MjModel, index: int) -> str:
     return f"the actuator {name!r}" if name else f"the control number {index}"
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is nearest to one that is not known, as the part of a message."""
-    matches = difflib.get_close_matches(word, sorted(known), n=1)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
-
-
 def _field(model: mujoco.MjModel, name: str) -> np.ndarray:
     """Return a field's values in the model; those of MjOption are called ``opt.…``."""
     holder: Any = model.opt if name.startswith("opt.") else model
@@ -111,7 +104,7 @@ class Dynamics:
         for name in self._functions:
             if name not in MODEL_FIELDS or _field(model, name).dtype.kind != "f":
                 raise ConfigurationError(
-                    f"dynamics names {name!r}{suggestion(name, MODEL_FIELDS)}; it must be a field of real numbers of "
+                    f"dynamics names {name!r}{nearest(name, MODEL_FIELDS)}; it must be a field of real numbers of "
                     "mujoco.MjModel that may differ between simulations, for instance 'body_mass', 'geom_friction', "
                     "'actuator_gear', 'dof_damping' or 'opt.gravity'."
                 )
