@@ -9,7 +9,7 @@ from rich.console import Console
 from tesp import runs
 from tesp.building import build_family, build_learner, build_method
 from tesp.config import Config, check_storable, override
-from tesp.errors import NonFiniteError, RunFolderError
+from tesp.errors import LocatedError, RunFolderError
 from tesp.methods.registry import entry_of, options_of
 from tesp.progress import ProgressBar
 from tesp.report.comparison import comparison_csv, comparison_markdown, comparison_rows
@@ -74,7 +74,7 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
         _check(folder, config)
     for log in {config.log for folder, config in folders.items() if not folder.exists()}:
         require_wandb(log)
-    left_out: dict[str, NonFiniteError] = {}
+    left_out: dict[str, LocatedError] = {}
     with ProgressBar(console, "comparing", len(folders), "runs") as bar:
         for number, (folder, config) in enumerate(folders.items(), 1):
             say.print(f"run {number} of {len(folders)}: {folder}", markup=False)
@@ -86,7 +86,7 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
             except KeyboardInterrupt as error:
                 error.__notes__ = ["The same command given again continues the comparison."]
                 raise
-            except NonFiniteError as error:
+            except LocatedError as error:
                 left_out[folder.name] = error
                 say.print(f"left out of the comparison: {error}", markup=False)
             bar.advance(status=f"{folder.name} is done" if folder.name not in left_out else f"{folder.name} left out")
@@ -100,12 +100,12 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
         for path in paths:
             say.print(f"written: {path}", markup=False)
         name, error = next(iter(left_out.items()))
-        raise NonFiniteError(error.quantity, error.task, f"{error.detail}, in {name}; {len(left_out)} run(s) left out")
+        raise error.at(f"in {name}; {len(left_out)} run(s) left out")
     return paths
 
 
 def write_comparison(
-    folders: Sequence[Path], output: Path, left_out: Mapping[str, NonFiniteError] | None = None
+    folders: Sequence[Path], output: Path, left_out: Mapping[str, LocatedError] | None = None
 ) -> list[Path]:
     """Write the table (Markdown and CSV) and the figure of finished runs; return the files.
 

@@ -4,6 +4,7 @@ import difflib
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 
 class TespError(Exception):
@@ -29,20 +30,52 @@ class UntrustedError(RunFolderError):
     """A run would execute code that this user has not consented to."""
 
 
-class NonFiniteError(TespError, FloatingPointError):
+class LocatedError(TespError):
+    """Something went wrong at a place that is told from the inside out: step, episode, round, meta-update.
+
+    Attributes:
+        what: What went wrong.
+        task: Index of the task, or None if no single task is to blame.
+        detail: Where, as far as it is known.
+    """
+
+    def __init__(self, what: str, task: int | None = None, detail: str = ""):
+        self.what, self.task, self.detail = what, task, detail
+        where = "" if task is None else f" in task {task}"
+        super().__init__(f"{self._said()}{where}{f' ({detail})' if detail else ''}.")
+
+    def _said(self) -> str:
+        return self.what
+
+    def at(self, place: str, task: int | None = None) -> Self:
+        """Return the same error with one more place, and with another number of the task if one is given."""
+        detail = ", ".join(part for part in (self.detail, place) if part)
+        return type(self)(self.what, self.task if task is None else task, detail)
+
+    def __reduce__(self):
+        # Other processes make it again of what it was made of, not of its message.
+        return type(self), (self.what, self.task, self.detail)
+
+
+class NonFiniteError(LocatedError, FloatingPointError):
     """A state, a loss or a parameter became NaN or infinite.
 
     Attributes:
         quantity: What became non-finite, for instance ``"observation"``.
         task: Index of the task, or None if no single task is to blame.
+        detail: Where, as far as it is known.
     """
 
     def __init__(self, quantity: str, task: int | None = None, detail: str = ""):
         self.quantity = quantity
-        self.task = task
-        self.detail = detail
-        where = "" if task is None else f" in task {task}"
-        super().__init__(f"{quantity} became NaN or infinite{where}{f' ({detail})' if detail else ''}.")
+        super().__init__(quantity, task, detail)
+
+    def _said(self) -> str:
+        return f"{self.quantity} became NaN or infinite"
+
+
+class EnvironmentFailedError(LocatedError):
+    """An environment or a family of the user's raised an error, or returned what nobody can use."""
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

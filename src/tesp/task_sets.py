@@ -9,6 +9,11 @@ from jaxtyping import Float
 TASK_SETS = ("train", "in_distribution", "out_of_distribution")
 
 
+def told(task: Float[np.ndarray, " parameter"]) -> str:
+    """Return a task's parameters as messages tell them."""
+    return f"({', '.join(f'{x:g}' for x in np.atleast_1d(task))})"
+
+
 @dataclass(frozen=True)
 class TaskSet:
     """Named tasks of one family.

@@ -58,7 +58,7 @@ def test_knows_every_option_that_help_shows():
     for command, known in options().items():
         words = ["point"] if command in ("train", "compare") else []
         shown = tesp(command, *words, "--help").out
-        named = {word.strip(",│ ") for line in shown.splitlines() for word in line.split() if word.startswith("--")}
+        named = {word.strip(",│` ") for line in shown.splitlines() for word in line.split() if word.startswith("--")}
         # What is rules of the table, and the options of other methods and of `tesp train`.
         named = {name for name in named if name.strip("-")}
         others = {"train": {"--extra-episodes", "--no-extra-episodes"}, "compare": known.keys()}

@@ -31,6 +31,12 @@ class Predictor:
     def __init__(self, agent: Agent, interface: Interface, seed: int):
         self.agent, self._interface = agent, interface
         self._low, self._high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
+        # Rounded towards the inside: the bounds may be of double precision.
+        up, down = self._low.astype(np.float32), self._high.astype(np.float32)
+        self._bounds = (
+            np.where(up < self._low, np.nextafter(up, np.float32(np.inf)), up),
+            np.where(down > self._high, np.nextafter(down, np.float32(-np.inf)), down),
+        )
         self._action_shape = np.shape(interface.action_low)
         self._generator = np.random.default_rng(seed)
 
@@ -86,7 +92,8 @@ class Predictor:
         action = np.asarray(acted.behaviour.mode() if deterministic else acted.action, np.float64)
         bounded = to_bounds(np.clip(action, -1.0, 1.0), self._low, self._high)
         following = Remembered(acted.memory, action.astype(np.float32)) if self.agent.remembers else state
-        return bounded.astype(np.float32).reshape(given.shape[: int(many)] + self._action_shape), following
+        bounded = np.clip(bounded.astype(np.float32), *self._bounds)
+        return bounded.reshape(given.shape[: int(many)] + self._action_shape), following
 
     def _remembered(self, rows, state, episode_start, reward) -> tuple[PyTree, Seen]:
         """Return what the agent remembers and is told in every row."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tesp.commands.parsing import Folder, Trust, parse
 from tesp.commands.showing import print_table
-from tesp.errors import ConfigurationError, NonFiniteError, TespError
+from tesp.errors import ConfigurationError, LocatedError, TespError
 from tesp.progress import ProgressBar
 from tesp.task_sets import TASK_SETS
 
@@ -51,7 +51,7 @@ def run(arguments: list[str], console: Console) -> None:
 
 def _evaluate_all(
     run, checkpoints, noises, oracle: Path | None, console: Console, bar: ProgressBar
-) -> NonFiniteError | None:
+) -> LocatedError | None:
     """Evaluate every checkpoint under every σ; return the last error among those that were left out."""
     failure, references, done = None, {}, 0
     for checkpoint in checkpoints:
@@ -61,7 +61,7 @@ def _evaluate_all(
                 if sigma not in references:
                     references[sigma] = _references(run, sigma, oracle)
                 _evaluate_once(run, sigma, references[sigma], console, bar)
-            except NonFiniteError as error:
+            except LocatedError as error:
                 failure = error
                 console.print(f"σ = {sigma:g}, meta-update {run.state.meta_update}: {error}", markup=False)
             done += len(TASK_SETS)

@@ -1,7 +1,8 @@
 """Collecting a whole round: in lockstep where every episode has a simulation, else in a pool of environments."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from time import perf_counter
 
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from tesp.acting import Seen
 from tesp.episodes.budget import Budget, judged, places_of
-from tesp.errors import NonFiniteError
+from tesp.errors import EnvironmentFailedError, NonFiniteError, TespError, describe_error
 from tesp.tasks.simulation import EnvironmentPool, PoolTransition, Simulation
 from tesp.types import Episodes, PyTree
 
@@ -111,8 +112,8 @@ def collect(
         return _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once)
     count, per_task, horizon, actions = noise.shape
     began = perf_counter()
-    observation = np.array(simulation.reset(np.repeat(tasks, per_task, axis=0)), np.float32)
-    running = np.arange(len(observation))
+    running = np.arange(count * per_task)
+    observation = _begun(simulation.reset, np.repeat(tasks, per_task, axis=0), running, per_task)
     record = _Record(np.array(simulation.positions), horizon, observation.shape[1], actions)
     began = stopwatch.add("physics", began)
     # Time first, so that the noise of one step is contiguous.
@@ -123,10 +124,10 @@ def collect(
         action, behaviour = act(running, record.seen(act, t, rows, observation), noise[t, rows])
         _require_finite("action", action, running, per_task, t)
         began = stopwatch.add("acting", began)
-        step = simulation.step(running, action)
+        with _blamed("at control step {}", t):
+            step = simulation.step(running, action)
         began = stopwatch.add("physics", began)
-        _require_finite("observation", step.observation, running, per_task, t)
-        _require_finite("reward", step.reward, running, per_task, t)
+        _require_finite_step(step, running, per_task, t)
         record.write(t, rows, observation, action, behaviour, step)
         going = ~step.terminated
         observation, running = step.observation[going].astype(np.float32), running[going]
@@ -144,9 +145,9 @@ def _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once) -> tup
     budget = Budget(count, at_once, capacity, horizon)
     noise = noise.reshape(count * capacity, horizon, actions)
     began = perf_counter()
-    observation = np.array(simulation.reset(np.repeat(tasks, at_once, axis=0)), np.float32)
-    record = _Record(np.full((count * capacity, 2), np.nan), horizon, observation.shape[1], actions)
     row_of, time_of = budget.take(), np.zeros(count * at_once, int)
+    observation = _begun(simulation.reset, np.repeat(tasks, at_once, axis=0), row_of, capacity)
+    record = _Record(np.full((count * capacity, 2), np.nan), horizon, observation.shape[1], actions)
     record.start[row_of] = simulation.positions
     began = stopwatch.add("physics", began)
     while (ids := np.flatnonzero(row_of >= 0)).size:
@@ -154,10 +155,10 @@ def _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once) -> tup
         action, behaviour = act(rows, record.seen(act, times, rows, seen), noise[rows, times])
         _require_finite("action", action, rows, capacity, times)
         began = stopwatch.add("acting", began)
-        step = simulation.step(ids, action)
+        with _blamed("at control step {}", int(times.max())):
+            step = simulation.step(ids, action)
         began = stopwatch.add("physics", began)
-        _require_finite("observation", step.observation, rows, capacity, times)
-        _require_finite("reward", step.reward, rows, capacity, times)
+        _require_finite_step(step, rows, capacity, times)
         record.write(times, rows, seen, action, behaviour, step)
         observation[ids] = step.observation
         time_of[ids] += 1
@@ -169,7 +170,7 @@ def _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once) -> tup
         if following.size:
             fresh = places_of(following, capacity, np.flatnonzero(row_of < 0), at_once)
             row_of[fresh] = following
-            observation[fresh] = simulation.restart(fresh)
+            observation[fresh] = _begun(simulation.restart, fresh, following, capacity)
             record.start[following] = simulation.positions[fresh]
             began = stopwatch.add("physics", began)
     result = record.finish(count, capacity, at_once)
@@ -201,6 +202,7 @@ def _collect_queued(pool, act, tasks, noise, stopwatch, seeds, at_once) -> tuple
             continue
         first = at[time_of[at] == 0]
         record.start[row_of[first]] = pool.first_position[first]
+        _require_finite("observation", pool.observation[first], row_of[first], per_task, -1)
         observation = pool.observation[at].astype(np.float32)
         seen = record.seen(act, time_of[at], row_of[at], observation)
         action, behaviour = act(row_of[at], seen, noise[row_of[at], time_of[at]])
@@ -209,8 +211,7 @@ def _collect_queued(pool, act, tasks, noise, stopwatch, seeds, at_once) -> tuple
         began = stopwatch.add("acting", began)
         done = _rows_of(pool.step(chosen), at)
         began = stopwatch.add("physics", began)
-        for quantity in ("observation", "reward"):
-            _require_finite(quantity, getattr(done, quantity), row_of[at], per_task, time_of[at])
+        _require_finite_step(done, row_of[at], per_task, time_of[at])
         record.write(time_of[at], row_of[at], observation, action, behaviour, done)
         time_of[at] += 1
         over = at[done.terminated | done.truncated | (time_of[at] == horizon)]
@@ -312,13 +313,43 @@ class _Record:
         return jax.tree.map(rows_first, episodes), outcomes
 
 
-def _require_finite(quantity, values, running, per_task, t):
-    """Raise an error if a value is not finite, at step t, one for all rows or one for each."""
-    # One reduction over everything is far cheaper than asking entry by entry at every step.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):
-            return
-    bad = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-    if bad.any():
-        step = int(np.broadcast_to(t, bad.shape)[bad][0])
-        raise NonFiniteError(quantity, int(running[bad][0] // per_task), f"at control step {step}")
+def _begun(begin, given, rows, per_task) -> Float[np.ndarray, "row observation"]:
+    """Begin episodes in a simulation; return their first observations in single precision."""
+    with _blamed("in a reset"):
+        observation = np.array(begin(given), np.float64)
+    _require_finite("observation", observation, rows, per_task, -1)
+    return observation.astype(np.float32)
+
+
+@contextmanager
+def _blamed(place: str, *numbers: int) -> Iterator[None]:
+    """Say where a simulation failed that may be the user's own."""
+    try:
+        yield
+    except TespError:
+        raise
+    except (Exception, SystemExit) as error:
+        failure = f"The simulation of the family failed: {describe_error(error)}"
+        raise EnvironmentFailedError(failure, None, place.format(*numbers)) from error
+
+
+def _require_finite_step(step, running, per_task, t) -> None:
+    _require_finite("observation", step.observation, running, per_task, t)
+    _require_finite("reward", step.reward, running, per_task, t)
+    if step.distance_reward is not step.reward:
+        _require_finite("distance_reward", step.distance_reward, running, per_task, t)
+
+
+#: Greatest number in single precision, in which everything is kept that networks see.
+_GREATEST = float(np.finfo(np.float32).max)
+
+
+def _require_finite(quantity, values, running, per_task, t) -> None:
+    """Raise an error if a value is not finite in single precision, at step t, one for all rows or one for each."""
+    # Two reductions over everything are far cheaper than asking entry by entry at every step. NaN is in no range.
+    if not values.size or (values.min() >= -_GREATEST and values.max() <= _GREATEST):
+        return
+    bad = ~(np.abs(values) <= _GREATEST).all(axis=tuple(range(1, values.ndim)))
+    step, row = int(np.broadcast_to(t, bad.shape)[bad][0]), int(running[bad][0])
+    when = "in the reset" if step < 0 else f"at control step {step}"
+    raise NonFiniteError(quantity, row // per_task, f"{when} of episode {row % per_task}")

@@ -370,5 +370,5 @@ def _raise_first(broken: Int[np.ndarray, "task episode"]) -> None:
     first = int(broken.min())
     if first < _NEVER:
         step, quantity = divmod(first, len(CHECKED))
-        task = int(np.argwhere(broken == first)[0, 0])
-        raise NonFiniteError(CHECKED[quantity], task, f"at control step {step}")
+        task, episode = map(int, np.argwhere(broken == first)[0])
+        raise NonFiniteError(CHECKED[quantity], task, f"at control step {step} of episode {episode}")

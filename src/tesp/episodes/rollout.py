@@ -17,9 +17,10 @@ from tesp.episodes.actor import Actor, start
 from tesp.episodes.budget import ROUND_CAPACITY
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
-from tesp.errors import NonFiniteError
+from tesp.errors import LocatedError, NonFiniteError
 from tesp.methods.base import Method, Metrics, Round
 from tesp.sampling import SamplingSettings
+from tesp.task_sets import told
 from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import Episodes, PyTree
 
@@ -154,7 +155,7 @@ class Learner:
             number = int(since.fast_updates) + 1
         while current is None or number <= last:
             if current is not None:
-                belief = self._inferred(parameters, belief, current, result.stopwatch)
+                belief = self._inferred(parameters, belief, current, result.stopwatch, tasks, number)
             agents = _agents(method, parameters, belief)
             current, outcomes = sampler.sample(agents, number, result.stopwatch)
             done = RoundResult(number, belief, current, outcomes)
@@ -168,14 +169,16 @@ class Learner:
         result.progress = Progress(belief, current, number - 1)
         return result
 
-    def _inferred(self, parameters, belief, experience, stopwatch) -> PyTree:
+    def _inferred(self, parameters, belief, experience, stopwatch, tasks, number) -> PyTree:
         began = perf_counter()
         belief, measured = jax.block_until_ready(self._infer(parameters, belief, experience))
         stopwatch.add("fast_updates", began)
         for name, values in measured.items():
             finite = np.isfinite(np.asarray(values))
             if not finite.all():
-                raise NonFiniteError(name, int(np.argmin(finite)))
+                task = int(np.argmin(finite))
+                place = f"in fast-update {number}" if number > 0 else "after the warm-up round"
+                raise NonFiniteError(name, task, f"{place} on the task {told(tasks[task])}")
         return belief
 
     def represent(self, parameters: PyTree, belief: PyTree) -> Float[Array, "task d"]:
@@ -203,10 +206,13 @@ class _Sampler:
         """Collect a round and estimate what its inference needs."""
         plan = self._learner.method.plan
         # A second half takes the noise of the warm-up round that it stands in for.
-        parts = [
-            self._collect(agents, part, stopwatch)
-            for part in ([0, 1] if plan.twice and number == plan.first else [number + 1])
-        ]
+        try:
+            parts = [
+                self._collect(agents, part, stopwatch)
+                for part in ([0, 1] if plan.twice and number == plan.first else [number + 1])
+            ]
+        except LocatedError as error:
+            raise error.at(self._place(error.task, number)) from error
         collected, outcomes, memory = (
             jax.tree.map(lambda *x: np.concatenate(x, axis=1), *parts) if parts[1:] else parts[0]
         )
@@ -217,6 +223,11 @@ class _Sampler:
         sampled = Round(episodes, memory, jax.block_until_ready(estimates))
         stopwatch.add("fast_updates", began)
         return sampled, outcomes
+
+    def _place(self, task: int | None, number: int) -> str:
+        """Say which round it was, and the parameters of the task if one is to blame."""
+        place = "in the warm-up round" if number < 0 else f"in the round after {number} fast-updates"
+        return place if task is None else f"{place} on the task {told(self._tasks[task])}"
 
     def _collect(self, agents: Agent, number: int, stopwatch: Stopwatch) -> tuple[Episodes, Outcomes, PyTree]:
         shape = (self._room, self._horizon, self._learner.method.action_size)

@@ -9,8 +9,8 @@ from jaxtyping import PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.rollout import Adaptation, Learner
-from tesp.errors import NonFiniteError
-from tesp.task_sets import TASK_SETS, TaskSet
+from tesp.errors import LocatedError
+from tesp.task_sets import TASK_SETS, TaskSet, told
 from tesp.tasks.family import Family
 from tesp.types import PyTree
 
@@ -56,9 +56,8 @@ class Evaluator:
             key = evaluation_key(self._seed, meta_update, name)
             try:
                 adaptation = self._adapt(parameters, name, key, dynamics_noise, (self._seed, meta_update, index))
-            except NonFiniteError as error:
-                place = f"{error.detail}, in the set {name}" if error.detail else f"in the set {name}"
-                raise NonFiniteError(error.quantity, error.task, place) from error
+            except LocatedError as error:
+                raise error.at(f"in the set {name}") from error
             rows += [{"task_set": name, "dynamics_noise": dynamics_noise, **row} for row in summarise(adaptation)]
             if on_task_set is not None:
                 on_task_set(name)
@@ -139,5 +138,9 @@ def stand_still(family: Family, task_set: TaskSet, threads: int = 0, dynamics_no
     def act(_rows, _seen, step_noise):
         return step_noise, ()
 
-    _, outcomes = collect(simulation, act, task_set.tasks, noise, Stopwatch())
+    try:
+        _, outcomes = collect(simulation, act, task_set.tasks, noise, Stopwatch())
+    except LocatedError as error:
+        on_task = "" if error.task is None else f" on the task {told(task_set.tasks[error.task])}"
+        raise error.at(f"standing still{on_task}, in the set {task_set.name}") from error
     return outcome_columns(outcomes)

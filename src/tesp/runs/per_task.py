@@ -10,7 +10,7 @@ from rich.console import Console
 from tesp.acting import Agent
 from tesp.episodes.collect import Outcomes
 from tesp.episodes.rollout import RoundResult
-from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.errors import ConfigurationError, LocatedError
 from tesp.evaluation.protocol import evaluation_key
 from tesp.progress import ProgressBar
 from tesp.runs.run import Run
@@ -90,9 +90,8 @@ def _task_records(
         run.learner.adapt(
             run.parameters, simulation, tasks, run.family.horizon, key, keep_rounds=False, on_round=kept.note
         )
-    except NonFiniteError as error:
-        place = f"{error.detail}, in the set {name}" if error.detail else f"in the set {name}"
-        raise NonFiniteError(error.quantity, error.task, place) from error
+    except LocatedError as error:
+        raise error.at(f"in the set {name}") from error
     common = {
         "kind": "task",
         **_identity(run),

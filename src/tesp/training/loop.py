@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from tesp.episodes.rollout import Adaptation, Learner
-from tesp.errors import NonFiniteError
+from tesp.errors import LocatedError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
 from tesp.signals import uninterrupted
 from tesp.storage.checkpoint import Checkpoints, TrainingState
@@ -67,6 +67,7 @@ def train(
 
     Raises:
         NonFiniteError: A state, loss or gradient became NaN or infinite; names quantity, task and meta-update.
+        EnvironmentFailedError: An environment or a family of the user's failed; names the same.
     """
     schedule = training.schedule
     count = training.learner.sampling.tasks_per_update * training.learner.sampling.episodes_per_round
@@ -99,8 +100,10 @@ def train(
                 state = following
                 # Before the evaluation, which may take minutes: whatever ends the process costs what it is at alone.
                 checkpoints.save_newest(state)
-    except NonFiniteError as error:
-        raise _stopped(error, doing, state, checkpoints) from error
+    except LocatedError as error:
+        checkpoints.save(state)
+        place = f"in {doing}; the last good checkpoint is that of meta-update {checkpoints.latest()}"
+        raise error.at(place) from error
     except KeyboardInterrupt:
         with uninterrupted():
             checkpoints.save(state)
@@ -159,9 +162,8 @@ def _by_place_in(ids: np.ndarray):
     """Name tasks in errors by their place in D: inside a meta-update they are counted among those drawn."""
     try:
         yield
-    except NonFiniteError as error:
-        task = None if error.task is None else int(ids[error.task])
-        raise NonFiniteError(error.quantity, task, error.detail) from error
+    except LocatedError as error:
+        raise error.at("", None if error.task is None else int(ids[error.task])) from error
 
 
 def _columns(state: TrainingState, adaptation: Adaptation) -> Record:
@@ -176,16 +178,6 @@ def _columns(state: TrainingState, adaptation: Adaptation) -> Record:
         "round_returns": [mean_return(r.outcomes) for r in adaptation.rounds],
         "steps_sampled": adaptation.steps,
     }
-
-
-def _stopped(error: NonFiniteError, doing: str, state: TrainingState, checkpoints: Checkpoints) -> NonFiniteError:
-    checkpoints.save(state)
-    detail = f"{error.detail}, " if error.detail else ""
-    return NonFiniteError(
-        error.quantity,
-        error.task,
-        f"{detail}in {doing}; the last good checkpoint is that of meta-update {checkpoints.latest()}",
-    )
 
 
 def _tell(callbacks: Sequence[Callback], records: list[Record]) -> bool:

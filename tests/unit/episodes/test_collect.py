@@ -125,7 +125,7 @@ def test_stops_when_nothing_runs():
 
 def test_a_broken_observation_names_its_task():
     simulation = PointSimulation(broken=TASKS[1])
-    with pytest.raises(NonFiniteError, match=r"observation .* in task 1 \(at control step 2\)") as error:
+    with pytest.raises(NonFiniteError, match=r"observation .* in task 1 \(at control step 2 of episode \d\)") as error:
         collect(simulation, act, TASKS, noise_of(), Stopwatch())
     assert error.value.task == 1
     assert error.value.quantity == "observation"

@@ -138,7 +138,7 @@ def test_arriving_at_the_last_step_is_not_a_truncation():
 
 @pytest.mark.parametrize("quantity", ["observation", "reward"])
 def test_broken_numbers_name_their_task(quantity):
-    with pytest.raises(NonFiniteError, match=rf"{quantity} .* in task 1 \(at control step 2\)") as error:
+    with pytest.raises(NonFiniteError, match=rf"{quantity} .* in task 1 \(at control step 2 of episode \d\)") as error:
         of_points(Point(quantity), np.array([[0.5, 0.5], [1.5, 0.0], [2.0, 0.0]]), jnp.array([0.1, 0.0]))
     assert (error.value.quantity, error.value.task) == (quantity, 1)
 
@@ -146,7 +146,7 @@ def test_broken_numbers_name_their_task(quantity):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_broken_action_names_its_task(bad):
     policies = jnp.zeros((3, 2)).at[2, 1].set(bad)
-    with pytest.raises(NonFiniteError, match=r"action .* in task 2 \(at control step 0\)"):
+    with pytest.raises(NonFiniteError, match=r"action .* in task 2 \(at control step 0 of episode 0\)"):
         of_points(Point(), np.ones((3, 2)), policies, own_policies=True)
 
 

@@ -168,7 +168,7 @@ def test_threads_change_nothing_even_with_noise_on_the_dynamics():
 
 
 def test_what_breaks_later_names_its_task_and_its_own_step():
-    with pytest.raises(NonFiniteError, match=r"observation .* in task 1 \(at control step 2\)"):
+    with pytest.raises(NonFiniteError, match=r"observation .* in task 1 \(at control step 2 of episode \d\)"):
         collect(PointSimulation(broken=TASKS[1]), act, TASKS, noise_of(), Stopwatch(), at_once=N)
 
 

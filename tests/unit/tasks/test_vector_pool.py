@@ -5,7 +5,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from helpers.vector_environments import AutomaticResets
 from tesp.episodes.collect import Stopwatch, collect
-from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
 from tesp.tasks.gymnasium.vector_pool import VectorPool, check_spaces, to_bounds, vectorised
 
 
@@ -114,25 +114,27 @@ def test_episodes_that_never_end_are_not_waited_for(mode):
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "key"),
     [
-        {"position": (1.0, 2.0, 3.0), "distance": np.ones(2), "success": "no"},
-        {"position": "here", "distance": None, "is_success": [1, 2]},
-        {"position": np.ones((2, 2)), "healthy": {"yes": 1}},
+        ({"position": (1.0, 2.0, 3.0), "distance": np.ones(2), "success": "no"}, "success"),
+        ({"position": "here", "distance": None, "is_success": 1}, "position"),
+        ({"position": np.ones((2, 2)), "healthy": True}, "position"),
+        ({"position": (1.0, 2.0, 3.0), "distance": None, "colour": "red"}, None),
     ],
 )
-def test_whatever_an_info_holds(told):
+def test_whatever_an_info_holds(told, key):
     class Odd(Counter):
         def step(self, action):
             return *super().step(action)[:-1], told
 
+    if key is not None:
+        with pytest.raises(EnvironmentFailedError, match=rf"info\['({key}|distance|is_success)'\] of the vector"):
+            sample(pool_of(Odd(), Odd()), episodes=3)
+        return
     _, outcomes = sample(pool_of(Odd(), Odd()), episodes=3)
     assert (outcomes.length == 3).all()
     assert not outcomes.success.any()
-    if isinstance(told["position"], tuple):
-        np.testing.assert_array_equal(outcomes.position[0, 0, :3], [[1, 2]] * 3)
-    else:
-        assert np.isnan(outcomes.position).all()
+    np.testing.assert_array_equal(outcomes.position[0, 0, :3], [[1, 2]] * 3)
 
 
 def test_spaces_that_no_policy_acts_in():

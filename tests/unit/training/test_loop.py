@@ -185,8 +185,10 @@ class TestNotFinite:
         stopped = train(folder, broken_family)
         assert stopped.code == 1
         blamed = index_of(BrokenSimulation.spoilt_goals[0], folder)
+        goal = ", ".join(f"{x:g}" for x in BrokenSimulation.spoilt_goals[0])
         assert stopped.line() == (
-            f"tesp: observation became NaN or infinite in task {blamed} (at control step 1, in meta-update 3; the "
+            f"tesp: observation became NaN or infinite in task {blamed} (at control step 1 of episode 0, in the "
+            f"warm-up round on the task ({goal}), in meta-update 3; the "
             "last good checkpoint is that of meta-update 2).\n"
         )
         assert_good(folder, 2)
@@ -206,8 +208,8 @@ class TestNotFinite:
         stopped = train(tmp_path / "run")
         assert stopped.code == 1
         blamed = index_of(drawn[-1][1], tmp_path / "run")
-        assert (
-            f"gradient of the fast-update became NaN or infinite in task {blamed} (in meta-update 2;" in stopped.line()
+        assert f"gradient of the fast-update became NaN or infinite in task {blamed} (in fast-update 1 on the task" in (
+            stopped.line()
         )
         assert_good(tmp_path / "run", 1)
 
@@ -258,7 +260,8 @@ class TestNotFinite:
         monkeypatch.setattr(rollout, "collect", spoil)
         stopped = train(tmp_path / "run")
         assert stopped.code == 1
-        assert "in task 4 (in the set in_distribution, in the evaluation after 0 meta-updates;" in stopped.line()
+        assert "in task 4 (in fast-update 2 on the task (" in stopped.line()
+        assert "), in the set in_distribution, in the evaluation after 0 meta-updates;" in stopped.line()
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -18,7 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from jaxtyping import Float
 
-from tesp.errors import ConfigurationError, describe_error
+from tesp.errors import ConfigurationError, EnvironmentFailedError, describe_error
 from tesp.interface import Interface, nested_tuple
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.checks import check_name, check_simulate, checked_count
@@ -278,18 +278,16 @@ class GymnasiumFamily(Family):
     def _try_tasks(self, tasks: Float[np.ndarray, "task parameter"]) -> None:
         """Take the same steps in two tasks, as different as there are, and warn if nothing differs."""
         one, other = tasks[0], tasks[np.argmax(np.sum((tasks - tasks[0]) ** 2, axis=1))]
-        if (one == other).all():
-            return
-        environment = self._made(self._maker())
+        environment = PlaceEnvironment(self._made(self._maker()), 0, self.task_option)
         try:
-            same = _trial(environment, one, self.task_option) == _trial(environment, other, self.task_option)
-        except Exception as error:
+            same = _trial(environment, one) == _trial(environment, other)
+        except EnvironmentFailedError as error:
             raise ConfigurationError(
-                f"The environment of the family {self.name!r} failed in its first steps: {describe_error(error)}."
+                f"The family {self.name!r} cannot be trained on. {error} It was tried for {TRIAL_STEPS} steps."
             ) from error
         finally:
             environment.close()
-        if same:
+        if same and (one != other).any():
             warnings.warn(
                 f"The tasks {one.tolist()} and {other.tolist()} of the family {self.name!r} gave the same observations "
                 f"and rewards for {TRIAL_STEPS} steps with the same seed and actions. That is right if rewards are "
@@ -298,9 +296,9 @@ class GymnasiumFamily(Family):
             )
 
 
-def _trial(environment: gymnasium.Env, task: np.ndarray, task_option: str | None) -> list[bytes]:
+def _trial(environment: PlaceEnvironment, task: np.ndarray) -> list[bytes]:
     """Return all that is seen in the first steps of an episode, which depends on the task alone."""
-    observation, _ = reset_to_task(environment, task, task_option, 0, {})
+    observation, _ = environment.reset(seed=0, options={"tasks": task[None]})
     seen = [np.asarray(observation, np.float64).tobytes()]
     generator, space = np.random.default_rng(0), environment.action_space
     assert isinstance(space, gymnasium.spaces.Box)

@@ -7,9 +7,8 @@ import gymnasium
 import numpy as np
 
 from tesp.errors import ConfigurationError
-
-#: The entries of ``info`` that a pool reads. Gathering others would cost more than stepping a small environment.
-INFO_KEYS = ("success", "is_success", "distance_reward", "distance", "position", "healthy")
+from tesp.task_sets import told
+from tesp.tasks.gymnasium.checked import CheckedEnvironment
 
 
 def reset_to_task(
@@ -39,7 +38,7 @@ def reset_to_task(
     return environment.reset(seed=seed, options=options or None)
 
 
-class PlaceEnvironment(gymnasium.Wrapper):
+class PlaceEnvironment(CheckedEnvironment):
     """A sub-environment of a vector environment, which takes its own row of the option ``tasks`` at a reset.
 
     Args:
@@ -51,24 +50,17 @@ class PlaceEnvironment(gymnasium.Wrapper):
     def __init__(self, environment: gymnasium.Env, index: int, task_option: str | None):
         super().__init__(environment)
         self._index, self._task_option = index, task_option
+        self._task: np.ndarray | None = None
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def begin(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
         """Start an episode of the task ``options["tasks"][index]``."""
         others = dict(options or {})
-        tasks = others.pop("tasks")
-        observation, info = reset_to_task(self.env, tasks[self._index], self._task_option, seed, others)
-        return observation, _read(info)
+        self._task = np.array(others.pop("tasks")[self._index], np.float64)
+        return reset_to_task(self.env, self._task, self._task_option, seed, others)
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one step; return of ``info`` what a pool reads."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        # Environments often return NumPy's numbers instead of Python's.
-        return observation, float(reward), bool(terminated), bool(truncated), _read(info)
-
-
-def _read(info: dict[str, Any]) -> dict[str, Any]:
-    """Return what a pool reads of an ``info``."""
-    return {key: info[key] for key in INFO_KEYS if key in info}
+    def told(self) -> str:
+        """Say of what task the episode is."""
+        return "" if self._task is None else f"the task {told(self._task)}"
 
 
 class TaskEnvironment(gymnasium.Wrapper):

@@ -8,10 +8,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from tesp.errors import ConfigurationError, NonFiniteError
+from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
 from tesp.interface import Interface
+from tesp.tasks.gymnasium.checked import POSITION, CheckedEnvironment
 from tesp.tasks.simulation import EnvironmentPool, PoolTransition
 
 #: At most so many environments are made of a function that makes one.
@@ -226,15 +227,7 @@ def spaces_of(interface: Interface) -> tuple[gymnasium.spaces.Box, gymnasium.spa
     return observation, gymnasium.spaces.Box(low, high, dtype=np.float32)
 
 
-class _Plain(gymnasium.Wrapper):
-    """An environment with metadata of its own: a vector environment writes into those of its first environment."""
-
-    def __init__(self, env: gymnasium.Env):
-        super().__init__(env)
-        self.metadata = dict(env.metadata)
-
-
-class _Borrowed(_Plain):
+class _Borrowed(CheckedEnvironment):
     """An environment that is not ours to close: some vector environments close theirs when they are forgotten."""
 
     def close(self) -> None:
@@ -272,7 +265,7 @@ def vectorised(env: Any, episodes: int) -> tuple[VectorEnv, bool]:
         for copy in copies:
             copy.close()
         raise
-    makers = [partial(_Plain, copy) for copy in copies]
+    makers = [partial(CheckedEnvironment, copy) for copy in copies]
     return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED), True
 
 
@@ -344,38 +337,52 @@ def _rows(observation: Any, size: int) -> Float[np.ndarray, "place observation"]
 
 
 def _told(info: Mapping[str, Any], key: str, otherwise: Any, size: int) -> np.ndarray:
-    """Return one number a place of what ``info`` tells; ``otherwise`` where a place tells nothing, or no number."""
+    """Return one number a place of what ``info`` tells; ``otherwise`` where a place tells nothing."""
     default = np.array(np.broadcast_to(np.asarray(otherwise), (size,)))
-    values, told = _numbers(info, key, size)
-    return np.where(told, values, default) if values.ndim == 1 else default
+    values, told = _numbers(info, key, size, ())
+    return np.where(told, values, default)
 
 
 def _positions(info: Mapping[str, Any], size: int) -> Float[np.ndarray, "place 2"]:
     """Return the first two entries of the positions that ``info`` tells; NaN where a place tells none."""
-    values, told = _numbers(info, "position", size)
-    if values.ndim != 2 or values.shape[1] < 2:
-        return np.full((size, 2), np.nan)
-    return np.where(told[:, None], values[:, :2], np.nan)
+    values, told = _numbers(info, POSITION, size, (2,))
+    return np.where(told[:, None], values, np.nan)
 
 
-def _numbers(info: Mapping[str, Any], key: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what ``info`` tells under a key as an array of numbers with a row a place, and which places told any.
+def _numbers(
+    info: Mapping[str, Any], key: str, size: int, shape: tuple[int, ...]
+) -> tuple[Float[np.ndarray, "place *shape"], Bool[np.ndarray, " place"]]:
+    """Return what ``info`` tells under a key, with a row a place, and which places told it.
 
-    An environment may put anything into its infos; what is no number, or not the same at all places, is not told.
+    Raises:
+        EnvironmentFailedError: A place tells something else; names the key. Environments that were made here do not:
+            they are checked one by one.
     """
-    nothing = np.zeros(size), np.zeros(size, bool)
+    given, found = info.get(key), np.zeros((size, *shape))
+    if given is None:
+        return found, np.zeros(size, bool)
     try:
-        values = np.asarray(info.get(key))
-        told = np.asarray(info.get(f"_{key}", np.ones(size, bool)), bool)
-        if values.shape[:1] != (size,) or told.shape != (size,):
-            return nothing
-        if values.dtype == object:
-            # Gymnasium leaves what is no Python number or array, for instance NumPy's booleans, as it is.
-            told = told & np.array([value is not None for value in values])
-            known = np.array([np.asarray(value, float) for value in values[told]])
-            numbers = np.zeros((size, *known.shape[1:]))
-            numbers[told] = known
-            return numbers, told
-        return values.astype(float), told
-    except (TypeError, ValueError):
-        return nothing
+        told = np.array(np.broadcast_to(np.asarray(info.get(f"_{key}", True), bool), (size,)))
+        if len(given) != size:
+            raise ValueError
+        values = np.asarray(given) if isinstance(given, np.ndarray) else np.array([*given, None], object)[:-1]
+        if values.dtype == np.dtype(object):
+            told &= np.array([value is not None for value in values])
+            for place in np.flatnonzero(told):
+                found[place] = _read(np.asarray(values[place])[None], shape)[0]
+        else:
+            found[:] = _read(values, shape)
+    except (TypeError, ValueError) as error:
+        text = " ".join(repr(given).split())
+        raise EnvironmentFailedError(
+            f"info[{key!r}] of the vector environment is {text if len(text) <= 80 else text[:77] + '…'}; it must hold "
+            f"{'a number' if not shape else 'two numbers or more'} for each of the {size} environments, or None"
+        ) from error
+    return found, told
+
+
+def _read(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the leading entries of rows of real numbers, or refuse them."""
+    if values.dtype.kind not in "fiub" or values.ndim != 1 + len(shape) or (shape and values.shape[1] < shape[0]):
+        raise ValueError
+    return (values[:, : shape[0]] if shape else values).astype(float)
