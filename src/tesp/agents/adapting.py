@@ -209,6 +209,10 @@ class MetaLearner:
         arrays, description = tensor_files.read(path, LEARNER)
         return cls._from(arrays, description, path)
 
+    def __reduce__(self):
+        # Compiled programs stay behind: the method is made again of the configuration, as when a file is read.
+        return _unpickled, (self.config, self.interface, jax.tree.map(np.asarray, self.parameters))
+
     def _description(self) -> dict[str, Any]:
         return {"config": to_json(self.config), "interface": dumps(asdict(self.interface))}
 
@@ -327,6 +331,10 @@ class AdaptedAgent(Predictor):
             return cls(learner, agent, embedding, history, description["seed"], progress)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise RunFolderError(f"{path} is damaged: {error!r}. Save the agent again.") from error
+
+
+def _unpickled(config: Config, interface: Interface, parameters: PyTree) -> MetaLearner:
+    return MetaLearner(config, interface, parameters, build_learner(config, interface))
 
 
 def _drawn(method: Method, key) -> PyTree:

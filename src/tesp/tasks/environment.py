@@ -184,6 +184,16 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         """Free the renderer."""
         self._simulation.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What the engine holds of its own cannot be copied: the state goes along, and another engine takes it up.
+        return {**self.__dict__, "_simulation": self._simulation.snapshot()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        fresh = self._family.simulate(1, threads=1)
+        assert isinstance(fresh, Simulation)
+        self._simulation = fresh.restored(state["_simulation"])
+
     def _given_task(self, options: dict[str, Any]) -> Float[np.ndarray, " parameter"] | None:
         unknown = sorted(set(options) - {self._key}, key=str)
         if unknown:

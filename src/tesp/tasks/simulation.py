@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -101,6 +102,14 @@ class Simulation(Simulator, abc.ABC):
     def render(self, index: int) -> np.ndarray:
         """Return an RGB image (height, width, 3) of one simulation with its goal marked."""
         raise NotImplementedError
+
+    def snapshot(self) -> Any:
+        """Return all that a simulation of the same family needs to go on from here, picklable; by default itself."""
+        return self
+
+    def restored(self, snapshot: Any) -> "Simulation":
+        """Return a simulation, this one or another, that goes on from where a `snapshot` was made."""
+        return snapshot
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,15 @@ class Engine(abc.ABC):
             NonFiniteError: The engine gave up on a simulation.
         """
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that `take_state` of another engine of the same body needs to go on from here."""
+        return {name: getattr(self, name).copy() for name in ("qpos", "qvel", "act", "ctrl", "time")}
+
+    def take_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a state of another engine, whose tasks this one has taken."""
+        for name, values in state.items():
+            getattr(self, name)[:] = values
+
     @abc.abstractmethod
     def control_ranges(self, ids: Int[np.ndarray, " stepped"]) -> Float[np.ndarray, "..."]:
         """Return (low, high) of the actuators: (action, 2), or (stepped, action, 2) where tasks change it."""
@@ -105,6 +114,25 @@ class Engine(abc.ABC):
             index: The simulation.
             model: A copy of the body's model, into which the dynamics of the simulation's task are written.
         """
+
+
+#: What a state of the batch is made of: with these a simulation goes on bit for bit.
+_STATE = (
+    "time",
+    "qpos",
+    "qvel",
+    "act",
+    "history",
+    "qacc_warmstart",
+    "ctrl",
+    "qfrc_applied",
+    "xfrc_applied",
+    "eq_active",
+    "mocap_pos",
+    "mocap_quat",
+    "userdata",
+    "plugin_state",
+)
 
 
 class BatchEngine(Engine):
@@ -143,6 +171,17 @@ class BatchEngine(Engine):
             add_noise(self.qpos, self.qvel, ids, noise, self._quaternions)
             if self._stage != NO_STAGE:
                 self.batch.forward(given, stage=self._stage)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the integration state, with what the solver begins its next search from."""
+        return {name: self.batch.bind(name).copy() for name in _STATE}
+
+    def take_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a state of another batch."""
+        for name, values in state.items():
+            self.batch.bind(name)[:] = values
+        if self._stage != NO_STAGE:
+            self.batch.forward(None, stage=self._stage)
 
     def control_ranges(self, ids: Int[np.ndarray, " stepped"]) -> Float[np.ndarray, "..."]:
         """Return (low, high) of the actuators, a row a simulation where tasks change it."""

@@ -3,7 +3,9 @@
 # The engine's binary modules have no type stubs.
 # pyright: reportAttributeAccessIssue=false
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -132,6 +134,20 @@ class MJCFSimulation(Simulation):
         if goals is None:
             return self._renderer.image(data, self._body.camera)
         return self._renderer.image(data, self._body.camera, self._tasks[index], goals.boundary_radius)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the states, the tasks and the noise."""
+        own = {"tasks": self._tasks, "taken": self._taken, "noise": self._noise}
+        return copy.deepcopy({**own, "engine": self._engine.state()})
+
+    def restored(self, snapshot: dict[str, Any]) -> "MJCFSimulation":
+        """Go on from a snapshot."""
+        self._tasks, self._taken, self._noise = snapshot["tasks"], snapshot["taken"], snapshot["noise"]
+        if self._taken:
+            self._engine.take_tasks(self._tasks)
+        self._engine.begin()
+        self._engine.take_state(snapshot["engine"])
+        return self
 
     def close(self) -> None:
         """Free the renderer; the simulations go on working. Closing twice is allowed."""
