@@ -1,9 +1,137 @@
 """Checks of the values of settings; each names the value, what is allowed and what to do."""
 
+import dataclasses
 import math
-from typing import Any
+import types
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tesp.errors import ConfigurationError
+
+
+class Settings:
+    """Base of frozen dataclasses of settings: every value is taken as what its field is, or refused.
+
+    From Python may come numbers of NumPy and JAX, lists for tuples, one number where there may be several. From the
+    command line and from files everything comes as what it is. Nothing is taken for what it is not: no text for a
+    number, no truth value for a count, nothing infinite.
+    """
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        own: Callable[[Any], None] | None = cls.__dict__.get("__post_init__")
+        above = getattr(super(cls, cls), "__post_init__", None) if own is None else None
+
+        def check(self: Any) -> None:
+            for name, kind in _kinds(type(self)).items():
+                object.__setattr__(self, name, taken(name, getattr(self, name), kind))
+            if own is not None:
+                own(self)
+            elif above is not None:
+                above(self)
+
+        cls.__post_init__ = check  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def taken(name: str, value: Any, kind: Any) -> Any:
+    """Return a value as what a field is.
+
+    Args:
+        name: Name of the field.
+        value: What was given.
+        kind: The field's type: a number, a text, one of several, a tuple of one kind, or None besides; others are taken
+            as they are.
+
+    Raises:
+        ConfigurationError: It is something else; names field and value.
+    """
+    if get_origin(kind) in (Union, types.UnionType):
+        if value is None and type(None) in get_args(kind):
+            return None
+        kinds = [one for one in get_args(kind) if one is not type(None)]
+        return taken(name, value, kinds[0]) if len(kinds) == 1 else value
+    if get_origin(kind) is Literal:
+        if not isinstance(value, str | int) or value not in get_args(kind):
+            raise impossible(name, _shown(value), f"one of {', '.join(map(str, get_args(kind)))}")
+        return value
+    if get_origin(kind) is tuple:
+        several = value.tolist() if hasattr(value, "__array__") else value
+        entries = several if isinstance(several, list | tuple) else (several,)
+        first, *others = get_args(kind)
+        if others == [...]:
+            return tuple(taken(name, entry, first) for entry in entries)
+        if len(entries) != 1 + len(others):
+            raise impossible(name, _shown(value), f"{1 + len(others)} values")
+        return tuple(map(taken, [name] * len(entries), entries, (first, *others)))
+    if kind in _SCALARS:
+        spoken, take = _SCALARS[kind]
+        try:
+            return take(value)
+        except (TypeError, ValueError, OverflowError):
+            raise impossible(name, _shown(value), spoken) from None
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and not isinstance(value, kind):
+        raise impossible(name, _shown(value), f"a {kind.__name__}")
+    return value
+
+
+def _plain(value: Any, kinds: str) -> Any:
+    """Return a number of NumPy or JAX as Python's, or refuse it if it is of none of the kinds, as NumPy calls them."""
+    if isinstance(value, str | bytes | list | tuple | dict | set) or value is None:
+        raise TypeError
+    import numpy as np  # Slow to import, and not needed for what comes from files and the command line.
+
+    array = np.asarray(value)
+    if array.shape != () or array.dtype.kind not in kinds:
+        raise TypeError
+    return array.item()
+
+
+def _integer(value: Any) -> int:
+    number = value if type(value) is int else _plain(value, "iu")
+    if abs(number) >= 2**63:
+        raise OverflowError
+    return number
+
+
+def _real(value: Any) -> float:
+    number = float(value if type(value) in (int, float) else _plain(value, "iuf"))
+    if not math.isfinite(number):
+        raise OverflowError
+    return number
+
+
+def _truth(value: Any) -> bool:
+    return value if type(value) is bool else _plain(value, "b")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value)
+
+
+_SCALARS: dict[Any, tuple[str, Callable[[Any], Any]]] = {
+    int: ("an integer below 2⁶³", _integer),
+    float: ("a finite number", _real),
+    bool: ("True or False", _truth),
+    str: ("a text", _text),
+}
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        # Whoever can be anything may fail at this too; Python itself refuses to write out very long integers.
+        text = f"a value of the type {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def impossible(name: str, value: Any, instead: str) -> ConfigurationError:

@@ -11,6 +11,7 @@ from tesp.errors import ConfigurationError
 from tesp.interface import Interface
 from tesp.methods.base import Method
 from tesp.methods.registry import make_method
+from tesp.numerics import with_usual_numerics
 from tesp.storage.checkpoint import TrainingState
 from tesp.tasks.family import Family
 from tesp.tasks.registry import make_family
@@ -22,6 +23,7 @@ def build_family(config: Config) -> Family:
     return make_family(config.family_reference, **given)
 
 
+@with_usual_numerics
 def build_method(config: Config, family: Family | Interface) -> Method:
     """Make the configured method for a family, or for what agents of it see and do.
 

@@ -16,6 +16,7 @@ from tesp.report.comparison import comparison_csv, comparison_markdown, comparis
 from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.records import read_run
 from tesp.report.words import ORACLE
+from tesp.runs.memory import check_memory
 from tesp.runs.stored import stored_config
 from tesp.storage.files import write_whole
 from tesp.storage.run_folder import RunFolder
@@ -132,7 +133,7 @@ def _check(folder: Path, config: Config) -> None:
     """Refuse what would fail later, before anything is trained."""
     check_storable(config)
     family = build_family(config)
-    build_learner(config, family)
+    check_memory(config, family, build_learner(config, family))
     task_sets = family.sample_task_sets(config.seed)
     runs.check_task_count(config, task_sets)
     runs.check_restart(config, family, task_sets)

@@ -7,6 +7,7 @@ from typing import Any
 
 import tyro
 
+from tesp.bounds import Settings, impossible, taken
 from tesp.errors import ConfigurationError, did_you_mean, nearest
 from tesp.methods.gradient.settings import GradientConfig
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, all_options, entry_of, options_of
@@ -20,7 +21,7 @@ from tesp.training.settings import LogSettings, ScheduleSettings
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Everything that determines the result of a run, besides the versions of the software."""
 
     family: tyro.conf.Suppress[str] = "point"
@@ -50,8 +51,9 @@ class Config:
         if file is not None:
             object.__setattr__(self, "family_file", file)
             object.__setattr__(self, "family", name)
-        if self.seed < 0:
-            raise ConfigurationError(f"seed = {self.seed} is not possible; give 0 or more.")
+        if not 0 <= self.seed < 2**32:
+            # Of larger ones the random numbers would be those of the remainder.
+            raise impossible("seed", self.seed, f"an integer from 0 to {2**32 - 1}")
         self._check_method()
 
     def _check_method(self):
@@ -97,6 +99,9 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
         ConfigurationError: The family, the preset, a field or a value is not known or not possible, or the method does
             not have the option.
     """
+    family, preset, algorithm = (
+        taken(name, value, str) for name, value in (("family", family), ("preset", preset), ("algorithm", algorithm))
+    )
     presets = presets_of(family)
     if preset not in presets:
         raise ConfigurationError(f"The family {family!r} has no preset {preset!r}{did_you_mean(preset, presets)}.")
@@ -137,7 +142,7 @@ def override(config: Config, **values: Any) -> Config:
     Raises:
         ConfigurationError: There is no such field, the method does not have the option, or a value is not possible.
     """
-    if (algorithm := values.pop("algorithm", config.algorithm)) != config.algorithm:
+    if (algorithm := taken("algorithm", values.pop("algorithm", config.algorithm), str)) != config.algorithm:
         config = _with_method(config, algorithm)
     known = {*common_fields(), *options_of(algorithm)}
     unknown = sorted(values.keys() - known)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tesp.bounds import require_at_least
+from tesp.bounds import Settings, require_at_least
 
 
 @dataclass(frozen=True)
-class SamplingSettings:
+class SamplingSettings(Settings):
     """How much is sampled."""
 
     tasks_per_update: int = 20

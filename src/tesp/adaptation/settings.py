@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tesp.bounds import impossible, require_at_least, require_positive, require_share, require_weight
+from tesp.bounds import Settings, impossible, require_at_least, require_positive, require_share, require_weight
 from tesp.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
-class FastUpdateSettings:
+class FastUpdateSettings(Settings):
     """How a task's parameters are adapted."""
 
     fast_updates: int = 3
@@ -33,7 +33,7 @@ class FastUpdateSettings:
 
 
 @dataclass(frozen=True)
-class MetaUpdateSettings:
+class MetaUpdateSettings(Settings):
     """How the meta-learner's parameters are trained."""
 
     learning_rate: float = 3e-4

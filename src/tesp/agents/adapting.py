@@ -23,6 +23,7 @@ from tesp.episodes.rollout import Learner, Progress, RoundResult
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.interface import Interface
 from tesp.methods.base import Method
+from tesp.numerics import with_usual_numerics
 from tesp.progress import ProgressBar, stderr_if
 from tesp.storage import tensor_files
 from tesp.storage.interfaces import interface_from
@@ -122,6 +123,7 @@ class MetaLearner:
         default = self.learner.sampling.episodes_per_round
         return int(k), checked_count("episodes", default if episodes is None else episodes)
 
+    @with_usual_numerics
     def _adapt(
         self,
         simulation: Simulation | EnvironmentPool,
@@ -217,6 +219,7 @@ class MetaLearner:
         return {"config": to_json(self.config), "interface": dumps(asdict(self.interface))}
 
     @classmethod
+    @with_usual_numerics
     def _from(cls, arrays, description: dict[str, Any], path) -> "MetaLearner":
         try:
             config = from_json(description["config"])
@@ -312,6 +315,7 @@ class AdaptedAgent(Predictor):
         return tensor_files.write(path, AGENT, arrays, description)
 
     @classmethod
+    @with_usual_numerics
     def load(cls, path: str | os.PathLike[str]) -> "AdaptedAgent":
         """Read a file that `save` wrote.
 

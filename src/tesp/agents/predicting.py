@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Key
 from tesp.acting import Acted, Agent, Seen
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.interface import Interface
+from tesp.numerics import with_usual_numerics
 from tesp.tasks.gymnasium.vector_pool import to_bounds
 from tesp.types import PyTree
 
@@ -40,6 +41,7 @@ class Predictor:
         self._action_shape = np.shape(interface.action_low)
         self._generator = np.random.default_rng(seed)
 
+    @with_usual_numerics
     def predict(
         self,
         observation: np.ndarray,

@@ -19,6 +19,7 @@ from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.compiled import collect_compiled
 from tesp.errors import LocatedError, NonFiniteError
 from tesp.methods.base import Method, Metrics, Round
+from tesp.numerics import with_usual_numerics
 from tesp.sampling import SamplingSettings
 from tesp.task_sets import told
 from tesp.tasks.simulation import EnvironmentPool, Simulation
@@ -104,6 +105,7 @@ class Learner:
         self._estimate = jax.jit(lambda episodes: map_over_tasks(lambda _, x: method.estimate(x), None, episodes, 1))
         self._infer = jax.jit(partial(_infer, method))
 
+    @with_usual_numerics
     def adapt(
         self,
         parameters: PyTree,
@@ -181,10 +183,12 @@ class Learner:
                 raise NonFiniteError(name, task, f"{place} on the task {told(tasks[task])}")
         return belief
 
+    @with_usual_numerics
     def represent(self, parameters: PyTree, belief: PyTree) -> Float[Array, "task d"]:
         """Return what beliefs say about their tasks; see `tesp.methods.base.Method.representation`."""
         return _represent(self.method, replicate(parameters, len(jax.tree.leaves(belief)[0])), belief)
 
+    @with_usual_numerics
     def meta_update(self, state: PyTree, adaptation: Adaptation, done: int, total: int) -> tuple[PyTree, Metrics]:
         """Train on what the tasks experienced; see `tesp.methods.base.Method.meta_update`."""
         return self.method.meta_update(state, adaptation.trials, done, total)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tesp.bounds import require_share
+from tesp.bounds import Settings, require_share
 
 
 @dataclass(frozen=True)
-class EstimationSettings:
+class EstimationSettings(Settings):
     """How advantages are estimated."""
 
     discount: float = 0.99

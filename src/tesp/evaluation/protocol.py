@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import LocatedError
+from tesp.numerics import with_usual_numerics
 from tesp.task_sets import TASK_SETS, TaskSet, told
 from tesp.tasks.family import Family
 from tesp.types import PyTree
@@ -31,6 +32,7 @@ class Evaluator:
         self._simulations = {}
         self._disturbed = False
 
+    @with_usual_numerics
     def evaluate(
         self,
         parameters: PyTree,

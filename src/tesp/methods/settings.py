@@ -4,6 +4,8 @@ import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tesp.bounds import Settings
+
 if TYPE_CHECKING:
     from tesp.interface import Interface
     from tesp.methods.base import Method
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MethodConfig(abc.ABC):
+class MethodConfig(Settings, abc.ABC):
     """The options of a method: a frozen dataclass whose fields are options, or groups of them (dataclasses too).
 
     Modules of configurations import no JAX, so that listing options takes no time; `build` imports what it needs.

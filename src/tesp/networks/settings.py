@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tesp.bounds import impossible
+from tesp.bounds import Settings, impossible
 from tesp.errors import ConfigurationError
+
+#: Largest size of a layer: beyond it indices of weights would no longer be 32-bit integers.
+_LARGEST = 2**15
 
 
 @dataclass(frozen=True)
-class NetworkSettings:
+class NetworkSettings(Settings):
     """Sizes of the networks."""
 
     policy_units: tuple[int, ...] = (256, 256)
@@ -31,7 +34,8 @@ class NetworkSettings:
             raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
         for name in ("policy_units", "encoder_units", "embedding_size"):
             value = getattr(self, name)
-            if min(value if isinstance(value, Sequence) else [value]) < 1:
-                raise impossible(name, value, "sizes of 1 or more")
+            sizes = value if isinstance(value, Sequence) else [value]
+            if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
+                raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
         if not 0 <= self.least_std < float("inf"):
             raise impossible("least_std", self.least_std, "0 or a positive number")

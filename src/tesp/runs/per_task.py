@@ -12,6 +12,7 @@ from tesp.episodes.collect import Outcomes
 from tesp.episodes.rollout import RoundResult
 from tesp.errors import ConfigurationError, LocatedError
 from tesp.evaluation.protocol import evaluation_key
+from tesp.numerics import with_usual_numerics
 from tesp.progress import ProgressBar
 from tesp.runs.run import Run
 from tesp.storage.records import write_records
@@ -22,6 +23,7 @@ from tesp.tasks.simulation import EnvironmentPool, Simulation
 _SAME_PLACE = 1e-3
 
 
+@with_usual_numerics
 def evaluate_per_task(run: Run, tasks: int = 0, console: Console | None = None) -> list[dict[str, Any]]:
     """Adapt to tasks of D, D′ and D″ one by one, and store what came of each in the run's ``details.jsonl``.
 

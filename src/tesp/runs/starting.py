@@ -17,6 +17,7 @@ from tesp.episodes.rollout import Learner
 from tesp.errors import ConfigurationError, RunFolderError, TespError
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.runs.loading import evaluations_at, load, opened, rows_of_an_evaluation, stored_family
+from tesp.runs.memory import check_memory
 from tesp.runs.run import Run
 from tesp.runs.stored import stored_config
 from tesp.storage import tensor_files
@@ -60,10 +61,11 @@ def train(
         NonFiniteError: A state, loss or gradient became NaN or infinite.
     """
     family = building.build_family(config)
+    learner = building.build_learner(config, family)
+    check_memory(config, family, learner)
     task_sets = family.sample_task_sets(config.seed)
     check_task_count(config, task_sets)
     check_storable(config)
-    learner = building.build_learner(config, family)
     check_restart(config, family, task_sets)
     require_wandb(config.log)
     began = None if start is None else _fitting(start, learner)

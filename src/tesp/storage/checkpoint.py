@@ -11,6 +11,7 @@ import numpy as np
 
 from tesp.errors import RunFolderError
 from tesp.methods.base import Method
+from tesp.numerics import with_usual_numerics
 from tesp.storage import tensor_files
 from tesp.storage.identity import FIELD, identity_beside, require_same
 from tesp.types import PyTree
@@ -32,11 +33,13 @@ class TrainingState(NamedTuple):
     wall_seconds: float
 
 
+@with_usual_numerics
 def initial_state(method: Method, seed: int) -> TrainingState:
     """Return the state of a fresh run."""
     return TrainingState(method.init(jax.random.key(seed)), 0, 0, 0.0)
 
 
+@with_usual_numerics
 def state_like(method: Method) -> TrainingState:
     """Return zeros in the shapes of a run's state, for `Checkpoints.restore`: nothing is drawn and nothing compiled.
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tesp.bounds import Settings
+
 
 @dataclass(frozen=True)
-class FamilySettings:
+class FamilySettings(Settings):
     """Options of the family of tasks. Left out (None), the family's own default holds."""
 
     horizon: int | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import LocatedError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
+from tesp.numerics import with_usual_numerics
 from tesp.signals import uninterrupted
 from tesp.storage.checkpoint import Checkpoints, TrainingState
 from tesp.task_sets import TaskSet
@@ -127,6 +128,7 @@ def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
     return state, records, score
 
 
+@with_usual_numerics
 def one_meta_update(training: Training, state: TrainingState, simulation) -> tuple[TrainingState, Record]:
     """One meta-update as in algorithm 1 of the paper: draw tasks, adapt to them, train on what they experienced."""
     began, cpu_began = perf_counter(), process_time()

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tesp.bounds import require_at_least
+from tesp.bounds import Settings, require_at_least
 from tesp.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
-class ScheduleSettings:
+class ScheduleSettings(Settings):
     """How long a run trains and what it writes when."""
 
     meta_updates: int = 600
@@ -30,7 +30,7 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True)
-class LogSettings:
+class LogSettings(Settings):
     """Where the measured numbers go besides ``records.jsonl``. No result depends on it."""
 
     tensorboard: bool = True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.bounds import require_at_least
+from tesp.bounds import Settings, require_at_least
 from tesp.errors import ConfigurationError
 from tesp.estimators.settings import EstimationSettings
 from tesp.methods.settings import MethodConfig
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AblationSettings:
+class AblationSettings(Settings):
     """What is taken away from TESP, to see what it is worth (section 5.3 of the paper)."""
 
     buffer: Literal["best", "all"] = "best"
@@ -40,7 +40,7 @@ class AblationSettings:
 
 
 @dataclass(frozen=True)
-class ExperienceSettings:
+class ExperienceSettings(Settings):
     """What a method makes of its rounds."""
 
     buffer_size: int = 16
