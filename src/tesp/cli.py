@@ -1,6 +1,7 @@
 """The command line: ``tesp COMMAND …``; a command's module is imported when it is called."""
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             use_all_cores()
             use_compilation_cache()
             use_offscreen_rendering()
+            # Figures are only written to files. What a notebook sets for itself is of no use to the commands it calls.
+            os.environ["MPLBACKEND"] = "agg"
             import_module(_COMMANDS[command]).run(rest, console)
     except TespError as error:
         errors.print(f"tesp: {error}", markup=False)

@@ -1,4 +1,4 @@
-"""What a program has told JAX besides changes no result: weights stay in single precision, runs bit for bit the same."""
+"""What a program has told JAX besides changes no result: weights stay in single precision, runs are the same."""
 
 import jax
 import numpy as np

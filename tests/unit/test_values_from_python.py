@@ -78,7 +78,7 @@ def test_numbers_of_numpy_and_jax_become_those_of_python():
         seed=np.int64(3),
         policy_units=np.array([8, 4]),
         meta_updates=jnp.asarray(7),
-        learning_rate=np.float32(0.5),
+        learning_rate=np.float32(0.01),
         judge_last_epoch=np.bool_(False),
     )
     assert (config.seed, config.method.network.policy_units) == (3, (8, 4))

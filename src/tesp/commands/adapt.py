@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from tesp.commands.parsing import Folder, Trust, parse
+from tesp.commands.parsing import Folder, Trust, parse, with_commas_split
 from tesp.report.words import fast_updates
 
 
@@ -46,7 +46,7 @@ def run(arguments: list[str], console: Console) -> None:
     from tesp.errors import RunFolderError
     from tesp.storage.records import append_records
 
-    parsed = parse(AdaptArguments, arguments, "tesp adapt")
+    parsed = parse(AdaptArguments, with_commas_split(arguments, "--goal", "--task"), "tesp adapt")
     if parsed.save is not None and parsed.save.suffix != ".safetensors":
         raise RunFolderError(f"--save {parsed.save} is not possible; the name of the file must end in .safetensors.")
     run = runs.load_run(parsed.run, parsed.checkpoint, trust=parsed.trust)

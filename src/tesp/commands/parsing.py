@@ -26,6 +26,20 @@ def parse(kind, arguments: list[str], program: str, description: str | None = No
     return tyro.cli(kind, args=arguments, prog=program, description=description)
 
 
+def with_commas_split(words: Sequence[str], *options: str) -> list[str]:
+    """Return the words of a command line with ``0.5,-0.7`` as two words behind some options."""
+    found: list[str] = []
+    inside = False
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word.startswith("--"):
+            inside = name in options
+            found += [name, *value.split(",")] if inside and equals else [word]
+        else:
+            found += [part for part in word.split(",") if part] if inside else [word]
+    return found
+
+
 def options_in(words: Sequence[str]) -> list[str]:
     """Return the names of fields that words of a command line set."""
     given = [word.partition("=")[0] for word in words if word.startswith("--")]

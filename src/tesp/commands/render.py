@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import Trust, parse
+from tesp.commands.parsing import Trust, parse, with_commas_split
 from tesp.errors import ConfigurationError, TespError
 from tesp.report.words import SIGNS
 
@@ -48,7 +48,7 @@ class RenderArguments:
 
 def run(arguments: list[str], console: Console) -> None:
     """Film a run, or draw families."""
-    parsed = parse(RenderArguments, arguments, "tesp render")
+    parsed = parse(RenderArguments, with_commas_split(arguments, "--task"), "tesp render")
     if not parsed.sources:
         raise ConfigurationError("`tesp render` needs a run folder, or names of families; `tesp list` shows both.")
     folders = [source for source in parsed.sources if (Path(source) / "config.json").is_file()]

@@ -21,7 +21,8 @@ def written_beside(path: Path) -> Iterator[Path]:
         OSError: The folder cannot be made, or nothing can be moved there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}-{secrets.token_hex(8)}{path.suffix}")
+    # Shortened, for the name itself may be as long as names can be.
+    beside = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(8)}{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)

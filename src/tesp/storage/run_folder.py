@@ -117,7 +117,7 @@ class RunFolder:
                 )
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             _require_space(folder.path.parent)
-            prepared = Path(tempfile.mkdtemp(prefix=f".{folder.path.name}-", dir=folder.path.parent))
+            prepared = Path(tempfile.mkdtemp(prefix=f".{folder.path.name[:40]}-", dir=folder.path.parent))
         except OSError as error:
             raise RunFolderError(
                 f"The run folder {folder.path} cannot be made: {error.strerror}. Give a folder that you may write "

@@ -14,7 +14,7 @@ from tesp.runs import load_run, resume, train
 from tesp.tasks import registry
 from tesp.tasks.gymnasium.checked import CheckedEnvironment, read_info
 from tesp.tasks.gymnasium.family import GymnasiumFamily
-from tesp.tasks.gymnasium.vector_pool import VectorPool
+from tesp.tasks.gymnasium.vector_pool import VectorPool, vectorised
 
 
 class Line(gymnasium.Env):
@@ -436,3 +436,39 @@ def test_one_command_line_for_an_environment_that_fails(tmp_path, monkeypatch):
     refused = command("train", "line", "--preset", "quick", "--output", tmp_path / "run").sentence()
     assert "The family 'line' cannot be trained on. The environment" in refused
     assert not (tmp_path / "run").exists()
+
+
+def test_hints_say_what_fits():
+    clipped = gymnasium.wrappers.ClipAction(Line())
+    with pytest.raises(ConfigurationError, match="Leave ClipAction out"):
+        GymnasiumFamily(name="line", make_env=lambda: clipped, sample_tasks=draw, horizon=6)
+
+    class Unbounded(Line):
+        action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+    with pytest.raises(ConfigurationError, match="TransformAction"):
+        GymnasiumFamily(name="line", make_env=Unbounded, sample_tasks=draw, horizon=6)
+    # What the hint says helps.
+    box = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    bounded = gymnasium.wrappers.TransformAction(Unbounded(), lambda action: action, box)
+    assert GymnasiumFamily(name="line", make_env=lambda: bounded, sample_tasks=draw, horizon=6).action_size == 2
+
+    class Parts(Line):
+        observation_space = gymnasium.spaces.Dict(
+            {"x": gymnasium.spaces.Box(-1, 1, (2,)), "y": gymnasium.spaces.Box(-1, 1)}
+        )
+
+    with pytest.raises(ConfigurationError, match="FlattenObservation"):
+        GymnasiumFamily(name="line", make_env=Parts, sample_tasks=draw, horizon=6)
+    flat = gymnasium.wrappers.FlattenObservation(Parts())
+    assert GymnasiumFamily(name="line", make_env=lambda: flat, sample_tasks=draw, horizon=6).observation_size == 3
+
+
+@pytest.mark.parametrize("wrapper", [gymnasium.wrappers.NormalizeObservation, gymnasium.wrappers.NormalizeReward])
+def test_wrappers_that_go_on_changing_are_warned_of(wrapper):
+    environment = gymnasium.wrappers.TimeLimit(wrapper(Line()), 5)
+    for given in (environment, lambda: environment):
+        with pytest.warns(UserWarning, match=f"wrapped in {wrapper.__name__}, whose statistics go on changing"):
+            vectorised(given, 1)
+    environment.env.update_running_mean = False
+    vectorised(environment, 1)

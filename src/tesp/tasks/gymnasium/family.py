@@ -104,7 +104,7 @@ class GymnasiumFamily(Family):
         """Take the sizes of an environment, or refuse it."""
         observation, action = environment.observation_space, environment.action_space
         try:
-            check_spaces(observation, action)
+            check_spaces(observation, action, environment)
             check_task_setter(environment, self.task_option)
         except ConfigurationError as error:
             raise ConfigurationError(f"The family {self.name!r} cannot be made. {error}") from error

@@ -1,13 +1,14 @@
 """Gymnasium's vector environments as a pool in which episodes run one after the other."""
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from jaxtyping import Bool, Float, Int
 
 from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
@@ -193,8 +194,15 @@ class VectorPool(EnvironmentPool):
         self._environment.close()
 
 
-def check_spaces(observation: gymnasium.Space, action: gymnasium.Space) -> None:
+def check_spaces(
+    observation: gymnasium.Space, action: gymnasium.Space, environment: gymnasium.Env | None = None
+) -> None:
     """Refuse spaces that no policy of this library can see or act in.
+
+    Args:
+        observation: The space of observations.
+        action: The space of actions.
+        environment: The environment, if it is known: its wrappers say what would help.
 
     Raises:
         ConfigurationError: One of them is no box, or actions are unbounded or not real numbers.
@@ -207,10 +215,46 @@ def check_spaces(observation: gymnasium.Space, action: gymnasium.Space) -> None:
     if not isinstance(action, gymnasium.spaces.Box) or not np.issubdtype(action.dtype, np.floating):
         raise ConfigurationError(f"The action space is {action}; it must be a Box of real numbers.")
     if not action.is_bounded():
-        raise ConfigurationError(
-            f"The action space is {action}; its bounds must be finite. Give it some with "
-            "gymnasium.wrappers.RescaleAction or a Box of your own."
+        clips = any(isinstance(wrapper, gymnasium.wrappers.ClipAction) for wrapper in _wrappers(environment))
+        help_ = (
+            "Leave ClipAction out: actions are always inside the bounds of what it wraps."
+            if clips
+            else ("Give it some with gymnasium.wrappers.TransformAction(env, lambda action: action, Box(low, high)).")
         )
+        raise ConfigurationError(f"The action space is {action}; its bounds must be finite. {help_}")
+
+
+def _wrappers(environment: Any) -> Iterator[Any]:
+    """Yield an environment's wrappers, outermost first, and the environment itself."""
+    while environment is not None:
+        yield environment
+        environment = environment.env if isinstance(environment, gymnasium.Wrapper | VectorWrapper) else None
+
+
+#: Wrappers that change with every step what an agent sees, and would have to be as they were at the end of training.
+_CHANGING = (
+    gymnasium.wrappers.NormalizeObservation,
+    gymnasium.wrappers.NormalizeReward,
+    gymnasium.wrappers.vector.NormalizeObservation,
+    gymnasium.wrappers.vector.NormalizeReward,
+)
+
+
+def warn_of_changing_wrappers(environment: Any) -> None:
+    """Warn of wrappers whose running statistics make an environment another one with every step.
+
+    Warns:
+        UserWarning: There is one that has not been frozen.
+    """
+    for wrapper in _wrappers(environment):
+        if isinstance(wrapper, _CHANGING) and wrapper.update_running_mean:
+            name = type(wrapper).__name__
+            warnings.warn(
+                f"The environment is wrapped in {name}, whose statistics go on changing with every step: what an agent "
+                "sees, and what it is rewarded with, is not what it was in training. Restore the statistics of the "
+                f"training and freeze them (update_running_mean = False), or do without {name}.",
+                stacklevel=5,
+            )
 
 
 def to_bounds(
@@ -245,10 +289,13 @@ def vectorised(env: Any, episodes: int) -> tuple[VectorEnv, bool]:
         ConfigurationError: It is something else, or the function fails.
     """
     if isinstance(env, VectorEnv):
+        warn_of_changing_wrappers(env)
         return env, False
     if isinstance(env, gymnasium.Env):
+        warn_of_changing_wrappers(env)
         return SyncVectorEnv([lambda: _Borrowed(env)], autoreset_mode=AutoresetMode.DISABLED), False
     made = _made(env)
+    warn_of_changing_wrappers(made)
     if isinstance(made, VectorEnv):
         return made, True
     # As many as are needed for the same number of turns, so that few are idle in the last one.

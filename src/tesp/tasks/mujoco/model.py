@@ -52,21 +52,32 @@ def load_model(source: ModelSource) -> mujoco.MjModel:
 
 
 def _compile(source: str | os.PathLike[str]) -> mujoco.MjModel:
-    if isinstance(source, str) and source.lstrip().startswith("<"):
-        kind, path, given = "text", None, source
+    text = source.lstrip("\ufeff \t\r\n") if isinstance(source, str) else ""
+    if text.startswith("<"):
+        kind, path, given = "text", None, text
     else:
         path = Path(source)
         kind, given = f"file {path}", str(path)
-        if not path.is_file():
+        if not _is_file(path):
+            shown = " ".join(given.split())
             raise ConfigurationError(
-                f"There is no MJCF file {path} (looked for in {Path.cwd()}); give the path of an MJCF file, an MJCF "
-                "text that begins with '<', or a compiled mujoco.MjModel."
+                f"There is no MJCF file {shown if len(shown) <= 200 else shown[:197] + '…'} (looked for in "
+                f"{Path.cwd()}); give the path of an MJCF file, an MJCF text that begins with '<', or a compiled "
+                "mujoco.MjModel."
             )
     try:
         return mujoco.MjModel.from_xml_path(given) if path else mujoco.MjModel.from_xml_string(given)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"The MJCF {kind} does not compile: {reason}. Correct it there.") from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # Longer than any name, or with characters that no name has.
+        return False
 
 
 def _control_name(model: mujoco.MjModel, index: int) -> str:
