@@ -11,7 +11,6 @@ import pytest
 from helpers.data import condition_of, random_batch, random_context
 from helpers.running import any_parameter_differs, assert_same_run, records, shared_learner, tiny_config
 from helpers.trees import assert_identical, named_leaves, random_like
-from tesp import config as configuration
 from tesp import runs
 from tesp.adaptation.fast_update import fast_update
 from tesp.adaptation.meta_update import Experience, Past, task_objective
@@ -89,8 +88,7 @@ class TestARun:
         whole = config(name)
         halves = tmp_path / "run"
         runs.train(dataclasses.replace(whole, schedule=dataclasses.replace(whole.schedule, meta_updates=2)), halves)
-        (halves / "config.json").write_text(configuration.to_json(whole))
-        runs.resume(halves)
+        runs.resume(halves, meta_updates=whole.schedule.meta_updates)
         assert_same_run(halves, trained[0])
 
 

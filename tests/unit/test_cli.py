@@ -91,7 +91,7 @@ class TestTrain:
             (["pont"], "no family 'pont' (did you mean 'point'?); known are: point, wheeled, ant, reacher2, reacher4"),
             ([], "needs the name of a family first"),
             (["--preset", "quick"], "needs the name of a family first"),
-            (["point", "--preset", "fast"], "no preset 'fast'; it has: paper, quick"),
+            (["point", "--preset", "fast"], "no preset 'fast'; known are: paper, quick"),
             (["point", "--algorithm", "dreamer"], "no algorithm 'dreamer'; known are: "),
             (["point", "--buffer-size", "40"], "buffer_size = 40 is not possible with episodes_per_round = 25"),
             (["point", "--fast-updates", "-1"], "fast_updates = -1 is not possible"),
@@ -293,3 +293,23 @@ def test_other_errors_keep_their_traceback(monkeypatch, tmp_path):
     monkeypatch.setattr("tesp.commands.listing.run", fail)
     with pytest.raises(OSError, match="a bug"):
         tesp("list", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["evalute"], "'evaluate'"),
+        (["train", "poit"], "'point'"),
+        (["train", "point", "--preset", "quik"], "'quick'"),
+        (["train", "point", "--algorithm", "meta-sdg"], "'meta-sgd'"),
+    ],
+)
+def test_the_nearest_name_is_told(words, meant):
+    assert f"did you mean {meant}?" in tesp(*words).sentence()
+
+
+def test_goals_with_commas(run):
+    for goal in (["--goal", "0.5,-0.7"], ["--goal=-0.5,0.7"], ["--task", "0.5,", "-0.7"]):
+        done = tesp("adapt", run, *goal, "--film", "none")
+        assert done.code == 0, done.err
+        assert "task (0.5, -0.7)" in done.out or "task (-0.5, 0.7)" in done.out

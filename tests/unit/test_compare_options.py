@@ -61,7 +61,7 @@ class TestRefuses:
             (["--no-fast-update"], "takes ablations by name"),
             (["--extra-episodes"], "--equal-experience instead of --extra-episodes"),
             (["--algorithm", "maml"], "takes --algorithms and --seeds, not --algorithm and --seed"),
-            (["--preset", "fast"], "no preset 'fast'; it has: paper, quick"),
+            (["--preset", "fast"], "no preset 'fast'; known are: paper, quick"),
             (["--engine", "closed-form"], "'point' has no option 'engine'"),
         ],
     )

@@ -1,4 +1,6 @@
 import io
+import sys
+import types
 
 import pytest
 from rich.console import Console
@@ -105,3 +107,24 @@ def test_work_of_nothing(pipe):
     with ProgressBar(pipe, "drawing", 0) as bar:
         bar.update(0, "nothing to do")
     assert text(pipe) == ""
+
+
+def test_in_a_notebook_one_line_changes(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, data, raw):
+            assert raw
+            shown.append(data["text/plain"])
+
+    def display(data, raw, display_id):
+        assert (data, raw, display_id) == ({"text/plain": ""}, True, True)
+        return Handle()
+
+    modules = {"IPython": types.ModuleType("IPython"), "IPython.display": types.SimpleNamespace(display=display)}
+    monkeypatch.setattr(sys, "modules", {**sys.modules, **modules})
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    with ProgressBar(console, "adapting", 2, "episodes") as bar:
+        bar.advance(status="one")
+        bar.advance(status="two")
+    assert shown == ["adapting: 1 of 2 episodes  one", "adapting: 2 of 2 episodes  two"]

@@ -17,7 +17,7 @@ def parsed(command, monkeypatch):
     class ParsedError(Exception):
         pass
 
-    def train(config, _folder, _console):
+    def train(config, _folder, _console, **_):
         raise ParsedError(config)
 
     monkeypatch.setattr("tesp.runs.train", train)

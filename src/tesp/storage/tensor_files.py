@@ -142,7 +142,7 @@ def filled(
         template: Arrays or shapes.
         arrays: The arrays by name.
         source: Where they are from, for errors.
-        any_shape: Whether only the number of axes must be that of the template.
+        any_shape: Whether only the number of axes and the kind of number must be those of the template.
 
     Raises:
         RunFolderError: One is missing, has another shape or kind, or is not finite.
@@ -166,7 +166,7 @@ def _misfit(found: np.ndarray | None, wanted: Any, any_shape: bool) -> str | Non
         return "is missing"
     if found.ndim != len(wanted.shape) if any_shape else found.shape != wanted.shape:
         return f"has the shape {found.shape}"
-    if found.dtype != wanted.dtype:
+    if found.dtype.kind != wanted.dtype.kind if any_shape else found.dtype != wanted.dtype:
         return f"holds {found.dtype}"
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         return "holds NaN or infinite numbers"
