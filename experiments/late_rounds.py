@@ -17,11 +17,13 @@ from rich.console import Console
 
 import tesp
 from tesp import runs
-from tesp.config import from_json, override, to_json
+from tesp.config import as_dict, from_json, override
 from tesp.report.records import read_run
 from tesp.runs.stored import stored_config
 from tesp.storage.files import write_whole
+from tesp.storage.identity import FIELD
 from tesp.storage.run_folder import RunFolder
+from tesp.storage.strict_json import dumps
 
 BUDGETS = ("episodes", "steps")
 SETS = ("train", "in_distribution", "out_of_distribution")
@@ -34,13 +36,14 @@ def continued(run: Path, folder: Path, budget: str, meta_updates: int, evaluate_
     )
     wanted = override(wanted, meta_updates=wanted.schedule.meta_updates + meta_updates)
     if folder.exists():
-        if to_json(wanted) != (folder / "config.json").read_text(encoding="utf-8"):
+        if wanted != from_json((folder / "config.json").read_text(encoding="utf-8")):
             raise tesp.RunFolderError(f"{folder} continues another run, or this one otherwise; give another --output.")
     else:
         beside = folder.with_name(f".{folder.name}")
         shutil.rmtree(beside, ignore_errors=True)
         shutil.copytree(run, beside)
-        write_whole(beside / "config.json", to_json(wanted))
+        own = {FIELD: RunFolder(run).identity} if RunFolder(run).identity else {}
+        write_whole(beside / "config.json", dumps({**own, **as_dict(wanted)}, 2) + "\n")
         os.replace(beside, folder)
     runs.resume(folder, Console())
 

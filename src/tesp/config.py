@@ -266,6 +266,8 @@ def from_dict(stored: Any) -> Config:
     """
     made = converter()
     try:
+        # The identity of a run stands beside its configuration.
+        stored = {name: x for name, x in stored.items() if name != "run"} if isinstance(stored, dict) else stored
         stored = _of_today(stored)
         name = stored.get("algorithm", Config.algorithm) if isinstance(stored, dict) else Config.algorithm
         kind = entry_of(name).kind

@@ -1,5 +1,6 @@
 """Signals that end a program: held back while something is written that must be whole, and ending it cleanly."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,9 +25,10 @@ class Ended(KeyboardInterrupt):
 
 @contextmanager
 def ending_cleanly() -> Iterator[None]:
-    """Turn signals that ask the program to end into `Ended`; a second one changes nothing, for the end is under way.
+    """Turn signals that ask the program to end into `Ended`.
 
-    What is ignored stays ignored, as in the background or under ``nohup``. Only the main thread gets signals.
+    A second one changes nothing, for the end is under way; a third ends the process at once. What is ignored stays
+    ignored, as in the background or under ``nohup``. Only the main thread gets signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,10 +36,15 @@ def ending_cleanly() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _ENDING}
     taken = [number for number, handler in before.items() if handler in (signal.SIG_DFL, signal.default_int_handler)]
 
+    received = 0
+
     def end(number: int, _frame: FrameType | None) -> None:
-        for other in taken:
-            signal.signal(other, signal.SIG_IGN)
-        raise Ended(number)
+        nonlocal received
+        received += 1
+        if received == 1:
+            raise Ended(number)
+        if received > 2:
+            os._exit(128 + number)
 
     for number in taken:
         signal.signal(number, end)

@@ -76,7 +76,8 @@ def consented(copy: Path, contents: bytes) -> Path:
             "give --trust (in Python trust=True) if it may be run."
         )
     _log.info("running the code of %s, %s", copy, "as you allow" if own is None else "which your own training wrote")
-    return Path(_OF_RUNS[copy] if own is None else own)
+    # What a foreign folder names beside its own copy is not what was consented to.
+    return copy if own is None else Path(own)
 
 
 def shown(file: str) -> str:

@@ -68,8 +68,7 @@ class Breaking(io.StringIO):
         return super().write(text)
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(5, "Input/output error"), ValueError("closed file")])
-@pytest.mark.parametrize("writes", [0, 3])
+@pytest.mark.parametrize(("writes", "error"), [(0, BrokenPipeError()), (3, OSError(5, "Input/output error"))])
 def test_training_goes_on_without_whoever_watched(reference, tmp_path, error, writes):
     folder = tmp_path / "run"
     with contextlib.redirect_stdout(Breaking(writes, error)), contextlib.redirect_stderr(Breaking(0, error)):
@@ -77,7 +76,7 @@ def test_training_goes_on_without_whoever_watched(reference, tmp_path, error, wr
     assert_same_run(folder, reference.path)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_a_console_that_cannot_say_everything_says_what_it_can(run, encoding):
     raw = io.BytesIO()
     with contextlib.redirect_stdout(io.TextIOWrapper(raw, encoding)) as stream:

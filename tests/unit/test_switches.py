@@ -12,9 +12,6 @@ SWITCHES = {
     "double precision": lambda: jax.enable_x64(True),
     "no broadcasting of ranks": lambda: jax.numpy_rank_promotion("raise"),
     "NaN raise": lambda: jax.debug_nans(True),
-    "infinities raise": lambda: jax.debug_infs(True),
-    "loose promotion": lambda: jax.numpy_dtype_promotion("standard"),
-    "another default device": lambda: jax.default_device(jax.devices()[-1]),
 }
 
 

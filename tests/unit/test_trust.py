@@ -7,7 +7,7 @@ import pytest
 
 from helpers.running import options, rewrite_json, tesp, tiny_config
 from tesp import trust
-from tesp.errors import UntrustedError
+from tesp.errors import RunFolderError, UntrustedError
 from tesp.runs import load, load_run, resume, train
 from tesp.tasks import family_files
 
@@ -163,3 +163,32 @@ def test_training_with_the_command_line_remembers_too(tmp_path, ran, monkeypatch
     assert tesp("train", "own.py:mine", *options(meta_updates=0, horizon=9), "--output", "run").code == 0
     family_files._MODULES.clear()
     assert tesp("resume", "run").code == 0
+
+
+@pytest.mark.parametrize("name", ["{file}:mine", "{file}", "evil.py:mine"])
+def test_a_familys_name_leads_to_no_file(foreign, own, tmp_path, monkeypatch, name):
+    """The name in a configuration is parsed like one that a user gives."""
+    monkeypatch.chdir(tmp_path)
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"from pathlib import Path\nPath({str(tmp_path / 'harm')!r}).touch()\nmine = None\n")
+    for folder in (own, foreign):
+        for file in (None, str(evil)):
+            rewrite_json(folder / "config.json", family=name.format(file=evil), family_file=file)
+            for command in ("evaluate", "resume", "plot", "report", "export", "list"):
+                assert tesp(command, folder if command != "list" else folder.parent).code in (0, 2)
+            with pytest.raises(RunFolderError, match=r"config\.json is damaged: its family is"):
+                load(folder, trust=True)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_links_out_of_a_foreign_folder_are_not_written_through(foreign, tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    for name, command in (("export", ["export"]), ("figures", ["plot"]), ("figures", ["render", "--view", "plane"])):
+        shutil.rmtree(foreign / name, ignore_errors=True)
+        (foreign / name).symlink_to(target)
+        refused = tesp(command[0], foreign, *command[1:], *(["--trust"] if command[0] != "plot" else []))
+        assert refused.code == 2
+        assert "is a symbolic link" in refused.err
+        (foreign / name).unlink()
+    assert list(target.iterdir()) == []

@@ -15,11 +15,9 @@ from tesp.errors import ConfigurationError
 from tesp.methods.registry import METHODS, options_of
 
 VALUES = [
-    *("3", "x", "", b"x", None, True, False, [], {}, (), object(), [1, "a"], 1 + 2j, "tesp"),
-    *(np.int32(3), np.float32(0.5), np.bool_(True), np.array(3), np.array([1, 2]), np.array("a"), np.float64("nan")),
-    *(jnp.asarray(2), jnp.asarray(0.5), jnp.zeros(3)),
-    *(0, -1, 1, 64, (64,), [64, 32], 1.5, 1e308, -1e308, 1e-320, 2**31, 2**32, 2**63, 2**70, 10**400, -(10**400)),
-    *(float("nan"), float("inf"), -float("inf")),
+    *("3", "", b"x", None, True, [], {}, object(), [1, "a"], 1 + 2j),
+    *(np.int32(3), np.float32(0.5), np.array([1, 2]), np.array("a"), jnp.asarray(2), jnp.asarray(0.5)),
+    *(0, -1, 64, (64,), 1.5, 1e308, 2**63, 10**400, float("nan"), float("inf"), -float("inf")),
 ]
 FAMILY = ("horizon", "tasks_per_set", "inner_radius", "boundary_radius", "outer_radius", "spacing", "engine")
 
@@ -55,7 +53,7 @@ def test_every_field_with_every_value():
 
 def test_several_fields_at_once():
     rng = random.Random(0)
-    for _ in range(150 * FACTOR):
+    for _ in range(50 * FACTOR):
         algorithm = rng.choice(list(METHODS))
         names = sorted((common_fields() | set(options_of(algorithm))) - {"family", "preset"})
         given = {rng.choice(names): rng.choice(VALUES) for _ in range(rng.randint(1, 4))}

@@ -30,6 +30,7 @@ def run(arguments: list[str], console: Console) -> None:
     parsed = parse(ExportArguments, arguments, "tesp export")
     output = parsed.output or parsed.run / "export"
     folder = RunFolder.open(parsed.run)
+    folder.require_no_links()
     written = export_records(folder.path, output)
     if folder.has_checkpoint:
         written.append(load(parsed.run, parsed.checkpoint, trust=parsed.trust).save(output / "learner.safetensors"))

@@ -11,6 +11,7 @@ from tesp.commands.parsing import Trust, parse
 from tesp.commands.showing import draw, draw_details, find_details, load_for_details
 from tesp.errors import ConfigurationError
 from tesp.report.records import read_run
+from tesp.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def run(arguments: list[str], console: Console) -> None:
     if others or not parsed.details:
         draw(list(parsed.runs), parsed.x, output, console, parsed.published, parsed.oracle)
         return
+    if parsed.output is None and first.is_dir():
+        RunFolder(first).require_no_links()
     # What is wrong with the records is said before a checkpoint is looked for.
     read_run(first)
     loaded, reason = load_for_details(first, parsed.checkpoint, parsed.trust)

@@ -79,6 +79,8 @@ def _film_run(parsed: RenderArguments, console: Console) -> None:
     from tesp import runs
 
     run = runs.load_run(parsed.sources[0], parsed.checkpoint, trust=parsed.trust)
+    if parsed.output is None:
+        run.folder.require_no_links()
     folder = parsed.output or run.folder.figures
     chosen = _chosen_tasks(parsed, run, console)
     view = _draw_still(run.family, folder / "still.png", parsed.view, console)

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import for_help, options_in, parse, plain
+from tesp.commands.parsing import Trust, for_help, options_in, parse, plain
 from tesp.commands.showing import finish
 from tesp.errors import ConfigurationError
 
@@ -44,11 +44,12 @@ def run(arguments: list[str], console: Console) -> None:
         """The run folder to make; by default runs/FAMILY-ALGORITHM-PRESET-seedSEED."""
         start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
         """A run, or a file of a trained learner, whose parameters training begins with instead of fresh ones."""
+        trust: Trust = False
 
     parsed = parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
     config = plain(parsed.config)
     # Only now: this imports JAX, which no misspelt option should wait for.
     from tesp import runs
 
-    run = runs.train(config, parsed.output, console, start=parsed.start)
+    run = runs.train(config, parsed.output, console, start=parsed.start, trust=parsed.trust)
     finish(run.folder.path, console)

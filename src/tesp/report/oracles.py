@@ -81,10 +81,10 @@ def _is_oracle_of(oracle: RunRecords, place: Path, run: RunRecords, folder: Path
     """Tell whether a run is a finished oracle of another run's tasks."""
     stored = oracle.config
     return (
-        stored["algorithm"] == ORACLE
-        and all(stored[name] == run.config[name] for name in ("family", "seed", "task"))
+        stored.get("algorithm") == ORACLE
+        and all(stored.get(name) == run.config.get(name) for name in ("family", "seed", "task"))
         and digest_of(place) == digest_of(folder)
-        and oracle.last_evaluation()[0] == stored["schedule"]["meta_updates"]
+        and oracle.last_evaluation()[0] == stored.get("schedule", {}).get("meta_updates")
     )
 
 

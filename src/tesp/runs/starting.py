@@ -44,6 +44,7 @@ def train(
     *,
     callbacks: Sequence[Callback] = (),
     start: str | os.PathLike[str] | None = None,
+    trust: bool = False,
 ) -> Run:
     """Start a run and train it to its end.
 
@@ -54,6 +55,7 @@ def train(
         callbacks: Told what happens, in their order, after what the run writes itself; one of them may ask to stop.
         start: A run, or a file of a trained learner, whose parameters training begins with instead of fresh ones. The
             optimiser begins anew, and so do the tasks and all sampling.
+        trust: As for `load_run`, of the run that training begins from.
 
     Raises:
         ConfigurationError: The configuration is not possible, or the parameters of ``start`` do not fit it.
@@ -68,7 +70,7 @@ def train(
     check_storable(config)
     check_restart(config, family, task_sets)
     require_wandb(config.log)
-    began = None if start is None else _fitting(start, learner)
+    began = None if start is None else _fitting(start, learner, trust)
     also = None if began is None else lambda prepared: began.save(RunFolder(prepared).start)
     place = output or default_output(config)
     folder = RunFolder.create(place, as_dict(config), task_sets, family.interface, config.family_reference, also)
@@ -82,13 +84,13 @@ def train(
         raise
 
 
-def _fitting(start: str | os.PathLike[str], learner: Learner) -> MetaLearner:
+def _fitting(start: str | os.PathLike[str], learner: Learner, trust: bool) -> MetaLearner:
     """Return the trained learner that training is to begin from.
 
     Raises:
         ConfigurationError: Its parameters are others than those that the method would draw; names them.
     """
-    began = load(start)
+    began = load(start, trust=trust)
     shapes = learner.method.parameters(state_like(learner.method).method)
     wanted, there = (
         {name: x.shape for name, x in tensor_files.named("", tree).items()} for tree in (shapes, began.parameters)
@@ -160,9 +162,9 @@ def resume(
     """
     folder = opened(path, trust)
     config = stored_config(folder, with_family=True)
+    family = stored_family(config)
     if meta_updates is not None:
         config = _lengthened(folder, config, meta_updates)
-    family = stored_family(config)
     if console is not None:
         console.print(f"run folder: {folder.path}", markup=False)
         if folder.versions_differ():
@@ -220,8 +222,8 @@ def _continue(
             stack.callback(callback.close)
             callbacks.append(callback)
         for callback in watching:
-            callback.on_start(folder.path, config, state.meta_update)
             stack.callback(callback.close)
+            callback.on_start(folder.path, config, state.meta_update)
             callbacks.append(callback)
         threads = config.schedule.threads
         evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)

@@ -1,5 +1,6 @@
 """Checkpoints of a run: atomic, the last n and the best, and the newest state; never pickled."""
 
+import logging
 import math
 from functools import cache
 from pathlib import Path
@@ -49,6 +50,8 @@ def state_like(method: Method) -> TrainingState:
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, shapes)
     return TrainingState(zeros, 0, 0, 0.0)
 
+
+_log = logging.getLogger(__name__)
 
 #: Fields that version 0.1 did not have.
 _LATER_FIELDS = ("step_size", "average")
@@ -126,9 +129,8 @@ class Checkpoints:
         tensor_files.write_plainly(self._newest, _KIND, tensor_files.named("state", _arrays(state)), description)
 
     def steps(self) -> list[int]:
-        """Return the meta-updates of the checkpoints, ascending, the newest state among them."""
-        found = set(self._manager.all_steps())
-        return sorted(found if (newest := self._newest_step()) is None else found | {newest})
+        """Return the meta-updates of the checkpoints that are kept, ascending."""
+        return sorted(self._manager.all_steps())
 
     def best(self) -> int | None:
         """Return the meta-update of the best checkpoint, or None if none has a score."""
@@ -136,13 +138,19 @@ class Checkpoints:
         return best if best is not None and self.has_score(best) else None
 
     def latest(self) -> int | None:
-        """Return the meta-update of the last checkpoint, or None."""
-        return max(self.steps(), default=None)
+        """Return the meta-update of the last checkpoint or of the newest state, or None."""
+        newest = self._newest_step()
+        return max([*self.steps(), *([] if newest is None else [newest])], default=None)
 
     def _newest_step(self) -> int | None:
         if not self._newest.is_file():
             return None
-        found = tensor_files.read(self._newest, _KIND)[1].get("meta_update")
+        try:
+            found = tensor_files.read(self._newest, _KIND)[1].get("meta_update")
+        except RunFolderError as error:
+            # The last checkpoint is not far behind.
+            _log.warning("%s It is passed over.", error)
+            return None
         return found if isinstance(found, int) else None
 
     def restore(self, like: TrainingState, meta_update: int) -> TrainingState:
@@ -186,7 +194,8 @@ class Checkpoints:
     def _restore_newest(self, like: TrainingState) -> TrainingState:
         arrays, description = tensor_files.read(self._newest, _KIND)
         require_same(self._newest, description.get(FIELD), self._identity)
-        return _as_in(like, tensor_files.filled("state", _arrays(like), arrays, str(self._newest)))
+        found = tensor_files.filled("state", _arrays(like), arrays, str(self._newest), any_width=True)
+        return _as_in(like, found)
 
     def has_score(self, meta_update: int) -> bool:
         """Say whether the checkpoint of a meta-update has been evaluated."""

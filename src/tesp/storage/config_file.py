@@ -8,6 +8,12 @@ from tesp.errors import RunFolderError
 from tesp.storage.identity import FIELD
 from tesp.storage.strict_json import read_json
 
+
+def _is_reference(family: str) -> bool:
+    """Tell whether a family's name would lead to a file: of a stored run nothing but the copy is ever run."""
+    return family.endswith(".py") or ".py:" in family
+
+
 #: What every configuration has, whatever its method and its version.
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("family", "preset", "algorithm"), (str,)),
@@ -27,6 +33,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if wrong := [name for name, kinds in _KINDS.items() if name in stored and type(stored[name]) not in kinds]:
         raise RunFolderError(
             f"{folder / 'config.json'} is damaged: it holds something else than it should in {', '.join(wrong)}. "
+            "Restore it."
+        )
+    if _is_reference(stored.get("family", "")):
+        raise RunFolderError(
+            f"{folder / 'config.json'} is damaged: its family is {stored['family']!r}, which names no family. "
             "Restore it."
         )
     if isinstance(original := stored.get("family_file"), str):

@@ -109,6 +109,20 @@ _ELSEWHERE: dict[str, Callable[[Any], bool]] = {
     "round_returns": _are_numbers,
 }
 
+#: Of a meta-update the same for what the training writes itself; a method's metrics are its own.
+_OF_THE_LOOP = {
+    name: _ELSEWHERE[name]
+    for name in (
+        *_IDENTITY,
+        *_PROGRESS,
+        "seconds",
+        "seconds_cpu",
+        "seconds_meta_update",
+        "round_returns",
+        "steps_sampled",
+    )
+}
+
 #: Kinds whose numbers are measurements: null stands for one that is no number.
 _MEASURED = ("train", "reference", "evaluation", "adaptation")
 
@@ -135,11 +149,12 @@ def read_records(path: str | Path, empty: bool = False) -> list[Record]:
         raise RunFolderError(f"{path} does not exist; give the file or folder of a run that has been started.")
     lines = path.read_bytes().split(b"\n")[:-1]
     found = [(number, _parsed(line, path, number)) for number, line in enumerate(lines, 1) if line.strip()]
+    headers = [value for _, value in found if isinstance(value, dict) and value.get("kind") == "run"]
     if found:
-        first = found[0][1]
-        is_header = isinstance(first, dict) and first.get("kind") == "run"
-        require_identity(path, first.get("run") if is_header else None)
-        found = found[1:] if is_header else found
+        # Two processes that began a file at once have both said whose it is.
+        for name in {str(header.get("run")) for header in headers} or {None}:
+            require_identity(path, name)
+        found = [(number, value) for number, value in found if value not in headers]
     if not found and not empty:
         raise RunFolderError(f"{path} holds no record yet; wait until the run has written its first one.")
     return [_checked(value, path, number) for number, value in found]
@@ -154,12 +169,13 @@ def append_records(path: Path, records: Iterable[Record]) -> None:
         OSError: The file cannot be written, is a symbolic link, or its folder is gone.
     """
     text = "".join(map(_line, records))
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644), "rb+") as file:
+    # Several processes may evaluate one run: each write lands as a whole behind those of the others.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o644), "rb+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
-        if end:
-            end = _end_of_whole_lines(file, end)
-            file.truncate(end)
-            file.seek(end)
+        if end and (whole := _end_of_whole_lines(file, end)) < end:
+            file.truncate(whole)
+            end = whole
         file.write(((_header(path) if end == 0 else "") + text).encode())
 
 
@@ -207,7 +223,8 @@ def _checked(record: Any, path: Path, number: int) -> Record:
         raise RunFolderError(f"{where} lacks {', '.join(missing)}; it was written by another version or by hand.")
     if record["kind"] in _MEASURED:
         record = {name: _measured(name, x) for name, x in record.items()}
-    for name, fits in {**_ELSEWHERE, **fields}.items():
+    elsewhere = _OF_THE_LOOP if record["kind"] == "train" else _ELSEWHERE
+    for name, fits in {**elsewhere, **fields}.items():
         if name in record and not fits(record[name]) and not (record[name] is None and name not in fields):
             raise RunFolderError(
                 f"{where} holds something else than it should in {name}; remove the line or restore the file."

@@ -164,11 +164,9 @@ class RunFolder:
         Raises:
             RunFolderError: There is one among what the run writes.
         """
-        places = [
-            self.path.iterdir(),
-            *(place.glob("*") for place in (self.checkpoints, self.figures, self.tensorboard)),
-        ]
-        for link in (path for found in places for path in found if path.is_symlink()):
+        inside = [self.checkpoints, self.figures, self.tensorboard, self.path / "export", self.path / "wandb"]
+        entries = [*self.path.iterdir(), *(path for place in inside for path in place.glob("*"))]
+        for link in filter(Path.is_symlink, entries):
             raise RunFolderError(
                 f"{link} is a symbolic link, and nothing is written through one. Put what it points to in its place."
             )

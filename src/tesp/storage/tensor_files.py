@@ -118,7 +118,7 @@ def _digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> st
     found = hashlib.sha256(dumps(sorted(metadata.items())).encode())
     for name, array in sorted(arrays.items()):
         found.update(dumps([name, array.dtype.str, array.shape]).encode())
-        found.update(np.ascontiguousarray(array).data)
+        found.update(array.tobytes())
     return found.hexdigest()
 
 
@@ -133,7 +133,12 @@ def named(prefix: str, tree: PyTree) -> dict[str, np.ndarray]:
 
 
 def filled(
-    prefix: str, template: PyTree, arrays: Mapping[str, np.ndarray], source: str, any_shape: bool = False
+    prefix: str,
+    template: PyTree,
+    arrays: Mapping[str, np.ndarray],
+    source: str,
+    any_shape: bool = False,
+    any_width: bool = False,
 ) -> PyTree:
     """Return a tree like the template with the arrays that `named` gave names to.
 
@@ -143,6 +148,7 @@ def filled(
         arrays: The arrays by name.
         source: Where they are from, for errors.
         any_shape: Whether only the number of axes and the kind of number must be those of the template.
+        any_width: Whether only the kind of number must be that of the template, whatever its precision.
 
     Raises:
         RunFolderError: One is missing, has another shape or kind, or is not finite.
@@ -151,7 +157,7 @@ def filled(
     found = []
     for path, leaf in leaves:
         name = prefix + jax.tree_util.keystr(path)
-        if (wrong := _misfit(arrays.get(name), leaf, any_shape)) is not None:
+        if (wrong := _misfit(arrays.get(name), leaf, any_shape, any_shape or any_width)) is not None:
             raise RunFolderError(
                 f"{source} does not fit its own description: {name} {wrong}, and its configuration asks for "
                 f"{leaf.dtype} of the shape {leaf.shape}. It is damaged, or an algorithm of that name was another one."
@@ -160,13 +166,13 @@ def filled(
     return jax.tree_util.tree_unflatten(structure, found)
 
 
-def _misfit(found: np.ndarray | None, wanted: Any, any_shape: bool) -> str | None:
+def _misfit(found: np.ndarray | None, wanted: Any, any_shape: bool, any_width: bool) -> str | None:
     """Say how an array is not the one that is wanted; None if it is."""
     if found is None:
         return "is missing"
     if found.ndim != len(wanted.shape) if any_shape else found.shape != wanted.shape:
         return f"has the shape {found.shape}"
-    if found.dtype.kind != wanted.dtype.kind if any_shape else found.dtype != wanted.dtype:
+    if found.dtype.kind != wanted.dtype.kind if any_width else found.dtype != wanted.dtype:
         return f"holds {found.dtype}"
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         return "holds NaN or infinite numbers"

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,18 @@ class TestRecords:
         path.write_bytes(b'{"kind": "x"}\n{"a"\n{"kind": "x"}\n')
         with pytest.raises(RunFolderError, match="Line 2 of"):
             records.read_records()
+
+    def test_of_several_processes_none_are_lost(self, path):
+        path.parent.mkdir()
+        (path.parent / "config.json").write_text('{"run": "same"}')
+        program = (
+            "import sys; from pathlib import Path; from tesp.storage.records import append_records\n"
+            "for n in range(150): append_records(Path(sys.argv[1]), [{'kind': 'x', 'a': int(sys.argv[2]) + n}])"
+        )
+        writers = [subprocess.Popen([sys.executable, "-c", program, path, str(1000 * k)]) for k in (1, 2)]
+        assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+        found = sorted(record["a"] for record in RunFolder(path.parent).read_records())
+        assert found == [*range(1000, 1150), *range(2000, 2150)]
 
     def test_are_dropped_in_one_replacement(self, records, path):
         records.keep_records(lambda record: record["a"] > 2)

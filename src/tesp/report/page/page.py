@@ -118,7 +118,10 @@ def _section(source: Source) -> dict[str, Any]:
     """Return what the report says about one run, by the names that the template uses; every table may be None."""
     run, folder = source.run, source.folder
     names = {path.name for path in source.drawn}
-    paths = [*source.drawn, *(path for path in sorted((folder / "figures").glob("*")) if path.name not in names)]
+    paths = [
+        *source.drawn,
+        *(path for path in sorted((folder / "figures").glob("*")) if path.name not in names and not path.is_symlink()),
+    ]
     adaptations = read_records(folder / "adaptations.jsonl", empty=True)
     evaluations = read_records(folder / "evaluations.jsonl", empty=True)
     return {

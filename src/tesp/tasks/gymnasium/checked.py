@@ -55,7 +55,7 @@ class CheckedEnvironment(gymnasium.Wrapper):
             EnvironmentFailedError: As for `reset`.
         """
         self._steps += 1
-        with self._blamed():
+        try:
             returned = self.env.step(action)
             if not (isinstance(returned, tuple) and len(returned) == 5):
                 raise _UselessError(
@@ -69,9 +69,13 @@ class CheckedEnvironment(gymnasium.Wrapper):
                 _flag("truncated", truncated),
                 read_info(info),
             )
+        except (Exception, SystemExit) as error:
+            raise self._blame(error) from (None if isinstance(error, _UselessError) else error)
 
     def _observation(self, observation: Any) -> np.ndarray:
         space = self.observation_space
+        if type(observation) is np.ndarray and observation.dtype.kind == "f" and observation.shape == space.shape:
+            return observation
         try:
             found = np.asarray(observation)
         except ValueError:
@@ -86,12 +90,13 @@ class CheckedEnvironment(gymnasium.Wrapper):
     def _blamed(self) -> Iterator[None]:
         try:
             yield
-        except TespError:
-            raise
-        except _UselessError as error:
-            raise self._failed(str(error)) from None
         except (Exception, SystemExit) as error:
-            raise self._failed(describe_error(error)) from error
+            raise self._blame(error) from (None if isinstance(error, _UselessError) else error)
+
+    def _blame(self, error: BaseException) -> BaseException:
+        if isinstance(error, TespError):
+            return error
+        return self._failed(str(error) if isinstance(error, _UselessError) else describe_error(error))
 
     def _failed(self, reason: str) -> EnvironmentFailedError:
         place = f"at control step {self._steps - 1}" if self._steps else "in a reset"
@@ -121,6 +126,8 @@ def read_info(info: Any) -> dict[str, Any]:
 
 
 def _number(name: str, value: Any) -> float:
+    if type(value) is float:
+        return value
     array = _array(value)
     if array.shape != () or array.dtype.kind not in "fiub":
         raise _UselessError(f"{name} is {_shown(value)}, which is no real number")
@@ -128,6 +135,8 @@ def _number(name: str, value: Any) -> float:
 
 
 def _flag(name: str, value: Any) -> bool:
+    if type(value) is bool:
+        return value
     array = _array(value)
     if array.shape != () or array.dtype.kind not in "fiub" or array not in (0, 1):
         raise _UselessError(f"{name} is {_shown(value)}, which is neither true nor false")
