@@ -122,21 +122,14 @@ def restart_peak() -> int | None:
 
 def machine() -> dict[str, Any]:
     """Processor, cores, memory and operating system."""
+    from tesp.machine import memory_bytes, processor_name
+
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": cores(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "memory_gb": round((memory_bytes() or 0) / 2**30, 1),
         "system": platform.system(),
     }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 class Report:

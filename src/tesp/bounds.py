@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from tesp.errors import ConfigurationError
+from tesp.errors import ConfigurationError, shown
 
 
 class Settings:
@@ -59,7 +59,7 @@ def taken(name: str, value: Any, kind: Any) -> Any:
         return taken(name, value, kinds[0]) if len(kinds) == 1 else value
     if get_origin(kind) is Literal:
         if not isinstance(value, str | int) or value not in get_args(kind):
-            raise impossible(name, _shown(value), f"one of {', '.join(map(str, get_args(kind)))}")
+            raise impossible(name, shown(value), f"one of {', '.join(map(str, get_args(kind)))}")
         return value
     if get_origin(kind) is tuple:
         several = value.tolist() if hasattr(value, "__array__") else value
@@ -68,16 +68,16 @@ def taken(name: str, value: Any, kind: Any) -> Any:
         if others == [...]:
             return tuple(taken(name, entry, first) for entry in entries)
         if len(entries) != 1 + len(others):
-            raise impossible(name, _shown(value), f"{1 + len(others)} values")
+            raise impossible(name, shown(value), f"{1 + len(others)} values")
         return tuple(map(taken, [name] * len(entries), entries, (first, *others)))
     if kind in _SCALARS:
         spoken, take = _SCALARS[kind]
         try:
             return take(value)
         except (TypeError, ValueError, OverflowError):
-            raise impossible(name, _shown(value), spoken) from None
+            raise impossible(name, shown(value), spoken) from None
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and not isinstance(value, kind):
-        raise impossible(name, _shown(value), f"a {kind.__name__}")
+        raise impossible(name, shown(value), f"a {kind.__name__}")
     return value
 
 
@@ -123,15 +123,6 @@ _SCALARS: dict[Any, tuple[str, Callable[[Any], Any]]] = {
     bool: ("True or False", _truth),
     str: ("a text", _text),
 }
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:
-        # Whoever can be anything may fail at this too; Python itself refuses to write out very long integers.
-        text = f"a value of the type {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def impossible(name: str, value: Any, instead: str) -> ConfigurationError:

@@ -90,6 +90,16 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
+def shown(value: object, most: int = 60) -> str:
+    """Return a value as an error shows it: on one line, and shortened, for it may be anything."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        # Whoever can be anything may fail at this too; Python itself refuses to write out very long integers.
+        text = f"a value of the type {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def describe_error(error: BaseException) -> str:
     """Return the kind of an error in code that is not ours, its message, and the line where it happened."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -11,7 +11,7 @@ from tesp.agents.adapting import AdaptedAgent, MetaLearner
 from tesp.agents.rounds import significantly_different
 from tesp.interface import Interface
 from tesp.storage import tensor_files
-from tesp.tasks.gymnasium.vector_pool import vectorised
+from tesp.tasks.gymnasium.given import vectorised
 from tesp.tasks.point import PointFamily
 
 GOAL = (0.5, -0.25)

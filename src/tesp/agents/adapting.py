@@ -29,7 +29,8 @@ from tesp.storage import tensor_files
 from tesp.storage.interfaces import interface_from
 from tesp.storage.strict_json import dumps, loads
 from tesp.tasks.checks import checked_count
-from tesp.tasks.gymnasium.vector_pool import Environment, EnvironmentOf, VectorPool
+from tesp.tasks.gymnasium.given import Environment, EnvironmentOf
+from tesp.tasks.gymnasium.vector_pool import VectorPool
 from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import PyTree
 

@@ -10,7 +10,7 @@ from tesp.acting import Acted, Agent, Seen
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.interface import Interface
 from tesp.numerics import with_usual_numerics
-from tesp.tasks.gymnasium.vector_pool import to_bounds
+from tesp.tasks.gymnasium.spaces import to_bounds
 from tesp.types import PyTree
 
 

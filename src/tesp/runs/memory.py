@@ -1,7 +1,6 @@
 """Sizes that no memory of this machine could hold are refused before anything is made of them."""
 
 import math
-import os
 
 import equinox as eqx
 import jax
@@ -10,6 +9,7 @@ from tesp.config import Config, value_of
 from tesp.episodes.budget import ROUND_CAPACITY
 from tesp.episodes.rollout import Learner
 from tesp.errors import ConfigurationError
+from tesp.machine import memory_bytes
 from tesp.numerics import with_usual_numerics
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.family import Family
@@ -25,7 +25,7 @@ def check_memory(config: Config, family: Family, learner: Learner) -> None:
     Raises:
         ConfigurationError: There is less memory than that.
     """
-    there = _memory()
+    there = memory_bytes()
     sampling, plan = config.sampling, learner.method.plan
     episodes = sampling.episodes_per_round * (ROUND_CAPACITY if sampling.round_budget == "steps" else 1)
     rounds = plan.last - plan.first + 1
@@ -37,7 +37,7 @@ def check_memory(config: Config, family: Family, learner: Learner) -> None:
         "the episodes of one meta-update": sampling.tasks_per_update * episodes * rounds * family.horizon * step,
         "the tasks": tasks,
     }
-    if sum(needed.values()) > there:
+    if there is not None and sum(needed.values()) > there:
         told = ", ".join(f"{name} {size / _GIB:,.1f} GiB" for name, size in needed.items())
         raise ConfigurationError(
             f"This configuration needs at least {sum(needed.values()) / _GIB:,.1f} GiB of memory ({told}), and there "
@@ -50,12 +50,3 @@ def check_memory(config: Config, family: Family, learner: Learner) -> None:
 def _state(learner: Learner) -> int:
     shapes = jax.tree.leaves(eqx.filter_eval_shape(learner.method.init, jax.random.key(0)))
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in shapes if isinstance(x, jax.ShapeDtypeStruct))
-
-
-def _memory() -> int:
-    """Return the bytes of memory of this machine; very many if it does not say."""
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 2**62
-    return there if there > 0 else 2**62

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from tesp.errors import RunFolderError
 from tesp.interface import Interface
+from tesp.machine import processor_name
 from tesp.storage import identity
 from tesp.storage.config_file import read_config
 from tesp.storage.files import write_whole
@@ -347,7 +348,7 @@ def versions() -> dict[str, str]:
 
     packages = {name: metadata.version(name) for name in _PACKAGES}
     devices = jax.devices()
-    machine = {"processor": _processor(), "devices": f"{len(devices)} × {devices[0].device_kind}"}
+    machine = {"processor": processor_name(), "devices": f"{len(devices)} × {devices[0].device_kind}"}
     commit = _commit()
     return {
         "python": platform.python_version(),
@@ -356,15 +357,6 @@ def versions() -> dict[str, str]:
         **machine,
         **({"commit": commit} if commit else {}),
     }
-
-
-def _processor() -> str:
-    """Return the processor's name, as well as the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @cache

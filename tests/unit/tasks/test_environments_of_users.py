@@ -12,9 +12,11 @@ from helpers.running import tesp as command
 from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
 from tesp.runs import load_run, resume, train
 from tesp.tasks import registry
-from tesp.tasks.gymnasium.checked import CheckedEnvironment, read_info
+from tesp.tasks.gymnasium.checked import CheckedEnvironment
 from tesp.tasks.gymnasium.family import GymnasiumFamily
-from tesp.tasks.gymnasium.vector_pool import VectorPool, vectorised
+from tesp.tasks.gymnasium.given import vectorised
+from tesp.tasks.gymnasium.infos import read_info
+from tesp.tasks.gymnasium.vector_pool import VectorPool
 
 
 class Line(gymnasium.Env):

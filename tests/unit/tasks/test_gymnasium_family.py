@@ -18,7 +18,7 @@ from tesp.storage.strict_json import dumps, loads
 from tesp.tasks import registry
 from tesp.tasks.family import Family
 from tesp.tasks.gymnasium.family import GymnasiumFamily
-from tesp.tasks.gymnasium.vector_pool import check_same_spaces
+from tesp.tasks.gymnasium.spaces import check_same_spaces
 from tesp.tasks.registry import make_family
 
 #: As a file, since what is defined in one must reach other processes by itself.

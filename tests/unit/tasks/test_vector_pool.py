@@ -6,7 +6,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers.vector_environments import AutomaticResets
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
-from tesp.tasks.gymnasium.vector_pool import VectorPool, check_spaces, to_bounds, vectorised
+from tesp.tasks.gymnasium.given import vectorised
+from tesp.tasks.gymnasium.spaces import check_spaces, to_bounds
+from tesp.tasks.gymnasium.vector_pool import VectorPool
 
 
 class Counter(gymnasium.Env):

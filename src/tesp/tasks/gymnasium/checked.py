@@ -1,16 +1,14 @@
 """What a user's environment returns, checked and brought into one form in one place."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from tesp.errors import EnvironmentFailedError, TespError, describe_error
-
-#: Entries of ``info`` that are read, and what each of them is.
-FLAGS, NUMBERS, POSITION = ("success", "is_success", "healthy"), ("distance_reward", "distance"), "position"
+from tesp.errors import EnvironmentFailedError, TespError, describe_error, shown
+from tesp.tasks.gymnasium.infos import UselessError, flag_of, number_of, read_info
 
 
 class CheckedEnvironment(gymnasium.Wrapper):
@@ -44,7 +42,7 @@ class CheckedEnvironment(gymnasium.Wrapper):
         with self._blamed():
             returned = self.begin(seed, options)
             if not (isinstance(returned, tuple) and len(returned) == 2):
-                raise _UselessError(f"reset returned {_shown(returned)}, which is no pair of observation and info")
+                raise UselessError(f"reset returned {shown(returned)}, which is no pair of observation and info")
             observation, info = returned
             return self._observation(observation), read_info(info)
 
@@ -58,19 +56,19 @@ class CheckedEnvironment(gymnasium.Wrapper):
         try:
             returned = self.env.step(action)
             if not (isinstance(returned, tuple) and len(returned) == 5):
-                raise _UselessError(
-                    f"step returned {_shown(returned)}, not observation, reward, terminated, truncated and info"
+                raise UselessError(
+                    f"step returned {shown(returned)}, not observation, reward, terminated, truncated and info"
                 )
             observation, reward, terminated, truncated, info = returned
             return (
                 self._observation(observation),
-                _number("the reward", reward),
-                _flag("terminated", terminated),
-                _flag("truncated", truncated),
+                number_of("the reward", reward),
+                flag_of("terminated", terminated),
+                flag_of("truncated", truncated),
                 read_info(info),
             )
         except (Exception, SystemExit) as error:
-            raise self._blame(error) from (None if isinstance(error, _UselessError) else error)
+            raise self._blame(error) from (None if isinstance(error, UselessError) else error)
 
     def _observation(self, observation: Any) -> np.ndarray:
         space = self.observation_space
@@ -81,9 +79,9 @@ class CheckedEnvironment(gymnasium.Wrapper):
         except ValueError:
             found = np.array(None)
         if found.dtype.kind not in "fiub":
-            raise _UselessError(f"the observation is {_shown(observation)}, which is no array of real numbers")
+            raise UselessError(f"the observation is {shown(observation)}, which is no array of real numbers")
         if found.shape != space.shape:
-            raise _UselessError(f"the observation has the shape {found.shape}, and its space has {space.shape}")
+            raise UselessError(f"the observation has the shape {found.shape}, and its space has {space.shape}")
         return found
 
     @contextmanager
@@ -91,72 +89,14 @@ class CheckedEnvironment(gymnasium.Wrapper):
         try:
             yield
         except (Exception, SystemExit) as error:
-            raise self._blame(error) from (None if isinstance(error, _UselessError) else error)
+            raise self._blame(error) from (None if isinstance(error, UselessError) else error)
 
     def _blame(self, error: BaseException) -> BaseException:
         if isinstance(error, TespError):
             return error
-        return self._failed(str(error) if isinstance(error, _UselessError) else describe_error(error))
+        return self._failed(str(error) if isinstance(error, UselessError) else describe_error(error))
 
     def _failed(self, reason: str) -> EnvironmentFailedError:
         place = f"at control step {self._steps - 1}" if self._steps else "in a reset"
         told = f"{place} of an episode of {task}" if (task := self.told()) else place
         return EnvironmentFailedError(f"The environment {self.env} failed: {reason}", None, told)
-
-
-class _UselessError(Exception):
-    """Something was returned that cannot be used."""
-
-
-def read_info(info: Any) -> dict[str, Any]:
-    """Return what is read of an ``info``, each entry of one kind; an entry that is None is not told.
-
-    Raises:
-        _UselessError: It is no dictionary, or an entry is of another kind; names it.
-    """
-    if not isinstance(info, Mapping):
-        raise _UselessError(f"info is {_shown(info)}, which is no dictionary")
-    found: dict[str, Any] = {}
-    for key in (*FLAGS, *NUMBERS, POSITION):
-        value = info.get(key)
-        if value is not None:
-            read = _flag if key in FLAGS else _number if key in NUMBERS else _position
-            found[key] = read(f"info[{key!r}]", value)
-    return found
-
-
-def _number(name: str, value: Any) -> float:
-    if type(value) is float:
-        return value
-    array = _array(value)
-    if array.shape != () or array.dtype.kind not in "fiub":
-        raise _UselessError(f"{name} is {_shown(value)}, which is no real number")
-    return float(array)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if type(value) is bool:
-        return value
-    array = _array(value)
-    if array.shape != () or array.dtype.kind not in "fiub" or array not in (0, 1):
-        raise _UselessError(f"{name} is {_shown(value)}, which is neither true nor false")
-    return bool(array)
-
-
-def _position(name: str, value: Any) -> np.ndarray:
-    array = _array(value)
-    if array.ndim != 1 or len(array) < 2 or array.dtype.kind not in "fiub":
-        raise _UselessError(f"{name} is {_shown(value)}, which is no list of two numbers or more")
-    return array[:2].astype(np.float64)
-
-
-def _array(value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError:
-        return np.array(None)
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -24,8 +24,9 @@ from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.checks import check_name, check_simulate, checked_count
 from tesp.tasks.drawn_tasks import draw_task_sets
 from tesp.tasks.family import Family
+from tesp.tasks.gymnasium.spaces import check_spaces
 from tesp.tasks.gymnasium.task_wrappers import PlaceEnvironment, TaskEnvironment, check_task_setter, reset_to_task
-from tesp.tasks.gymnasium.vector_pool import VectorPool, check_spaces
+from tesp.tasks.gymnasium.vector_pool import VectorPool
 
 #: Environments that are stepped one after the other, at most. More give the policy larger batches, and take memory.
 MOST_SYNC = 64

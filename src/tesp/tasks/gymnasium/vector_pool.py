@@ -1,30 +1,20 @@
 """Gymnasium's vector environments as a pool in which episodes run one after the other."""
 
-import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from jaxtyping import Bool, Float, Int
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from jaxtyping import Float, Int
 
-from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
-from tesp.interface import Interface
-from tesp.tasks.gymnasium.checked import POSITION, CheckedEnvironment
+from tesp.errors import NonFiniteError
+from tesp.tasks.gymnasium.infos import positions_of_all, told_by_all
+from tesp.tasks.gymnasium.spaces import check_spaces, to_bounds
 from tesp.tasks.simulation import EnvironmentPool, PoolTransition
-
-#: At most so many environments are made of a function that makes one.
-MOST_COPIES = 8
 
 #: Keys of ``info`` either of which says that an episode has succeeded.
 SUCCESS_KEYS = ("success", "is_success")
-
-
-#: What an environment may be given as.
-Environment = gymnasium.Env | VectorEnv | Callable[[], gymnasium.Env | VectorEnv]
 
 
 class VectorPool(EnvironmentPool):
@@ -114,7 +104,7 @@ class VectorPool(EnvironmentPool):
         # The first reset is of all, whether an episode is wanted there or not.
         fresh = mask if self._begun else np.ones(self.size, bool)
         self.observation[fresh] = _rows(observation, self.size)[fresh]
-        self.first_position[fresh] = _positions(info, self.size)[fresh]
+        self.first_position[fresh] = positions_of_all(info, self.size)[fresh]
         self._ended[fresh], self._begun = False, True
         self.ready = self.ready & ~fresh | mask
 
@@ -139,7 +129,7 @@ class VectorPool(EnvironmentPool):
             .astype(self._space.dtype)
         )
         observation, reward, terminated, truncated, info = self._environment.step(shaped)
-        rows, first = _rows(observation, self.size), _positions(info, self.size)
+        rows, first = _rows(observation, self.size), positions_of_all(info, self.size)
         over = np.asarray(terminated, bool) | np.asarray(truncated, bool)
         self.observation = rows
         if self._mode is AutoresetMode.SAME_STEP and "final_obs" in info:
@@ -174,14 +164,14 @@ class VectorPool(EnvironmentPool):
             return np.where(ended, read(last), read(info))
 
         def told(key: str, otherwise: Any, kind: type) -> np.ndarray:
-            return of_the_step(lambda infos: _told(infos, key, otherwise, self.size)).astype(kind)
+            return of_the_step(lambda infos: told_by_all(infos, key, otherwise, self.size)).astype(kind)
 
         return PoolTransition(
             observation=rows,
             reward=reward,
             distance_reward=told("distance_reward", reward, float),
             distance=told("distance", np.nan, float),
-            position=of_the_step(lambda infos: _positions(infos, self.size)),
+            position=of_the_step(lambda infos: positions_of_all(infos, self.size)),
             terminated=np.asarray(terminated, bool),
             truncated=np.asarray(truncated, bool) & ~np.asarray(terminated, bool),
             success=np.logical_or.reduce([told(key, False, bool) for key in SUCCESS_KEYS]),
@@ -194,242 +184,5 @@ class VectorPool(EnvironmentPool):
         self._environment.close()
 
 
-def check_spaces(
-    observation: gymnasium.Space, action: gymnasium.Space, environment: gymnasium.Env | None = None
-) -> None:
-    """Refuse spaces that no policy of this library can see or act in.
-
-    Args:
-        observation: The space of observations.
-        action: The space of actions.
-        environment: The environment, if it is known: its wrappers say what would help.
-
-    Raises:
-        ConfigurationError: One of them is no box, or actions are unbounded or not real numbers.
-    """
-    if not isinstance(observation, gymnasium.spaces.Box):
-        raise ConfigurationError(
-            f"The observation space is {observation}; it must be a Box. Flatten others with "
-            "gymnasium.wrappers.FlattenObservation."
-        )
-    if not isinstance(action, gymnasium.spaces.Box) or not np.issubdtype(action.dtype, np.floating):
-        raise ConfigurationError(f"The action space is {action}; it must be a Box of real numbers.")
-    if not action.is_bounded():
-        clips = any(isinstance(wrapper, gymnasium.wrappers.ClipAction) for wrapper in _wrappers(environment))
-        help_ = (
-            "Leave ClipAction out: actions are always inside the bounds of what it wraps."
-            if clips
-            else ("Give it some with gymnasium.wrappers.TransformAction(env, lambda action: action, Box(low, high)).")
-        )
-        raise ConfigurationError(f"The action space is {action}; its bounds must be finite. {help_}")
-
-
-def _wrappers(environment: Any) -> Iterator[Any]:
-    """Yield an environment's wrappers, outermost first, and the environment itself."""
-    while environment is not None:
-        yield environment
-        environment = environment.env if isinstance(environment, gymnasium.Wrapper | VectorWrapper) else None
-
-
-#: Wrappers that change with every step what an agent sees, and would have to be as they were at the end of training.
-_CHANGING = (
-    gymnasium.wrappers.NormalizeObservation,
-    gymnasium.wrappers.NormalizeReward,
-    gymnasium.wrappers.vector.NormalizeObservation,
-    gymnasium.wrappers.vector.NormalizeReward,
-)
-
-
-def warn_of_changing_wrappers(environment: Any) -> None:
-    """Warn of wrappers whose running statistics make an environment another one with every step.
-
-    Warns:
-        UserWarning: There is one that has not been frozen.
-    """
-    for wrapper in _wrappers(environment):
-        if isinstance(wrapper, _CHANGING) and wrapper.update_running_mean:
-            name = type(wrapper).__name__
-            warnings.warn(
-                f"The environment is wrapped in {name}, whose statistics go on changing with every step: what an agent "
-                "sees, and what it is rewarded with, is not what it was in training. Restore the statistics of the "
-                f"training and freeze them (update_running_mean = False), or do without {name}.",
-                stacklevel=5,
-            )
-
-
-def to_bounds(
-    action: Float[np.ndarray, "*batch action"], low: Float[np.ndarray, " action"], high: Float[np.ndarray, " action"]
-) -> Float[np.ndarray, "*batch action"]:
-    """Scale actions linearly from [−1, 1] to [low, high]."""
-    return np.clip(low + (action + 1.0) * 0.5 * (high - low), low, high)
-
-
-def spaces_of(interface: Interface) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
-    """Return an unbounded observation space and the action space of what an agent sees and does."""
-    low, high = np.array(interface.action_low, np.float32), np.array(interface.action_high, np.float32)
-    observation = gymnasium.spaces.Box(-np.inf, np.inf, interface.observation_shape, np.float64)
-    return observation, gymnasium.spaces.Box(low, high, dtype=np.float32)
-
-
-class _Borrowed(CheckedEnvironment):
-    """An environment that is not ours to close: some vector environments close theirs when they are forgotten."""
-
-    def close(self) -> None:
-        """Leave the environment open."""
-
-
-def vectorised(env: Any, episodes: int) -> tuple[VectorEnv, bool]:
-    """Return a vector environment of what a user gives, and whether it was made here.
-
-    Args:
-        env: An environment, a vector environment, or a function that makes one.
-        episodes: How many episodes a round has; no more environments are made, and no more than `MOST_COPIES`.
-
-    Raises:
-        ConfigurationError: It is something else, or the function fails.
-    """
-    if isinstance(env, VectorEnv):
-        warn_of_changing_wrappers(env)
-        return env, False
-    if isinstance(env, gymnasium.Env):
-        warn_of_changing_wrappers(env)
-        return SyncVectorEnv([lambda: _Borrowed(env)], autoreset_mode=AutoresetMode.DISABLED), False
-    made = _made(env)
-    warn_of_changing_wrappers(made)
-    if isinstance(made, VectorEnv):
-        return made, True
-    # As many as are needed for the same number of turns, so that few are idle in the last one.
-    copies, count = [made], math.ceil(episodes / math.ceil(episodes / MOST_COPIES))
-    try:
-        while len(copies) < count:
-            copies.append(_made(env))
-        if len({id(copy.unwrapped) for copy in copies}) < count:
-            raise ConfigurationError(
-                "env() returned the same environment twice; it must make a new one every time it is called. Give the "
-                "environment itself if there is only one."
-            )
-    except BaseException:
-        for copy in copies:
-            copy.close()
-        raise
-    makers = [partial(CheckedEnvironment, copy) for copy in copies]
-    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED), True
-
-
-def _made(make: Any) -> Any:
-    if not callable(make):
-        raise ConfigurationError(
-            f"env is {make!r}; it must be a gymnasium.Env, a gymnasium.vector.VectorEnv, or a "
-            "function without arguments that makes one. If it is an identifier, give gymnasium.make(identifier)."
-        )
-    try:
-        made = make()
-    except Exception as error:
-        raise ConfigurationError(
-            f"env() failed: {type(error).__name__}: {error}. It must make an environment."
-        ) from error
-    if not isinstance(made, gymnasium.Env | VectorEnv):
-        raise ConfigurationError(f"env() returned {made!r}; it must return a gymnasium.Env or VectorEnv.")
-    return made
-
-
-class EnvironmentOf:
-    """An environment as a pool, for a `with`: what was made here is closed in the end, what was given stays open.
-
-    Raises:
-        ConfigurationError: It cannot be made, or its spaces are not those of the training.
-    """
-
-    def __init__(self, env: Environment, interface: Interface, episodes: int):
-        self._vector, self._own = vectorised(env, episodes)
-        try:
-            check_same_spaces(self._vector, interface)
-            self._pool = VectorPool(self._vector)
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __enter__(self) -> VectorPool:
-        return self._pool
-
-    def __exit__(self, *_: object) -> None:
-        if self._own:
-            self._vector.close()
-
-
-def _same_box(one: gymnasium.spaces.Box, other: gymnasium.spaces.Box) -> bool:
-    return one.shape == other.shape and np.allclose(one.low, other.low) and np.allclose(one.high, other.high)
-
-
-def check_same_spaces(vector: VectorEnv, interface: Interface) -> None:
-    """Refuse an environment that agents of another one can neither see nor act in.
-
-    Raises:
-        ConfigurationError: Observations have another shape, or actions another shape or other bounds.
-    """
-    observation, action = vector.single_observation_space, vector.single_action_space
-    trained = spaces_of(interface)
-    fits = isinstance(observation, gymnasium.spaces.Box) and observation.shape == trained[0].shape
-    if not fits or not isinstance(action, gymnasium.spaces.Box) or not _same_box(action, trained[1]):
-        raise ConfigurationError(
-            "The environment's spaces are not those of the training: it has observations "
-            f"{observation} and actions {action}; the meta-learner has observations of shape "
-            f"{interface.observation_shape} (any bounds) and actions {trained[1]}. Wrap the environment so that they "
-            "agree, for instance with gymnasium.wrappers.RescaleAction."
-        )
-
-
 def _rows(observation: Any, size: int) -> Float[np.ndarray, "place observation"]:
     return np.array(observation, np.float64).reshape(size, -1)
-
-
-def _told(info: Mapping[str, Any], key: str, otherwise: Any, size: int) -> np.ndarray:
-    """Return one number a place of what ``info`` tells; ``otherwise`` where a place tells nothing."""
-    default = np.array(np.broadcast_to(np.asarray(otherwise), (size,)))
-    values, told = _numbers(info, key, size, ())
-    return np.where(told, values, default)
-
-
-def _positions(info: Mapping[str, Any], size: int) -> Float[np.ndarray, "place 2"]:
-    """Return the first two entries of the positions that ``info`` tells; NaN where a place tells none."""
-    values, told = _numbers(info, POSITION, size, (2,))
-    return np.where(told[:, None], values, np.nan)
-
-
-def _numbers(
-    info: Mapping[str, Any], key: str, size: int, shape: tuple[int, ...]
-) -> tuple[Float[np.ndarray, "place *shape"], Bool[np.ndarray, " place"]]:
-    """Return what ``info`` tells under a key, with a row a place, and which places told it.
-
-    Raises:
-        EnvironmentFailedError: A place tells something else; names the key. Environments that were made here do not:
-            they are checked one by one.
-    """
-    given, found = info.get(key), np.zeros((size, *shape))
-    if given is None:
-        return found, np.zeros(size, bool)
-    try:
-        told = np.array(np.broadcast_to(np.asarray(info.get(f"_{key}", True), bool), (size,)))
-        if len(given) != size:
-            raise ValueError
-        values = np.asarray(given) if isinstance(given, np.ndarray) else np.array([*given, None], object)[:-1]
-        if values.dtype == np.dtype(object):
-            told &= np.array([value is not None for value in values])
-            for place in np.flatnonzero(told):
-                found[place] = _read(np.asarray(values[place])[None], shape)[0]
-        else:
-            found[:] = _read(values, shape)
-    except (TypeError, ValueError) as error:
-        text = " ".join(repr(given).split())
-        raise EnvironmentFailedError(
-            f"info[{key!r}] of the vector environment is {text if len(text) <= 80 else text[:77] + '…'}; it must hold "
-            f"{'a number' if not shape else 'two numbers or more'} for each of the {size} environments, or None"
-        ) from error
-    return found, told
-
-
-def _read(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the leading entries of rows of real numbers, or refuse them."""
-    if values.dtype.kind not in "fiub" or values.ndim != 1 + len(shape) or (shape and values.shape[1] < shape[0]):
-        raise ValueError
-    return (values[:, : shape[0]] if shape else values).astype(float)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from mujoco.batch import MODEL_FIELDS, Batch, SimulationError
 
-from tesp.errors import ConfigurationError, nearest
+from tesp.errors import ConfigurationError, nearest, shown
 
 #: (tasks (n, p), the shared model) → the field's values, (n, *shape of the field).
 FieldFunction = Callable[[np.ndarray, mujoco.MjModel], np.ndarray]
@@ -59,9 +59,8 @@ def _compile(source: str | os.PathLike[str]) -> mujoco.MjModel:
         path = Path(source)
         kind, given = f"file {path}", str(path)
         if not _is_file(path):
-            shown = " ".join(given.split())
             raise ConfigurationError(
-                f"There is no MJCF file {shown if len(shown) <= 200 else shown[:197] + '…'} (looked for in "
+                f"There is no MJCF file {shown(given, 200)} (looked for in "
                 f"{Path.cwd()}); give the path of an MJCF file, an MJCF text that begins with '<', or a compiled "
                 "mujoco.MjModel."
             )
