@@ -47,7 +47,7 @@ def scaled(field, factor):
         ({"healthy": constant(np.ones(9))}, "healthy returned entries of kind float64"),
         ({"horizon": 0}, "horizon is 0"),
         ({"substeps": 0}, "substeps is 0"),
-        ({"model": "nowhere.xml"}, "There is no MJCF file nowhere.xml"),
+        ({"model": "nowhere.xml"}, "There is no MJCF file 'nowhere.xml'"),
         ({"model": BROKEN}, "MJCF text does not compile: .*unrecognized element.*sight"),
         ({"model": IDLE}, "has no actuator"),
         ({"model": FREE}, "no control range for the control number 0"),
