@@ -110,8 +110,10 @@ class TestMixedUp:
     def test_a_checkpoint_that_the_records_know_nothing_of(self, run):
         folder = RunFolder(run)
         folder.keep_records(lambda record: record.get("meta_update", 0) < 3)
+        kept = folder.records.read_bytes()
         with pytest.raises(RunFolderError, match=r"that of meta-update 4, and .*records\.jsonl ends at 2"):
             runs.resume(run)
+        assert folder.records.read_bytes() == kept
 
     def test_all_parts_carry_the_same_random_name(self, run, other):
         def names(folder):

@@ -184,7 +184,12 @@ def test_a_familys_name_leads_to_no_file(foreign, own, tmp_path, monkeypatch, na
 def test_links_out_of_a_foreign_folder_are_not_written_through(foreign, tmp_path):
     target = tmp_path / "target"
     target.mkdir()
-    for name, command in (("export", ["export"]), ("figures", ["plot"]), ("figures", ["render", "--view", "plane"])):
+    for name, command in (
+        ("export", ["export"]),
+        ("figures", ["plot"]),
+        ("figures", ["plot", "--no-details"]),
+        ("figures", ["render", "--view", "plane"]),
+    ):
         shutil.rmtree(foreign / name, ignore_errors=True)
         (foreign / name).symlink_to(target)
         refused = tesp(command[0], foreign, *command[1:], *(["--trust"] if command[0] != "plot" else []))

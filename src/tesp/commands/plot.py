@@ -47,11 +47,11 @@ def run(arguments: list[str], console: Console) -> None:
         raise ConfigurationError(f"tasks = {parsed.tasks} is not possible; give 1 or more, or 0 for all tasks.")
     first, *others = parsed.runs
     output = parsed.output or (Path("figures") if others else first / "figures")
+    if output == first / "figures" and first.is_dir():
+        RunFolder(first).require_no_links()
     if others or not parsed.details:
         draw(list(parsed.runs), parsed.x, output, console, parsed.published, parsed.oracle)
         return
-    if parsed.output is None and first.is_dir():
-        RunFolder(first).require_no_links()
     # What is wrong with the records is said before a checkpoint is looked for.
     read_run(first)
     loaded, reason = load_for_details(first, parsed.checkpoint, parsed.trust)

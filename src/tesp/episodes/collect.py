@@ -124,7 +124,7 @@ def collect(
         action, behaviour = act(running, record.seen(act, t, rows, observation), noise[t, rows])
         _require_finite("action", action, running, per_task, t)
         began = stopwatch.add("acting", began)
-        with _blamed("at control step {}", t):
+        with _blamed(t):
             step = simulation.step(running, action)
         began = stopwatch.add("physics", began)
         _require_finite_step(step, running, per_task, t)
@@ -155,7 +155,7 @@ def _collect_to_budget(simulation, act, tasks, noise, stopwatch, at_once) -> tup
         action, behaviour = act(rows, record.seen(act, times, rows, seen), noise[rows, times])
         _require_finite("action", action, rows, capacity, times)
         began = stopwatch.add("acting", began)
-        with _blamed("at control step {}", int(times.max())):
+        with _blamed(times):
             step = simulation.step(ids, action)
         began = stopwatch.add("physics", began)
         _require_finite_step(step, rows, capacity, times)
@@ -315,22 +315,22 @@ class _Record:
 
 def _begun(begin, given, rows, per_task) -> Float[np.ndarray, "row observation"]:
     """Begin episodes in a simulation; return their first observations in single precision."""
-    with _blamed("in a reset"):
+    with _blamed(-1):
         observation = np.array(begin(given), np.float64)
     _require_finite("observation", observation, rows, per_task, -1)
     return observation.astype(np.float32)
 
 
 @contextmanager
-def _blamed(place: str, *numbers: int) -> Iterator[None]:
-    """Say where a simulation failed that may be the user's own."""
+def _blamed(t: int | Int[np.ndarray, " row"]) -> Iterator[None]:
+    """Say at which control step a simulation failed that may be the user's own; t is −1 in a reset."""
     try:
         yield
     except TespError:
         raise
     except (Exception, SystemExit) as error:
         failure = f"The simulation of the family failed: {describe_error(error)}"
-        raise EnvironmentFailedError(failure, None, place.format(*numbers)) from error
+        raise EnvironmentFailedError(failure, None, _when(int(np.max(t)))) from error
 
 
 def _require_finite_step(step, running, per_task, t) -> None:
@@ -351,5 +351,8 @@ def _require_finite(quantity, values, running, per_task, t) -> None:
         return
     bad = ~(np.abs(values) <= _GREATEST).all(axis=tuple(range(1, values.ndim)))
     step, row = int(np.broadcast_to(t, bad.shape)[bad][0]), int(running[bad][0])
-    when = "in the reset" if step < 0 else f"at control step {step}"
-    raise NonFiniteError(quantity, row // per_task, f"{when} of episode {row % per_task}")
+    raise NonFiniteError(quantity, row // per_task, f"{_when(step)} of episode {row % per_task}")
+
+
+def _when(t: int) -> str:
+    return "in the reset" if t < 0 else f"at control step {t}"

@@ -211,10 +211,11 @@ def _continue(
             state = _begun(folder, learner, initial_state(learner.method, config.seed))
         else:
             state = checkpoints.restore(state_like(learner.method), latest)
+        # Before records are dropped, for this may end here.
+        _require_records_until(folder, latest)
         scored = latest is not None and checkpoints.has_score(latest)
         evaluated = _rewind_records(folder, latest, rows_of_an_evaluation(config) if scored else None)
         identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
-        _require_records_until(folder, latest)
         finished = evaluated and latest == config.schedule.meta_updates
         callbacks: list[Callback] = []
         # Every one of them is closed, even if another cannot be made or closed: on a full disk, for instance.
