@@ -29,11 +29,15 @@ def use_all_cores() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {ours}".strip()
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use; elsewhere than on Linux how many there are."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def _device_count() -> int:
     given = os.environ.get(VARIABLE)
     if given is None:
-        # Linux tells how many cores this process may use; elsewhere only how many there are.
-        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return usable_cores()
     if not given.isdecimal() or int(given) < 1:
         raise ConfigurationError(f"{VARIABLE} is {given!r}; it must be a whole number of at least 1.")
     return int(given)
