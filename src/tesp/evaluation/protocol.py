@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.episodes.executor import Disturbance, Executor, LocalExecutor
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import LocatedError
 from tesp.numerics import with_usual_numerics
@@ -26,11 +27,21 @@ class Evaluator:
     that depends only on the seed, the meta-update, the task set, the task and the round.
     """
 
-    def __init__(self, learner: Learner, family: Family, task_sets: dict[str, TaskSet], seed: int, threads: int = 0):
+    def __init__(
+        self,
+        learner: Learner,
+        family: Family,
+        task_sets: dict[str, TaskSet],
+        seed: int,
+        threads: int = 0,
+        executor: Executor | None = None,
+    ):
         self.learner, self.family, self.task_sets = learner, family, task_sets
-        self._seed, self._threads = seed, threads
-        self._simulations = {}
-        self._disturbed = False
+        self._seed = seed
+        # Task sets of one size share their simulations.
+        self._executor = executor or LocalExecutor(
+            learner, family.horizon, lambda count: family.simulate(count, threads)
+        )
 
     @with_usual_numerics
     def evaluate(
@@ -66,19 +77,13 @@ class Evaluator:
         return rows
 
     def _adapt(self, parameters: PyTree, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
-        tasks = self.task_sets[name].tasks
-        simulation = self._simulation(len(tasks) * self.learner.sampling.episodes_per_round)
-        # A simulation without noise need not know what noise is.
-        if dynamics_noise or self._disturbed:
-            simulation.disturb(dynamics_noise, (_EVALUATION, *noise_seed))
-            self._disturbed = True
-        return self.learner.adapt(parameters, simulation, tasks, self.family.horizon, key, keep_rounds=False)
-
-    def _simulation(self, count: int):
-        # Task sets of one size share their simulations: making them costs more than resetting them.
-        if count not in self._simulations:
-            self._simulations[count] = self.family.simulate(count, self._threads)
-        return self._simulations[count]
+        return self._executor.adapt(
+            parameters,
+            self.task_sets[name].tasks,
+            key,
+            keep_rounds=False,
+            disturbance=Disturbance(dynamics_noise, (_EVALUATION, *noise_seed)),
+        )
 
 
 def evaluation_key(seed: int, meta_update: int, task_set: str) -> PRNGKeyArray:
