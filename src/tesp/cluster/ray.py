@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -56,6 +57,10 @@ class Cluster:
         """Return the machines that are there now: their addresses by their identifiers."""
         return {node["NodeID"]: node["NodeManagerAddress"] for node in self.ray.nodes() if node["Alive"]}
 
+    def working_nodes(self) -> set[str]:
+        """Return the identifiers of the machines that have cores for runs."""
+        return {node["NodeID"] for node in self.ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+
     def cores(self) -> float:
         """Return how many cores all machines have together that are there now."""
         return self.ray.cluster_resources().get("CPU", 0.0)
@@ -84,6 +89,7 @@ def connect(address: str | None = None, store: int = STORE) -> Iterator[Cluster]
             raise ConfigurationError("This process is connected to Ray already; end that with ray.shutdown() first.")
         with contextlib.ExitStack() as stack:
             _forget_token()
+            stack.enter_context(_replaced("ray._private.worker", "print_to_stdstream", _say_nothing))
             if local:
                 _start(ray, store, stack)
             else:
@@ -148,7 +154,8 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
     folder = tempfile.mkdtemp(prefix="tesp-ray-", dir="/tmp" if os.name == "posix" else None)
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
-        with _loopback_only(), _signals_kept():
+        # Where a program has imported Ray before, the switch in the environment comes too late.
+        with _replaced("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", False), _signals_kept(), _fork_allowed():
             ray.init(
                 address=LOCAL,
                 num_cpus=usable_cores(),
@@ -158,7 +165,7 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
                 **_QUIETLY,
             )
     except Exception as error:
-        raise ConfigurationError(f"Ray cannot be started on this machine: {_said(error)}.") from error
+        raise ConfigurationError(f"Ray cannot be started on this machine: {first_line(error)}.") from error
     listening = {node["NodeManagerAddress"] for node in ray.nodes()}
     if not listening <= {"127.0.0.1", "::1"}:
         ray.shutdown()
@@ -182,7 +189,7 @@ def _join(ray: Any, address: str) -> None:
                 f"The cluster at {address} has {there}, and here are {here}; install the same on both sides."
             ) from error
         token = " It may want a token: see RAY_AUTH_TOKEN in docs/cluster.md." if "uth" in str(error) else ""
-        raise ConfigurationError(f"There is no Ray at {address} to be joined: {_said(error)}.{token}") from error
+        raise ConfigurationError(f"There is no Ray at {address} to be joined: {first_line(error)}.{token}") from error
 
 
 def _require_answer(address: str) -> None:
@@ -204,8 +211,8 @@ def _require_answer(address: str) -> None:
             pass
     except OSError as error:
         raise ConfigurationError(
-            f"Nothing answers at --ray {address}: {_said(error)}. Give HOST:PORT of a running cluster's head, as `ray "
-            "start --head` showed it."
+            f"Nothing answers at --ray {address}: {first_line(error)}. Give HOST:PORT of a running cluster's head, as "
+            "`ray start --head` showed it."
         ) from error
 
 
@@ -213,8 +220,8 @@ def _require_answer(address: str) -> None:
 _QUIETLY = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
-def _said(error: BaseException) -> str:
-    """Return the first line of what an error says, without its full stop."""
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error of Ray says, without its full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".:")
 
@@ -234,15 +241,30 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _loopback_only() -> Iterator[None]:
-    """Let Ray listen for this machine alone, even where a program has imported it before, and read its switch then."""
-    constants: Any = importlib.import_module("ray._private.ray_constants")
-    before = constants.ENABLE_RAY_CLUSTER
-    constants.ENABLE_RAY_CLUSTER = False
+def _replaced(module: str, name: str, value: Any) -> Iterator[None]:
+    """Replace what Ray has no option for, where it is called so."""
+    inside: Any = importlib.import_module(module)
+    if not hasattr(inside, name):
+        yield
+        return
+    before = getattr(inside, name)
+    setattr(inside, name, value)
     try:
         yield
     finally:
-        constants.ENABLE_RAY_CLUSTER = before
+        setattr(inside, name, before)
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    """Show nothing of what Ray prints when a machine is lost: whoever works there says so in its own words."""
+
+
+@contextlib.contextmanager
+def _fork_allowed() -> Iterator[None]:
+    """Let Ray start its processes where JAX has started threads: what it forks becomes another program at once."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        yield
 
 
 def _forget_token() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from tesp.errors import RunFolderError
+from tesp.errors import BusyError, RunFolderError
 from tesp.interface import Interface
 from tesp.machine import processor_name
 from tesp.storage import identity
@@ -208,7 +208,7 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout as error:
-            raise RunFolderError(
+            raise BusyError(
                 f"Another process is training {self.path}. Wait for it or stop it, then try again."
             ) from error
         except (OSError, NotImplementedError) as error:
@@ -253,6 +253,11 @@ class RunFolder:
         except RunFolderError:
             return None
         return {name: value for name, value in stored.items() if name != identity.FIELD}
+
+    def write_versions(self) -> None:
+        """Store the versions of this process, with which the run begins."""
+        own = {} if self.identity is None else {identity.FIELD: self.identity}
+        write_whole(self.path / "versions.json", dumps({**own, **versions()}, 2) + "\n")
 
     def versions_differ(self) -> bool:
         """Tell whether packages that results depend on are of other versions than the run began with."""
