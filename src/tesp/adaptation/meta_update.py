@@ -16,7 +16,7 @@ from tesp.adaptation.contributions import Contributions
 from tesp.adaptation.fast_update import Condition, Context, bounded_rates, descend, fast_update
 from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.adaptation.task_axis import map_over_tasks
+from tesp.adaptation.task_axis import gather, map_over_tasks
 from tesp.types import Parameters, PyTree
 
 
@@ -275,6 +275,8 @@ def meta_update(
         fast: Settings of the fast-updates.
         meta: Settings of the meta-update.
     """
+    # On the first device, wherever they come from: compiled programs are found by where their arguments lie, too.
+    parameters, optimiser_state = gather((parameters, optimiser_state))
     loop = _start(parameters, optimiser_state, contributions.count, meta.steps)
     vector, count = _flattened(parameters), np.float32(contributions.count)
     for _ in range(meta.steps):

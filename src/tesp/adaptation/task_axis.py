@@ -134,9 +134,7 @@ def _one_by_one(function: Callable, chunks: PyTree) -> PyTree:
 
     def step(index, results):
         result = function(jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), chunks))
-        return jax.tree.map(
-            lambda kept, new: jax.lax.dynamic_update_index_in_dim(kept, new, index, 0), results, result
-        )
+        return jax.tree.map(lambda kept, new: jax.lax.dynamic_update_index_in_dim(kept, new, index, 0), results, result)
 
     results = jax.lax.fori_loop(0, jax.lax.optimization_barrier(jnp.int32(count)), step, start)
     return jax.tree.map(lambda x: x[:count], results)

@@ -155,8 +155,8 @@ class BlockWork:
             total: The sum of all tasks before; None if there are none.
         """
         answers = self._answers[block]
-        total = jnp.zeros(answers.shape[1:], answers.dtype) if total is None else total
-        return np.asarray(_added(total, answers))
+        before = jnp.zeros(answers.shape[1:], answers.dtype) if total is None else jnp.asarray(total)
+        return np.asarray(_added(before, answers))
 
     def _turn_to(self, job: Job) -> None:
         if job.number != self._job:
@@ -167,7 +167,7 @@ class BlockWork:
         self._turn_to(job)
         places = spread(block, len(jax.devices()))
         simulation = self._simulations.simulation(len(places), block.first, job.disturbance)
-        key = jax.random.wrap_key_data(job.key)
+        key = jax.random.wrap_key_data(jnp.asarray(job.key))
         given = parameters, simulation, job.tasks[places], self._horizon, key, job.task_ids[places], job.kept
         try:
             adaptation = self._learner.adapt(*given)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +11,8 @@ from tesp.episodes.executor import Disturbance
 from tesp.types import PyTree
 
 
-class Block(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Block:
     """Some of the tasks, one after the other.
 
     Attributes:

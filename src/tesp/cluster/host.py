@@ -55,7 +55,8 @@ class Host:
             use_compilation_cache()
             from tesp.cluster.block_work import BlockWork
 
-            self._work = BlockWork(*pickle.loads(order.learner), cores)
+            family, method, sampling = pickle.loads(order.learner)
+            self._work = BlockWork(family, method, sampling, cores)
         except TespError as error:
             return Failed(error)
         return processor_name()

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -18,9 +17,9 @@ from tesp.adaptation.contributions import Answer, Contributions
 from tesp.cluster.block_work import Done
 from tesp.cluster.blocks import Block, Job, deal, joined
 from tesp.cluster.pool import HostLostError, Member, Pool, RayPool
-from tesp.cluster.ray import connect
+from tesp.cluster.ray import connect, imported
 from tesp.episodes.collect import Stopwatch
-from tesp.episodes.executor import Executor
+from tesp.episodes.executor import Elsewhere, Executor, UnavailableError
 from tesp.episodes.rollout import Adaptation, Learner, RoundResult
 from tesp.errors import ConfigurationError, TespError
 from tesp.methods.base import Method, SplitMethod
@@ -31,18 +30,20 @@ _MEGABYTE = 1e6
 
 
 def on_hosts(
-    address: str | None, hosts: int | None, console: Console | None
-) -> Callable[[Learner, Family], AbstractContextManager[Executor]]:
-    """Return what makes an executor on the hosts of a Ray cluster, of a learner and its family.
+    address: str | None, hosts: int | None = None, console: Console | None = None, *, learning: bool = True
+) -> Elsewhere:
+    """Return what gives an executor on the hosts of a Ray cluster, of a learner and its family.
 
     Args:
         address: As for `tesp.cluster.ray.connect`.
         hosts: How many hosts at most; None for one on each machine.
         console: Where is told what happens to hosts.
+        learning: Whether meta-updates will be asked for, and not only adaptations.
 
     Raises:
-        ConfigurationError: The number is not possible.
+        ConfigurationError: Ray is not installed or does not fit, or the number is not possible.
     """
+    imported()
     if hosts is not None and hosts < 1:
         raise ConfigurationError(f"hosts = {hosts} is not possible; give 1 or more.")
 
@@ -52,16 +53,19 @@ def on_hosts(
 
     @contextlib.contextmanager
     def begin(learner: Learner, family: Family) -> Iterator[Executor]:
-        require_split(learner.method)
-        with connect(address) as cluster:
-            pool = RayPool(cluster, (family, learner.method, learner.sampling), hosts, tell)
+        with contextlib.ExitStack() as stack:
             try:
+                if learning:
+                    require_split(learner.method)
+                cluster = stack.enter_context(connect(address))
+                pool = RayPool(cluster, (family, learner.method, learner.sampling), hosts, tell)
+                stack.callback(pool.close)
                 pool.refresh()
                 pool.complete()
-                tell(f"hosts: {', '.join(f'{member.name} ({member.cores})' for member in pool.members)}")
-                yield HostsExecutor(pool, learner.method)
-            finally:
-                pool.close()
+            except TespError as error:
+                raise UnavailableError(str(error)) from error
+            tell(f"hosts: {', '.join(f'{member.name} ({member.cores} cores)' for member in pool.members)}")
+            yield HostsExecutor(pool, learner.method)
 
     return begin
 

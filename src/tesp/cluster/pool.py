@@ -257,4 +257,3 @@ class RayPool(Pool):
             self.members.append(member)
             if processor != processor_name():
                 self._tell(f"host {member.name} has another processor, {processor}: last bits may differ")
-

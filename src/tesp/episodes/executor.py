@@ -2,15 +2,22 @@
 
 import abc
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from tesp.episodes.rollout import Adaptation, Learner
+from tesp.errors import TespError
 from tesp.methods.base import Metrics
+from tesp.tasks.family import Family
 from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import PyTree
+
+
+class UnavailableError(TespError):
+    """What an executor needs is not there, so that nothing has begun."""
 
 
 class Disturbance(NamedTuple):
@@ -57,6 +64,10 @@ class Executor(abc.ABC):
     def spent(self) -> dict[str, Any]:
         """Return columns for the record of a meta-update that say what was spent elsewhere since the last call."""
         return {}
+
+
+#: Gives an executor for a learner and its family, as long as it is needed. It raises `UnavailableError`.
+Elsewhere = Callable[[Learner, Family], AbstractContextManager[Executor]]
 
 
 class LocalExecutor(Executor):
