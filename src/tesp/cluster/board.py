@@ -15,6 +15,8 @@ from tesp.report.words import number
 
 #: Lines of a terminal that the table leaves free, for its frame, its last line and the prompt.
 _FREE = 7
+#: Seconds between two pictures of the table.
+_MOMENT = 0.25
 #: What is shown first where a terminal has too few lines for all.
 _ORDER = ("running", "failed", "waiting", "done")
 
@@ -45,14 +47,15 @@ class Board:
         self._rows = {name: _Row(end) for name, end in ends.items()}
         for name in done:
             self._rows[name] = _Row(ends[name], "done", done=ends[name])
+        self._before = self._done()
+        self._since: float | None = None
+        self._shown = 0.0
         self._live: Live | None = None
         self._bar: ProgressBar | None = None
         if console is not None and console.is_interactive and not console.is_jupyter:
             self._live = Live(console=console, auto_refresh=False, get_renderable=self._table)
         else:
             self._bar = ProgressBar(console, "sweep", sum(ends.values()), "meta-updates")
-        self._before = self._done()
-        self._since: float | None = None
 
     def __enter__(self) -> "Board":
         """Show it."""
@@ -73,9 +76,10 @@ class Board:
             self._bar.stop()
 
     def show(self) -> None:
-        """Bring it up to date."""
-        if self._live is not None:
+        """Bring it up to date, if that was not done a moment ago."""
+        if self._live is not None and time.monotonic() > self._shown + _MOMENT:
             self._live.refresh()
+            self._shown = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._done(), self._summary())
 

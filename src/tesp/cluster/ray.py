@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from tesp.devices import usable_cores
@@ -88,7 +89,7 @@ def connect(address: str | None = None, store: int = STORE) -> Iterator[Cluster]
         if ray.is_initialized():
             raise ConfigurationError("This process is connected to Ray already; end that with ray.shutdown() first.")
         with contextlib.ExitStack() as stack:
-            _forget_token()
+            reread_environment()
             stack.enter_context(_replaced("ray._private.worker", "print_to_stdstream", _say_nothing))
             if local:
                 _start(ray, store, stack)
@@ -150,8 +151,7 @@ def require_fitting(driver: Mapping[str, str], machine: str) -> None:
 
 
 def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
-    # Short, for paths of sockets may have about 100 characters; and of this user alone, as Ray's own folders are not.
-    folder = tempfile.mkdtemp(prefix="tesp-ray-", dir="/tmp" if os.name == "posix" else None)
+    folder = _own_folder()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
         # Where a program has imported Ray before, the switch in the environment comes too late.
@@ -161,7 +161,7 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
                 num_cpus=usable_cores(),
                 object_store_memory=store,
                 include_dashboard=False,
-                _temp_dir=os.path.join(folder, "ray"),
+                _temp_dir=str(folder / "ray"),
                 **_QUIETLY,
             )
     except Exception as error:
@@ -170,6 +170,30 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
     if not listening <= {"127.0.0.1", "::1"}:
         ray.shutdown()
         raise TespError(f"Ray would listen on {', '.join(listening)}, beyond this machine; it was stopped.")
+
+
+def _own_folder() -> Path:
+    """Make a folder for Ray's sockets and logs; remove those of processes that were killed.
+
+    It is of this user alone, as Ray's own are not, and its path is short, for that of a socket may have 100 characters.
+    """
+    place = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())
+    for remnant in place.glob("tesp-ray-*"):
+        owner = remnant.name.split("-")[2]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            shutil.rmtree(remnant, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"tesp-ray-{os.getpid()}-", dir=place))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Another user's.
+        return True
+    return True
 
 
 def _join(ray: Any, address: str) -> None:
@@ -188,8 +212,10 @@ def _join(ray: Any, address: str) -> None:
             raise ConfigurationError(
                 f"The cluster at {address} has {there}, and here are {here}; install the same on both sides."
             ) from error
-        token = " It may want a token: see RAY_AUTH_TOKEN in docs/cluster.md." if "uth" in str(error) else ""
-        raise ConfigurationError(f"There is no Ray at {address} to be joined: {first_line(error)}.{token}") from error
+        raise ConfigurationError(
+            f"The Ray at {address} cannot be joined: {first_line(error)}. If it wants a token, give its own in "
+            "RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token; docs/cluster.md says how."
+        ) from error
 
 
 def _require_answer(address: str) -> None:
@@ -267,7 +293,7 @@ def _fork_allowed() -> Iterator[None]:
         yield
 
 
-def _forget_token() -> None:
+def reread_environment() -> None:
     """Let Ray read the environment again, which it does once in a process."""
     inside: Any = importlib.import_module("ray._raylet")
     inside.Config.initialize("")

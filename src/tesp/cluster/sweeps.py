@@ -1,7 +1,9 @@
 """Many runs at once on a cluster: each is a task of Ray, and whatever is lost goes on elsewhere."""
 
 import contextlib
+import re
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,10 +26,12 @@ from tesp.storage.run_folder import RunFolder
 
 #: How often in a row a run may be lost without one more meta-update before it counts as failed.
 _LOSSES = 3
-#: Seconds until the table is drawn again while nothing happens.
-_TICK = 1.0
+#: Seconds between two looks for news. While Ray waits for them itself, it makes a Ctrl-C of every signal.
+_TICK = 0.05
 #: How many runs wait at Ray, besides one for every run that is under way: what is wanted makes clusters grow.
 _AHEAD = 8
+#: Seconds without a run that is trained after which that is said.
+_PATIENCE = 60.0
 #: How a machine or a process was lost, by what Ray calls it.
 _LOSS_OF = {
     "NodeDiedError": "its machine is gone",
@@ -115,12 +119,13 @@ class _Run:
         config: What is trained.
         name: Its folder's path within the sweep's.
         losses: How often it was lost since its last meta-update.
+        running: Whether it is trained somewhere.
         held: Holds the lock of its folder while it is trained in another one.
     """
 
     def __init__(self, folder: Path, config: Config, output: Path):
         self.folder, self.config, self.name = folder, config, folder.relative_to(output).as_posix()
-        self.losses, self.held = 0, contextlib.ExitStack()
+        self.losses, self.running, self.held = 0, False, contextlib.ExitStack()
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ class _Sweep:
         self._refused: dict[str, str] = {}
         self._travels = False
         self._finished: list[_Run] = []
+        self._idle_since, self._told = time.monotonic(), False
         self._failed: dict[Path, str] = {}
 
     def work(self, waiting: deque[_Run]) -> dict[Path, str]:
@@ -150,7 +156,10 @@ class _Sweep:
             while waiting or self._active:
                 if more := bool(waiting) and len(self._active) < self._most():
                     self._submit(waiting.popleft())
-                waiting.extendleft(self._listen(0.0 if more else _TICK))
+                heard, again = self._listen()
+                waiting.extendleft(again)
+                if not (heard or more):
+                    time.sleep(_TICK)
         finally:
             for run in self._active.values():
                 run.held.close()
@@ -185,36 +194,52 @@ class _Sweep:
         options = {"num_cpus": self._settings.cpus_per_run, "name": run.name, "label_selector": fitting}
         self._active[self._task.options(**options).remote(order)] = run
 
-    def _listen(self, seconds: float) -> list[_Run]:
-        """Take what is new within some seconds; return the runs that have to be given out again."""
-        again: list[_Run] = []
-        if not self._active:
-            return again
-        ready, _ = self._cluster.ray.wait(list(self._active), timeout=seconds, fetch_local=False)
-        for stream in ready:
-            run = self._active[stream]
-            try:
-                news = self._cluster.ray.get(next(stream))
-            except (StopIteration, self._cluster.ray.exceptions.RayError) as error:
-                news = self._explained(run, error)
-            if isinstance(news, Begun | Trained | Parcel):
-                try:
-                    self._goes_on(run, news)
-                    continue
-                except RunFolderError as error:
-                    self._cluster.ray.cancel(stream, force=True)
-                    news = Failed(str(error))
-            del self._active[stream]
-            run.held.close()
-            if self._ends(run, news):
-                again.append(run)
+    def _listen(self) -> tuple[bool, list[_Run]]:
+        """Take what is new; return whether there was anything, and the runs that have to be given out again."""
+        streams = list(self._active)
+        if not streams:
+            return False, []
+        ready, _ = self._cluster.ray.wait(streams, num_returns=len(streams), timeout=0, fetch_local=False)
+        again = [run for stream in ready if (run := self._take(stream)) is not None]
+        self._watch()
         self._board.show()
-        return again
+        return bool(ready), again
+
+    def _take(self, stream: Any) -> _Run | None:
+        """Take the next news of an attempt; return its run if there has to be another one."""
+        run = self._active[stream]
+        try:
+            news = self._cluster.ray.get(next(stream))
+        except (StopIteration, self._cluster.ray.exceptions.RayError) as error:
+            news = self._explained(error)
+        if isinstance(news, Begun | Trained | Parcel):
+            try:
+                self._goes_on(run, news)
+                return None
+            except RunFolderError as error:
+                self._cluster.ray.cancel(stream, force=True)
+                news = Failed(str(error))
+        del self._active[stream]
+        run.running = False
+        run.held.close()
+        return run if self._ends(run, news) else None
+
+    def _watch(self) -> None:
+        """Say, once, if no machine has taken a run for a while."""
+        if any(run.running for run in self._active.values()) or not self._active:
+            self._idle_since = time.monotonic()
+        elif time.monotonic() > self._idle_since + _PATIENCE and not self._told:
+            self._told = True
+            cores = self._settings.cpus_per_run
+            self._board.say(
+                f"no machine has begun with a run for {_PATIENCE:.0f} s: waiting for one with {cores} free cores"
+            )
 
     def _goes_on(self, run: _Run, news: Begun | Trained | Parcel) -> None:
         if isinstance(news, Begun):
             if news.travels:
                 run.held.enter_context(RunFolder(run.folder).locked())
+            run.running = True
             self._board.begun(run.name, news.machine, news.meta_update)
         elif isinstance(news, Trained):
             run.losses = 0
@@ -262,10 +287,14 @@ class _Sweep:
             write_whole(run.folder / _DETAILS, details)
         self._board.failed(run.name, reason)
 
-    def _explained(self, run: _Run, error: Exception) -> Failed | _Lost:
-        """Say whether an attempt failed or was lost."""
-        known = self._cluster.ray.exceptions
-        if isinstance(error, known.RayTaskError | known.RuntimeEnvSetupError):
-            return Failed(f"a machine cannot begin with it: {first_line(error)}.", str(error))
+    def _explained(self, error: Exception) -> Refused | _Lost:
+        """Say whether a machine cannot do it, or was lost."""
+        if isinstance(error, self._cluster.ray.exceptions.RayTaskError):
+            # What goes wrong with a run comes as news: this is the machine's.
+            told = str(error).strip()
+            machine = found[1] if (found := re.search(r"ip=([\w.:]+)", told)) else ""
+            reason = f"The machine {machine} cannot train a run: {told.splitlines()[-1].rstrip('.')}."
+            node = next((node for node, address in self._cluster.nodes().items() if address == machine), None)
+            return _Lost(reason) if node is None else Refused(node, reason)
         name = type(error).__name__
         return _Lost(_LOSS_OF.get(name, f"{name}: {first_line(error)}"))
