@@ -105,10 +105,8 @@ def _blocks(task: dict) -> dict:
     parameters = jax.tree.map(np.asarray, method.parameters(method.init(jax.random.key(0))))
     tasks = family.sample_task_sets(0)["train"].tasks
     words = np.asarray(jax.random.key_data(jax.random.key(1)))
-    given = (
-        np.concatenate([np.ravel(x) for x in jax.tree.leaves(parameters)]),
-        np.float32(config.sampling.tasks_per_update),
-    )
+    given = parameters, np.float32(config.sampling.tasks_per_update)
+    total = np.concatenate([np.ravel(x) for x in jax.tree.leaves(parameters)])
     numbers, seconds = iter(range(10**6)), {name: {} for name in ("sample", "gradient", "terms", "add")}
     for size in task["blocks"]:
         for _ in range(2):  # The first compiles.
@@ -123,7 +121,7 @@ def _blocks(task: dict) -> dict:
                 answered[question] = asked[0].result
                 seconds[question][size] = median(done.cpu_seconds for done in asked[1:])
                 if question == "gradient":
-                    seconds["add"][size] = _cpu_seconds(lambda block=block: work.add(block, given[0])) / size
+                    seconds["add"][size] = _cpu_seconds(lambda block=block: work.add(block, total)) / size
             seconds["sample"][size] = sampled.cpu_seconds
     fitted = {name: asdict(_line(seconds[name])) for name in ("sample", "gradient", "terms")}
     return {
@@ -132,7 +130,7 @@ def _blocks(task: dict) -> dict:
         **fitted,
         "add": median(seconds["add"].values()),
         "step": _step_seconds(method, task["repetitions"]),
-        "parameters": int(given[0].nbytes),
+        "parameters": int(total.nbytes),
         "outcomes": _bytes_of(sampled.result.outcomes) // size,
         "own": _bytes_of(answered["gradient"].own) // size,
         "measured": {name: {str(n): x for n, x in found.items()} for name, found in seconds.items()},

@@ -1,11 +1,14 @@
 """What tasks contribute to a meta-update, wherever their experience lies."""
 
 import abc
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from tesp.adaptation.task_axis import gather, map_over_tasks, replicate, sum_in_order
@@ -63,18 +66,34 @@ class OwnContributions(Contributions):
 
     def ask(self, question, given):
         """Ask them."""
-        answered = self._ask(question, given)
-        return answered._replace(summed=gather(_summed(answered.summed)))
-
-    def _ask(self, question, given):
-        given = replicate(given, self.count)
         answered = answers(self._answering, question, self._tasks_at_once, given, self._material)
-        return answered._replace(own=gather(answered.own))
+        return Answer(gather(_summed(answered.summed)), gather(answered.own))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
 def answers(answering: Answering, question: str, tasks_at_once: int, given: PyTree, material: PyTree) -> Answer:
-    """Return what every task answers, with leading axis ``task``."""
+    """Return what every task answers, with leading axis ``task``; arguments as for `OwnContributions`."""
+    leaves, structure = jax.tree.flatten(given)
+    # Placing an array on all devices costs by the array, not by its size: numbers travel in one.
+    single = [np.dtype(x.dtype) == np.float32 for x in leaves]
+    layout = structure, tuple(x.shape if one else None for x, one in zip(leaves, single, strict=True))
+    vector = _one_array([x for x, one in zip(leaves, single, strict=True) if one])
+    rest = [x for x, one in zip(leaves, single, strict=True) if not one]
+    count = jax.tree.leaves(material)[0].shape[0]
+    return _answers(answering, question, tasks_at_once, layout, replicate((vector, rest), count), material)
+
+
+@jax.jit
+def _one_array(arrays: Sequence[Array]) -> Float[Array, " entry"]:
+    return jnp.concatenate([jnp.ravel(x) for x in arrays]) if arrays else jnp.zeros(0, jnp.float32)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _answers(answering: Answering, question: str, tasks_at_once: int, layout: Any, placed: Any, material: PyTree):
+    (structure, shapes), (vector, rest) = layout, placed
+    ends = np.cumsum([math.prod(shape) for shape in shapes if shape is not None])
+    parts, others = iter(jnp.split(vector, ends[:-1])), iter(rest)
+    leaves = [next(others) if shape is None else next(parts).reshape(shape) for shape in shapes]
+    given = jax.tree.unflatten(structure, leaves)
     return map_over_tasks(partial(answering, question), given, material, tasks_at_once)
 
 

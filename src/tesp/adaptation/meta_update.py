@@ -1,6 +1,5 @@
 """The meta-update: PPO on the adapted policies, over θ_TE, α and θ_policy together."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from tesp.adaptation.chunks import sum_over_chunks
 from tesp.adaptation.contributions import Contributions
@@ -265,7 +264,7 @@ def meta_update(
     the means over rounds with the weights of the objective.
 
     Args:
-        contributions: Asks the tasks, wherever their experience lies. Given (all entries of the parameters, T), they
+        contributions: Asks the tasks, wherever their experience lies. Given (parameters, T), they
             answer ``gradient`` with that of `gradient_of_task`, to be summed, and their terms, ``terms`` with the
             latter alone.
         parameters: Current parameters.
@@ -278,15 +277,15 @@ def meta_update(
     # On the first device, wherever they come from: compiled programs are found by where their arguments lie, too.
     parameters, optimiser_state = gather((parameters, optimiser_state))
     loop = _start(parameters, optimiser_state, contributions.count, meta.steps)
-    vector, count = _flattened(parameters), np.float32(contributions.count)
+    count = np.float32(contributions.count)
     for _ in range(meta.steps):
-        gradient, terms = contributions.ask("gradient", (vector, count))
-        loop, vector = _step(loop, gradient, TaskTerms(*terms), step_size, total_weight, fast, meta)
+        gradient, terms = contributions.ask("gradient", (loop.current[0], count))
+        loop = _step(loop, gradient, TaskTerms(*terms), step_size, total_weight, fast, meta)
         # Where nothing stops, nothing is waited for: epochs are handed to the devices ahead of time.
         if meta.stop_at_kl_bound and bool(loop.stop):
             break
     # The last candidate has been made but not judged: one forward pass without gradients.
-    _, terms = contributions.ask("terms", (vector, count))
+    _, terms = contributions.ask("terms", (loop.current[0], count))
     loop = _judge(loop, TaskTerms(*terms), total_weight, meta)
     kept, state = loop.kept
     return MetaUpdated(kept, state, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms, loop.kl)
@@ -301,7 +300,7 @@ def _step(
     total_weight: Float[Array | np.ndarray | np.floating, ""],
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
-) -> tuple[_Loop, Float[Array, " entry"]]:
+) -> _Loop:
     """Judge the current parameters, then move them along the gradient that the tasks found at them."""
     loop = _judge(loop, terms, total_weight, meta)
     gradient = ravel_pytree(loop.current[0])[1](gradient)
@@ -313,26 +312,11 @@ def _step(
     # Whoever is to stop at the bound takes no further step from beyond it.
     going = ~loop.stop
     following = jax.tree.map(lambda new, old: jnp.where(going, new, old), (moved, state), loop.current)
-    loop = loop._replace(
+    return loop._replace(
         epoch=loop.epoch + jnp.where(going, 1, 0),
         current=following,
         gradient_norms=loop.gradient_norms.at[loop.epoch].set(jnp.where(going, norms, jnp.nan)),
     )
-    return loop, _flattened(following[0])
-
-
-def unflattened(vector: Float[Array, " entry"], init: Callable[[PRNGKeyArray], Parameters]) -> Parameters:
-    """Return parameters like those that ``init`` draws, with the entries in the order that `meta_update` gives them."""
-    leaves, structure = jax.tree.flatten(jax.eval_shape(init, jax.random.key(0)))
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    parts = jnp.split(vector, ends[:-1])
-    return jax.tree.unflatten(structure, [x.reshape(like.shape) for x, like in zip(parts, leaves, strict=True)])
-
-
-@jax.jit
-def _flattened(parameters: Parameters) -> Float[Array, " entry"]:
-    """Return all entries of parameters in one array: one object to be handed to whoever has the tasks."""
-    return ravel_pytree(parameters)[0]
 
 
 def _moved(

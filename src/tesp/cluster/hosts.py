@@ -55,6 +55,7 @@ def on_hosts(
     def begin(learner: Learner, family: Family) -> Iterator[Executor]:
         with contextlib.ExitStack() as stack:
             try:
+                _require_one_by_one(learner.method)
                 if learning:
                     require_split(learner.method)
                 cluster = stack.enter_context(connect(address))
@@ -64,10 +65,14 @@ def on_hosts(
                 pool.complete()
             except TespError as error:
                 raise UnavailableError(str(error)) from error
-            tell(f"hosts: {', '.join(f'{member.name} ({member.cores} cores)' for member in pool.members)}")
+            tell(f"hosts: {', '.join(map(_shown, pool.members))}")
             yield HostsExecutor(pool, learner.method)
 
     return begin
+
+
+def _shown(host: Member) -> str:
+    return f"{host.name} ({host.cores} core{'s' if host.cores > 1 else ''})"
 
 
 def require_split(method: Method) -> None:
@@ -79,7 +84,20 @@ def require_split(method: Method) -> None:
     if not isinstance(method, SplitMethod):
         raise ConfigurationError(
             f"{type(method).__name__} cannot learn over hosts, for its meta-update needs all tasks in one place; leave "
-            "--hosts out, or make it a tesp.methods.base.SplitMethod."
+            "--ray out, or make it a tesp.methods.base.SplitMethod."
+        )
+
+
+def _require_one_by_one(method: Method) -> None:
+    """Refuse to compute several tasks together, for which ones these are would depend on the hosts.
+
+    Raises:
+        ConfigurationError: The method asks for it.
+    """
+    if method.tasks_at_once > 1:
+        raise ConfigurationError(
+            f"tasks_at_once = {method.tasks_at_once} is not possible over hosts, whose number would then change last "
+            "bits; leave it at 0, or give 1."
         )
 
 

@@ -1,7 +1,6 @@
 """The loop of PPO epochs against the same loop written by hand with optax."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,6 @@ from tesp.adaptation.meta_update import (
     optimiser,
     pack_experience,
     task_objective,
-    unflattened,
 )
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.distributions import Gaussian
@@ -92,11 +90,9 @@ class Answering:
 
     meta: MetaUpdateSettings
     learned_rates: bool
-    init: Callable
 
     def __call__(self, question, given, experience):
-        vector, count = given
-        parameters = unflattened(vector, self.init)
+        parameters, count = given
         if question == "gradient":
             return Answer(
                 *gradient_of_task(CONDITION, parameters, experience, count, self.learned_rates, FAST, self.meta)
@@ -104,15 +100,10 @@ class Answering:
         return Answer(jnp.zeros(0), task_objective(CONDITION, parameters, experience, FAST, self.meta)[1])
 
 
-def fixed_rates(key):
-    return ALGORITHM.init(key)._replace(rates=jnp.float32(0.0))
-
-
 def run(parameters, state, experience, meta=META, learned_rates=True, step_size=STEP_SIZE):
     # The length of the loop and the bound are no business of the tasks.
     asked = dataclasses.replace(META, embedding_penalty=meta.embedding_penalty, clip=meta.clip)
-    answering = Answering(asked, learned_rates, ALGORITHM.init if learned_rates else fixed_rates)
-    own = OwnContributions(answering, packed(experience), 0)
+    own = OwnContributions(Answering(asked, learned_rates), packed(experience), 0)
     weights = experience.early_weights
     total_weight = np.float32(1.0 if weights is None else 1.0 + weights[0].sum())
     return meta_update(own, parameters, state, jnp.float32(step_size), total_weight, FAST, meta)

@@ -61,9 +61,7 @@ def expected(learner, state):
 
 
 def over(learner, cores, before=None, family=None):
-    return HostsExecutor(
-        HostsHere((family or FAMILY, learner.method, learner.sampling), cores, before), learner.method
-    )
+    return HostsExecutor(HostsHere((family or FAMILY, learner.method, learner.sampling), cores, before), learner.method)
 
 
 @pytest.mark.parametrize("cores", [(1,), (1, 1), (2, 1, 1)])
@@ -99,7 +97,7 @@ def test_what_a_lost_host_had_to_do_others_do(learner, state, expected, what, ti
 
 
 def test_all_hosts_may_be_lost_where_another_comes(learner, state, expected):
-    def before(pool, asked, times, member):
+    def before(pool, asked, times, _member):
         if (asked, times) == ("ask", 3):
             pool.members.clear()
             pool.add()
@@ -110,7 +108,7 @@ def test_all_hosts_may_be_lost_where_another_comes(learner, state, expected):
 
 
 def test_hosts_that_join_get_their_share(learner, state, expected):
-    def before(pool, asked, times, member):
+    def before(pool, asked, times, _member):
         if (asked, times) == ("ask", 1):
             pool.add(2)
 

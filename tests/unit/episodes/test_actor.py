@@ -67,7 +67,7 @@ def test_a_few_sizes_serve_all_numbers_of_rows(policies, own):
 @pytest.mark.parametrize("own", [False, True])
 def test_the_bits_of_an_action_do_not_depend_on_the_other_rows(policies, own):
     """Nor on how many tasks there are: rows of the last task alone, with one row of the others, and with all."""
-    everybody, embedding = actor(policies, own)
+    everybody, _ = actor(policies, own)
     last = jax.tree.map(lambda x: x[-1:], everybody._own)
     alone = Actor(everybody._agent.of(last), 1, EPISODES)
     generator = np.random.default_rng(3)

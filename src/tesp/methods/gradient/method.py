@@ -24,7 +24,6 @@ from tesp.adaptation.meta_update import (
     optimiser,
     pack_experience,
     task_objective,
-    unflattened,
 )
 from tesp.adaptation.objective import Batch
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
@@ -234,9 +233,8 @@ class GradientMethod(SplitMethod):
         """Answer a question of the epochs, or with the summary of a task."""
         if question == "summary":
             return Answer(jnp.zeros(0), material.summary)
-        vector, count = given
+        parameters, count = given
         algorithm = self.algorithm
-        parameters = unflattened(vector, algorithm.init)
         told = (partial(_condition, algorithm), parameters, material.experience)
         if question == "gradient":
             return Answer(*gradient_of_task(*told, count, algorithm.learned_rates, self.fast, self.meta))
