@@ -77,6 +77,8 @@ TOGETHER = {
         "test_runs.py",
         "test_agents.py",
         "test_adapt.py",
+        "test_parcels.py",
+        "test_worker.py",
     ),
 }
 
