@@ -34,6 +34,8 @@ TINY = {
     "epochs": 2,
     "meta_updates": 4,
     "evaluate_every": 2,
+    # As many as are trained on, so that both share what is compiled.
+    "evaluation_tasks": 2,
     "checkpoint_every": 1,
 }
 TESTS = Path(__file__).parents[1]
