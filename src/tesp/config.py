@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from tesp.bounds import Settings, impossible, taken
+from tesp.bounds import Settings, all_together, impossible, taken
 from tesp.errors import ConfigurationError, did_you_mean, nearest
 from tesp.methods.gradient.settings import GradientConfig
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, all_options, entry_of, options_of
@@ -152,7 +152,8 @@ def override(config: Config, **values: Any) -> Config:
             f"The configuration has no field {unknown[0]!r}{_successor(unknown[0]) or nearest(unknown[0], known)}; "
             f"`tesp train {config.family_reference} --help` lists all."
         )
-    return _replaced(config, values)
+    with all_together():
+        return _replaced(config, values)
 
 
 def refuse_options(algorithm: str, names: Iterable[str]) -> None:

@@ -31,7 +31,8 @@ SIZES = {"embedding_size": 2, "policy_units": (3,), "encoder_units": 2, "initial
 
 def config(name, **overrides):
     # Clipped as in no other test: what another file of the same process compiled would hide what is compiled here.
-    return tiny_config(algorithm=name, clip=0.19, checkpoint_every=2, **overrides)
+    # And with more tasks than a meta-update takes.
+    return tiny_config(algorithm=name, clip=0.19, checkpoint_every=2, tasks_per_set=4, evaluation_tasks=2, **overrides)
 
 
 # V3 and V4 are TESP and V5 with a constant of zero, which compiles to the same.

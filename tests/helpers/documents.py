@@ -12,9 +12,8 @@ from helpers import running
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
-#: Replaces the numbers of every example that trains, so that it takes seconds. D is as large as one
-#: meta-update, so that training and evaluation share what is compiled.
-TINY = running.TINY | {"meta_updates": 1, "tasks_per_set": 2, "evaluation_tasks": 0}
+#: Replaces the numbers of every example that trains, so that it takes seconds.
+TINY = running.TINY | {"meta_updates": 1, "evaluation_tasks": 0}
 
 
 def name_of(page: Path) -> str:

@@ -23,7 +23,8 @@ from tesp.runs import load_run
 
 #: Small enough to run in less than a second once it is compiled.
 TINY = {
-    "tasks_per_set": 6,
+    # As many as are trained on, so that training and evaluation share what is compiled.
+    "tasks_per_set": 2,
     "tasks_per_update": 2,
     "episodes_per_round": 3,
     "buffer_size": 2,
@@ -34,8 +35,6 @@ TINY = {
     "epochs": 2,
     "meta_updates": 4,
     "evaluate_every": 2,
-    # As many as are trained on, so that both share what is compiled.
-    "evaluation_tasks": 2,
     "checkpoint_every": 1,
 }
 TESTS = Path(__file__).parents[1]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tesp.bounds import all_together
+
 if TYPE_CHECKING:
     from tesp.config import Config
 
@@ -23,7 +25,8 @@ Trust = Annotated[
 
 def parse(kind, arguments: list[str], program: str, description: str | None = None):
     """Return an instance of the dataclass ``kind``, or print help or the error and exit."""
-    return tyro.cli(kind, args=arguments, prog=program, description=description)
+    with all_together():
+        return tyro.cli(kind, args=arguments, prog=program, description=description)
 
 
 def with_commas_split(words: Sequence[str], *options: str) -> list[str]:
