@@ -24,8 +24,8 @@ from tesp.runs import load_run
 #: Small enough to run in less than a second once it is compiled.
 TINY = {
     # As many as are trained on, so that training and evaluation share what is compiled.
-    "tasks_per_set": 2,
-    "tasks_per_update": 2,
+    "tasks_per_set": 4,
+    "tasks_per_update": 4,
     "episodes_per_round": 3,
     "buffer_size": 2,
     "horizon": 6,
