@@ -133,7 +133,7 @@ def test_override_reaches_every_group_and_nothing_else():
 
 def test_options_of_the_family_reach_it():
     family = build_family(tiny_config(spacing=0.2))
-    assert (family.horizon, family.tasks_per_set, family.spacing) == (6, 6, 0.2)
+    assert (family.horizon, family.tasks_per_set, family.spacing) == (6, 4, 0.2)
     assert build_family(Config()).horizon == 100
 
 

@@ -135,7 +135,7 @@ class TestWhatARunLeaves:
             assert 0 <= record["admissible_share"] <= 1
             steps += record["steps_sampled"]
             assert record["environment_steps"] == steps
-            assert 0 < record["steps_sampled"] <= 2 * 3 * TINY["horizon"] * ROUNDS
+            assert 0 < record["steps_sampled"] <= TINY["tasks_per_update"] * 3 * TINY["horizon"] * ROUNDS
             parts = [value for name, value in record.items() if name.startswith("seconds_")]
             parts.remove(record["seconds_cpu"])
             assert 0 < sum(parts) <= record["seconds"] + 1e-3
@@ -175,7 +175,7 @@ class TestDeterminism:
         assert any_parameter_differs(trained.parameters, state(reference.path).method.parameters)
 
     def test_threads_change_nothing(self, tmp_path):
-        sizes = {"tasks_per_set": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}
+        sizes = {"tasks_per_set": 2, "tasks_per_update": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}
         tiny = {**sizes, "meta_updates": 1, "evaluate_every": 1}
         paths = []
         for threads in (1, 2):
