@@ -119,7 +119,11 @@ class TestWhatARunLeaves:
             first = {"warm_up_return"} if record["fast_update"] == 0 else set()
             assert set(record) == EVALUATION | first
             assert (record["family"], record["algorithm"], record["seed"]) == ("point", "tesp", 0)
-            assert (record["tasks"], record["episodes_per_task"], record["dynamics_noise"]) == (TINY["tasks_per_set"], 3, 0.0)
+            assert (record["tasks"], record["episodes_per_task"], record["dynamics_noise"]) == (
+                TINY["tasks_per_set"],
+                3,
+                0.0,
+            )
         places = [(r["meta_update"], r["task_set"], r["fast_update"]) for r in stored]
         assert places == [(u, name, k) for u in (0, 2, 4) for name in TASK_SETS for k in range(K + 1)]
 
