@@ -67,12 +67,13 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 #: What an environment may return where something else belongs; makers, for some of it is changed by whoever reads it.
 RETURNED: tuple[Callable[[], Any], ...] = (
-    lambda: None, lambda: True, lambda: -1, lambda: 0.5, lambda: np.nan, lambda: -np.inf, lambda: 1e39, lambda: 10**400,
-    lambda: 2j, lambda: "text", lambda: "", lambda: b"\xff", lambda: [], lambda: [1.0, 2.0], lambda: [[1.0], [1.0, 2.0]],
-    lambda: (), lambda: {}, lambda: {"distance": 1}, lambda: {1, 2}, object, lambda: np.float16(1.5), lambda: np.int8(-3),
-    lambda: np.True_, lambda: np.zeros(()), lambda: np.zeros(1), lambda: np.zeros(2), lambda: np.zeros((2, 1)),
-    lambda: np.zeros(2, bool), lambda: np.zeros(0), lambda: np.array(["a", "b"]), lambda: np.array([None, 1], object),
-    lambda: np.array([1, 2j]), lambda: np.datetime64("2020-01-01"), lambda: np.ma.masked_array([1.0, 2.0], [True, False]),
+    lambda: None, lambda: True, lambda: -1, lambda: 0.5, lambda: np.nan, lambda: -np.inf, lambda: 1e39,
+    lambda: 10**400, lambda: 2j, lambda: "text", lambda: "", lambda: b"\xff", list, lambda: [1.0, 2.0],
+    lambda: [[1.0], [1.0, 2.0]], tuple, dict, lambda: {"distance": 1}, lambda: {1, 2}, object,
+    lambda: np.float16(1.5), lambda: np.int8(-3), lambda: np.True_, lambda: np.zeros(()), lambda: np.zeros(1),
+    lambda: np.zeros(2), lambda: np.zeros((2, 1)), lambda: np.zeros(2, bool), lambda: np.zeros(0),
+    lambda: np.array(["a", "b"]), lambda: np.array([None, 1], object), lambda: np.array([1, 2j]),
+    lambda: np.datetime64("2020-01-01"), lambda: np.ma.masked_array([1.0, 2.0], [True, False]),
 )  # fmt: skip
 #: Entries of infos that are read, and one that is not.
 _TOLD = ("distance", "distance_reward", "success", "is_success", "healthy", "position", "other", 7)

@@ -77,7 +77,7 @@ def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(tesp.ConfigurationError, match=r"epochs = 'a' .* clip = None .* meta_updates = \[1\] "):
         preset_config("point", "quick", epochs="a", clip=None, meta_updates=[1])
     # What follows is checked one by one again.
-    with pytest.raises(tesp.ConfigurationError, match="^epochs = 0 is not possible; give 1 or more.$"):
+    with pytest.raises(tesp.ConfigurationError, match=r"^epochs = 0 is not possible; give 1 or more\.$"):
         MetaUpdateSettings(epochs=0, clip=-1.0)
 
 

@@ -180,7 +180,7 @@ def test_whatever_is_returned_is_of_the_right_kinds_or_refused():
             pool.start(np.arange(count), np.zeros((count, 1)), np.arange(count))
             assert pool.size == count
 
-            def steps(pool=pool, count=count):
+            def steps(pool=pool, count=count, taken=taken):
                 for _ in range(3):
                     taken.append(pool.step(np.zeros((count, 2))))
 
