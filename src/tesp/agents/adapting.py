@@ -27,7 +27,7 @@ from tesp.numerics import with_usual_numerics
 from tesp.progress import ProgressBar, stderr_if
 from tesp.storage import tensor_files
 from tesp.storage.interfaces import interface_from
-from tesp.storage.strict_json import dumps, loads
+from tesp.storage.strict_json import dumps, loads, structured
 from tesp.tasks.checks import checked_count
 from tesp.tasks.gymnasium.given import Environment, EnvironmentOf
 from tesp.tasks.gymnasium.vector_pool import VectorPool
@@ -35,6 +35,19 @@ from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import PyTree
 
 LEARNER, AGENT = "trained-learner", "adapted-agent"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a meta-learner comes from.
+
+    Attributes:
+        run: Identity of the run that trained it; None if it is not known.
+        meta_update: Meta-updates after which its parameters were what they are; likewise.
+    """
+
+    run: str | None = None
+    meta_update: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,14 @@ class MetaLearner:
         interface: What it sees and does.
         parameters: What training learned: θ_TE, α and θ_policy for TESP.
         learner: Its method, compiled.
+        origin: Where it comes from.
     """
 
     config: Config
     interface: Interface
     parameters: PyTree
     learner: Learner
+    origin: Origin = Origin()
 
     def adapt(
         self,
@@ -214,10 +229,14 @@ class MetaLearner:
 
     def __reduce__(self):
         # Compiled programs stay behind: the method is made again of the configuration, as when a file is read.
-        return _unpickled, (self.config, self.interface, jax.tree.map(np.asarray, self.parameters))
+        return _unpickled, (self.config, self.interface, jax.tree.map(np.asarray, self.parameters), self.origin)
 
     def _description(self) -> dict[str, Any]:
-        return {"config": to_json(self.config), "interface": dumps(asdict(self.interface))}
+        return {
+            "config": to_json(self.config),
+            "interface": dumps(asdict(self.interface)),
+            "origin": asdict(self.origin),
+        }
 
     @classmethod
     @with_usual_numerics
@@ -225,11 +244,13 @@ class MetaLearner:
         try:
             config = from_json(description["config"])
             interface = interface_from(loads(description["interface"]))
+            # Version 0.1 did not say.
+            origin = structured(description.get("origin", {}), Origin)
             learner = build_learner(config, interface)
         except (ConfigurationError, KeyError, TypeError, ValueError) as error:
             raise RunFolderError(f"The description in {path} cannot be used. {error}") from error
         template = eqx.filter_eval_shape(_drawn, learner.method, jax.random.key(0))
-        return cls(config, interface, tensor_files.filled("parameters", template, arrays, str(path)), learner)
+        return cls(config, interface, tensor_files.filled("parameters", template, arrays, str(path)), learner, origin)
 
 
 class AdaptedAgent(Predictor):
@@ -338,8 +359,8 @@ class AdaptedAgent(Predictor):
             raise RunFolderError(f"{path} is damaged: {error!r}. Save the agent again.") from error
 
 
-def _unpickled(config: Config, interface: Interface, parameters: PyTree) -> MetaLearner:
-    return MetaLearner(config, interface, parameters, build_learner(config, interface))
+def _unpickled(config: Config, interface: Interface, parameters: PyTree, origin: Origin) -> MetaLearner:
+    return MetaLearner(config, interface, parameters, build_learner(config, interface), origin)
 
 
 def _drawn(method: Method, key) -> PyTree:

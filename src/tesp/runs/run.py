@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tesp.agents.adapting import AdaptedAgent, MetaLearner
+from tesp.agents.adapting import AdaptedAgent, MetaLearner, Origin
 from tesp.agents.rounds import checked_task
 from tesp.config import Config
 from tesp.episodes.rollout import Learner
@@ -49,7 +49,8 @@ class Run:
     @property
     def meta_learner(self) -> MetaLearner:
         """What was learned, apart from the run: to be adapted to environments, or saved to one file."""
-        return MetaLearner(self.config, self.family.interface, self.parameters, self.learner)
+        origin = Origin(self.folder.identity, self.state.meta_update)
+        return MetaLearner(self.config, self.family.interface, self.parameters, self.learner, origin)
 
     def adapt(
         self,
