@@ -1,4 +1,5 @@
 from .agents.adapting import AdaptedAgent, MetaLearner
+from .agents.exporting import export_onnx
 from .agents.rounds import AdaptationWarning
 from .compilation_cache import use_compilation_cache
 from .config import Config, preset_config
@@ -31,6 +32,7 @@ __all__ = [
     "RunFolderError",
     "TespError",
     "__version__",
+    "export_onnx",
     "families",
     "load",
     "load_run",

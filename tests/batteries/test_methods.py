@@ -283,6 +283,12 @@ def test_a_method_has_its_own_defaults():
         assert tesp.preset_config("point", "paper", "of-a-user").method == OfAUser()
 
 
+def test_it_is_refused_as_onnx(name, learner, tmp_path):
+    with pytest.raises(tesp.ConfigurationError, match=f"The method '{name}' cannot be exported as ONNX: it is a "):
+        tesp.export_onnx(learner, tmp_path / "robot")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_compiled_round_is_that_on_the_host(name, tmp_path, monkeypatch):
     """In rounds that are measured in steps, so that some episodes never begin: nothing becomes NaN by them."""
     sizes = {"horizon": 8, "meta_updates": 1, "evaluate_every": 1}

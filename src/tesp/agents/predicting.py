@@ -26,18 +26,25 @@ class Remembered(NamedTuple):
     action: Float[np.ndarray, "row action"]
 
 
+def bounds_in_single_precision(
+    interface: Interface,
+) -> tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]]:
+    """Return the least and the greatest action, rounded towards the inside: the bounds may be of double precision."""
+    low, high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
+    up, down = low.astype(np.float32), high.astype(np.float32)
+    return (
+        np.where(up < low, np.nextafter(up, np.float32(np.inf)), up),
+        np.where(down > high, np.nextafter(down, np.float32(-np.inf)), down),
+    )
+
+
 class Predictor:
     """Acts like a model of Stable-Baselines3."""
 
     def __init__(self, agent: Agent, interface: Interface, seed: int):
         self.agent, self._interface = agent, interface
         self._low, self._high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
-        # Rounded towards the inside: the bounds may be of double precision.
-        up, down = self._low.astype(np.float32), self._high.astype(np.float32)
-        self._bounds = (
-            np.where(up < self._low, np.nextafter(up, np.float32(np.inf)), up),
-            np.where(down > self._high, np.nextafter(down, np.float32(-np.inf)), down),
-        )
+        self._bounds = bounds_in_single_precision(interface)
         self._action_shape = np.shape(interface.action_low)
         self._generator = np.random.default_rng(seed)
 
