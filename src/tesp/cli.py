@@ -39,7 +39,7 @@ _USAGE = """usage: tesp COMMAND …
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
   tesp render RUN [--task X Y] …            film the agent before and after each fast-update; stills of the bodies
   tesp report RUN… [--output report.html]   write one HTML file with all there is to know about runs
-  tesp export RUN [--output DIR]            write the learner as one small file, and the records as CSV tables
+  tesp export RUN [--format onnx] …         write the learner as one small file, and the records as CSV tables; or ONNX
   tesp list [DIR]                           families, presets and runs
   tesp completion bash|zsh|fish             a script for the shell, so that TAB completes what stands here
   tesp --version                            the version
