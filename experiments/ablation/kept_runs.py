@@ -2,19 +2,22 @@
 
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from analysis import LATE, markdown
+from analysis import LATE, markdown, mean_and_range
+from stored import AblationRun
 from variants import flat
 
 from tesp.report import words
 from tesp.report.records import RunRecords
 
 RECORDS = Path(__file__).parents[1] / "records"
+ENDING = ".jsonl.gz"
 
 #: The preset `quick` of the point.
 POINT = tuple(f"leads/point-tesp-quick-seed{seed}" for seed in (0, 1, 2))
@@ -48,7 +51,6 @@ LONGER = (
 )
 #: The preset `small` as it is now: as these, but with 120 meta-updates instead of 150.
 SMALL = (
-    "campaign/reacher2-meta-sgd-small-seed100",
     "leads/reacher2-small-meta-sgd-120-seed12",
     *(f"leads/reacher2-small-maml-120-seed{seed}" for seed in (10, 12)),
     *(f"leads/reacher2-small-adapt-sv-120-seed{seed}" for seed in (10, 12)),
@@ -103,7 +105,7 @@ def load(name: str) -> Run:
 
 def _stored(name: str) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     config = json.loads((RECORDS / f"{name}.config.json").read_text(encoding="utf-8"))
-    with gzip.open(RECORDS / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(RECORDS / f"{name}{ENDING}", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return config, {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "evaluation", "reference")}
 
@@ -163,6 +165,62 @@ def longer(names: Sequence[str]) -> str:
     """Return the table of runs that differ in nothing but method, family and seed."""
     rows = [[*_names(run), *_read(run)] for run in map(load, names)]
     return markdown([["method", "seed", "best", "mean of the last quarter", "share"], *rows])
+
+
+def campaign(family: str) -> str:
+    """Return the table of all whole runs of the preset `small`: means over seeds, and the least and greatest."""
+    runs = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    order = [method for method in words.ALGORITHMS if any(key[0] == method for key in runs)]
+    still = {int(seed): _standing_still(name) for (_, seed), name in runs.items()}
+    rows = [
+        [words.STANDING_STILL, _from_to(sorted(still)), *map(mean_and_range, zip(*still.values(), strict=True)), "–"]
+    ]
+    for method in order:
+        members = {int(key[1]): load(name) for key, name in runs.items() if key[0] == method}
+        ends = list(zip(*(run.last for run in members.values()), strict=True))
+        late, best = (np.mean([getattr(run, what) for run in members.values()], axis=0) for what in ("late", "best"))
+        rows.append(
+            [
+                words.method(method),
+                _from_to(sorted(members)),
+                *map(mean_and_range, ends),
+                _three((best / late).tolist(), 2),
+            ]
+        )
+    return markdown([["method", "seeds", *words.SIGNS.values(), "share"], *rows])
+
+
+def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
+    """Return the table of other rules for the step size beside the preset's own.
+
+    Args:
+        found: The runs of the preset's own rule by method, of which those with the same seeds are shown.
+    """
+    names = _kept(r"steps-reacher2-(tesp|meta-sgd)-([a-z0-9-]+)-seed(\d+)")
+    rows = {(method, rule, int(seed)): _three(load(name).last, 0) for (method, rule, seed), name in names.items()}
+    for run in (run for runs in found.values() for run in runs):
+        if any((method, seed) == (run.method, run.seed) for method, _, seed in rows):
+            end = run.returns[max(run.returns)]
+            rows[run.method, "found", run.seed] = _three([end[name, run.fast_updates] for name in words.TASK_SETS], 0)
+    order = sorted(rows, key=lambda key: (key[0], key[1] != "found", key[1:]))
+    return markdown(
+        [["method", "rule", "seed", "D / D′ / D″"], *([words.method(k[0]), k[1], str(k[2]), rows[k]] for k in order)]
+    )
+
+
+def _standing_still(name: str) -> list[float]:
+    return [row["average_return"] for row in _stored(name)[1]["reference"] if row["reference"] == "stand_still"]
+
+
+def _from_to(seeds: Sequence[int]) -> str:
+    whole = len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    return f"{seeds[0]}–{seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def _kept(pattern: str) -> dict[tuple[str, ...], str]:
+    """Return the names of runs of the campaign by what a pattern finds in them."""
+    names = [path.name.removesuffix(ENDING) for path in sorted((RECORDS / "campaign").glob(f"*{ENDING}"))]
+    return {found.groups(): f"campaign/{name}" for name in names if (found := re.fullmatch(pattern, name))}
 
 
 def _names(run: Run) -> list[str]:

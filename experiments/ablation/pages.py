@@ -12,6 +12,7 @@ from pathlib import Path
 
 import kept_runs
 import overview
+from variants import LETTERS
 
 from tesp.storage.files import write_whole
 
@@ -45,6 +46,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "settled": kept_runs.settled,
     "longer": partial(kept_runs.longer, kept_runs.LONGER),
     "small": partial(kept_runs.longer, kept_runs.SMALL),
+    "small, whole": partial(kept_runs.campaign, "reacher2"),
+    "step sizes": lambda: kept_runs.step_sizes({m: ablation()["reacher2"][m][x] for m, x in LETTERS.items()}),
 }
 
 

@@ -370,3 +370,18 @@ class TestPages:
         # The last quarter of 100 begins with 75.
         assert (run.best, run.late, run.last) == ([-10.0] * 3, [-25.0] * 3, [-30.0] * 3)
         assert load("kept_runs")._shares(run) == "0.40 / 0.40 / 0.40"
+
+    def test_whole_runs_are_read_by_method(self, load, monkeypatch):
+        kept = load("kept_runs")
+        runs = kept._kept(r"reacher2-([a-z-]+)-small-seed(\d+)")
+        assert runs["maml", "100"] == "campaign/reacher2-maml-small-seed100"
+        assert not any("a6bc659" in name for name in runs.values())
+        found = {"seed100": -10.0, "seed101": -20.0}
+        monkeypatch.setattr(kept, "_kept", lambda _: {("maml", name[-3:]): name for name in found})
+        monkeypatch.setattr(kept, "_standing_still", lambda _: [-90.0] * 3)
+        monkeypatch.setattr(
+            kept, "load", lambda name: kept.Run({}, 100, {120: dict.fromkeys(TASK_SETS, found[name])}, 1.0)
+        )
+        table = kept.campaign("reacher2")
+        assert rows_of(table, "standing still") == ["100–101", *["−90.0 [−90.0, −90.0]"] * 3, "–"]
+        assert rows_of(table, "MAML") == ["100–101", *["−15.0 [−20.0, −10.0]"] * 3, "1.00 / 1.00 / 1.00"]
