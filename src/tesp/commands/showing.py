@@ -2,7 +2,7 @@
 
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def _oracle_command(folder: Path, config) -> str:
 
 
 def draw(
-    folders: list[Path], x: str, output: Path, console: Console, published: bool = False, oracle: Path | None = None
+    folders: list[Path], x: str, output: Path, console: Console, published: bool = False, oracle: Sequence[Path] = ()
 ) -> None:
     """Draw the figures that a run's records allow."""
     from tesp.report.figures.dynamics_noise import plot_dynamics_noise
