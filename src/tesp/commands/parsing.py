@@ -22,6 +22,14 @@ Trust = Annotated[
     ),
 ]
 
+Oracles = Annotated[
+    tyro.conf.UseAppendAction[tuple[Path, ...]],
+    tyro.conf.arg(
+        help="The run of the oracle that frames the results, or a folder of runs; again for every further seed. By "
+        "default one of the same tasks beside each run, if any."
+    ),
+]
+
 
 def parse(kind, arguments: list[str], program: str, description: str | None = None):
     """Return an instance of the dataclass ``kind``, or print help or the error and exit."""
