@@ -48,7 +48,7 @@ class GRU(eqx.Module):
         Padded steps leave the state as it is, and their inputs get no gradient. Segments of steps that no episode
         reaches cost nothing, whatever the length of the arrays, so nothing is compiled anew for other lengths.
         """
-        return _last_state(self._weights, _in_segments(jnp.where(valid[..., None], inputs, 0.0)), _in_segments(valid))
+        return _last_state(self._weights, in_segments(jnp.where(valid[..., None], inputs, 0.0)), in_segments(valid))
 
     def states(
         self,
@@ -61,8 +61,8 @@ class GRU(eqx.Module):
         Padded steps repeat the state before them, and their inputs get no gradient; segments cost as in `last_state`.
         """
         steps = valid.shape[1]
-        exists = _in_segments(valid)
-        states = _states(self._weights, start, _in_segments(jnp.where(valid[..., None], inputs, 0.0)), exists)
+        exists = in_segments(valid)
+        states = _states(self._weights, start, in_segments(jnp.where(valid[..., None], inputs, 0.0)), exists)
         return jnp.moveaxis(states.reshape(-1, *states.shape[2:])[:steps], 0, 1)
 
     def step(
@@ -77,7 +77,7 @@ class GRU(eqx.Module):
         return self.input_weight, self.recurrent_weight, self.bias, self.candidate_bias
 
 
-def _in_segments(x: Array) -> Array:
+def in_segments(x: Array) -> Array:
     """From (episode, step, …) to (segment, step within it, episode, …); what is missing at the end is not valid."""
     steps = x.shape[1]
     segments = max(-(-steps // SEGMENT), 1)
@@ -88,7 +88,7 @@ def _in_segments(x: Array) -> Array:
 
 @jax.custom_vjp
 def _last_state(weights, inputs, exists):
-    """State after the last step that exists; ``inputs`` and ``exists`` as `_in_segments` gives them.
+    """State after the last step that exists; ``inputs`` and ``exists`` as `in_segments` gives them.
 
     The derivative is written out by hand. What a step of the backward recursion multiplies with is computed for all
     steps of a segment at once beforehand, so that the recursion is one product per gate and little else; and the
@@ -104,7 +104,7 @@ def _last_forward(weights, inputs, exists):
 
 
 def _last_backward(stored, last_gradient):
-    _, of_weights, of_inputs = _backward(*stored, None, last_gradient)
+    _, of_weights, of_inputs = _backward(stored, None, last_gradient)
     return of_weights, of_inputs, None
 
 
@@ -128,7 +128,7 @@ def _states_forward(weights, start, inputs, exists):
 
 
 def _states_backward(stored, gradients):
-    of_start, of_weights, of_inputs = _backward(*stored, gradients, jnp.zeros_like(gradients[0, 0]))
+    of_start, of_weights, of_inputs = _backward(stored, gradients, jnp.zeros_like(gradients[0, 0]))
     return of_weights, of_start, of_inputs, None
 
 
@@ -193,11 +193,12 @@ def _sigmoid(x):
     return 0.5 + 0.5 * jnp.tanh(0.5 * x)
 
 
-def _backward(weights, inputs, exists, gates: _Gates, arriving, last_gradient):
+def _backward(stored, arriving, last_gradient):
     """Go back through all segments: gradients of the state before the first, of the weights and of the inputs.
 
     ``arriving`` are gradients of the states after all steps, or None; ``last_gradient`` is one of the last state alone.
     """
+    weights, inputs, exists, gates = stored
 
     def segment(carry, xs):
         def retreat(carry, *xs):

@@ -200,7 +200,7 @@ def test_segments_that_no_episode_reaches_are_skipped(gru, sequences, monkeypatc
 @pytest.mark.parametrize(("steps", "shape"), [(5, (3, 2)), (4, (2, 2)), (1, (1, 1)), (7, (4, 2))])
 def test_segments(steps, shape):
     x = jnp.arange(2 * steps).reshape(2, steps)
-    cut = module._in_segments(x)
+    cut = module.in_segments(x)
     assert cut.shape == (*shape, 2)
     flat = cut.reshape(-1, 2).T
     np.testing.assert_array_equal(flat[:, :steps], x)
