@@ -212,7 +212,7 @@ def update(
 
     def one_minibatch(state, data):
         network, optimiser_state = state
-        gradient, terms = mean_gradient_over_tasks(loss, network, (data, _weights(data.valid)), 1)
+        gradient, terms = mean_gradient_over_tasks(loss, network, (data, _weights(data)), 1)
         # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
         with jax.numpy_dtype_promotion("standard"):
             steps, optimiser_state = optimiser(settings).update(gradient, optimiser_state)
@@ -235,15 +235,15 @@ def update(
     return Updated(network, optimiser_state, epochs, terms, norm)
 
 
-def _weights(valid: Bool[Array, "group trial step"]) -> Float[Array, " group"]:
+def _weights(data: Experience) -> Float[Array, " group"]:
     """Return what sums over the steps of a group are multiplied with; the mean over groups is then that over steps."""
-    return jnp.full(len(valid), len(valid) / jnp.maximum(jnp.sum(valid), 1).astype(jnp.float32))
+    groups, steps = len(data.valid), jnp.maximum(jnp.sum(data.valid), 1)
+    return jnp.full(groups, groups / steps.astype(data.advantages.dtype))
 
 
 def _loss(contexts: Contexts, settings: PPOSettings, network: Any, given) -> tuple[Float[Array, ""], Terms]:
     """Clipped loss + value loss − entropy bonus of a group of trials, and its share in the means over all steps."""
     data, weight = given
-    weight = weight.astype(data.advantages.dtype)
     context = contexts(network, data.given, data.valid)
     terms = _over_segments(partial(_terms, network.heads, settings.clip), data.valid, (context, data))
     terms = jax.tree.map(lambda total: weight * total, terms)
