@@ -86,6 +86,7 @@ class MetaLearner:
                 from the task: whatever task it has must be the same after every reset.
             fast_updates: K; by default as in training. May be more, or 0.
             episodes: N, episodes of every round; by default as in training. One is enough to run, more tell more.
+                Methods that remember leave no choice.
             horizon: H, steps after which an episode is cut off if the environment does not end it before; by default
                 as in training.
             seed: Seed of the actions' noise and of the environment's resets.
@@ -100,7 +101,8 @@ class MetaLearner:
             NonFiniteError: An observation, a reward or a gradient became NaN or infinite.
 
         Warns:
-            AdaptationWarning: The return of the last round does not differ significantly from that of the first.
+            AdaptationWarning: The return of the last round does not differ significantly from that of the first; not
+                where the method says that a round is a single episode, which cannot tell.
         """
         k, n = self._checked(fast_updates, episodes)
         seed = checked_seed(seed)
@@ -137,7 +139,16 @@ class MetaLearner:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
             raise ConfigurationError(f"fast_updates = {k!r} is not possible; give an integer, 0 or more.")
         default = self.learner.sampling.episodes_per_round
-        return int(k), checked_count("episodes", default if episodes is None else episodes)
+        return int(k), self._checked_episodes(default if episodes is None else episodes)
+
+    def _checked_episodes(self, episodes: int) -> int:
+        only = self.learner.method.plan.episodes
+        if only is not None and episodes != only:
+            raise ConfigurationError(
+                f"episodes = {episodes!r} is not possible with the algorithm {self.config.algorithm!r}, every round of "
+                f"which has {only}. Leave it out, and give more fast_updates for more episodes."
+            )
+        return checked_count("episodes", episodes)
 
     @with_usual_numerics
     def _adapt(
@@ -199,7 +210,7 @@ class MetaLearner:
             )
         assert adaptation.progress is not None
         newest = stages[-1]
-        if len(history) > 1:
+        if len(history) > 1 and method.plan.episodes is None:
             warn_if_alike(history[-len(stages) - (since is not None)], history[-1])
         progress = jax.tree.map(np.asarray, adaptation.progress)
         return AdaptedAgent(self, newest.agent, newest.embedding, history, seed, progress, stages)
@@ -317,9 +328,9 @@ class AdaptedAgent(Predictor):
             )
         more = checked_count("fast_updates", fast_updates)
         before = len(self.history[-1].judged_returns)
-        n = checked_count("episodes", before if episodes is None else episodes)
-        horizon = self.progress.round.episodes.valid.shape[-1]
         learner = self.meta_learner
+        n = learner._checked_episodes(before if episodes is None else episodes)
+        horizon = self.progress.round.episodes.valid.shape[-1]
         with EnvironmentOf(env, learner.interface, n) as pool:
             return learner._adapt(pool, self, self.fast_updates + more, n, horizon, self.seed, stderr_if(progress))
 

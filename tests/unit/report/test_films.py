@@ -164,7 +164,7 @@ class TestWhatIsShown:
                 assert deterministic
                 return observation + value, None
 
-            return SimpleNamespace(predict=predict)
+            return SimpleNamespace(predict=predict, agent=SimpleNamespace(remembers=False))
 
         history = [SimpleNamespace(fast_update=k) for k in (-1, 0, 1, 2)]
         stages = stages_of(SimpleNamespace(stages=[agent(v) for v in range(4)], history=history))
@@ -180,6 +180,21 @@ class TestWhatIsShown:
         assert stages_of(SimpleNamespace(stages=[], history=history)) == []
         cold = stages_of(SimpleNamespace(stages=[agent(0), agent(1)], history=history[1:3]))
         assert [stage.title for stage in cold] == ["before adaptation", "after 1 fast-update"]
+
+    def test_an_agent_with_memory_is_told_what_it_returned_and_what_that_brought(self):
+        told = []
+
+        def predict(observation, state, deterministic, reward):
+            told.append((state, reward))
+            return np.zeros(2), len(told)
+
+        agent = SimpleNamespace(predict=predict, agent=SimpleNamespace(remembers=True))
+        (stage,) = stages_of(SimpleNamespace(stages=[agent], history=[SimpleNamespace(fast_update=0)]))
+        environment = gymnasium.make("tesp/Point-v0", goal=(0.6, 0.8), max_episode_steps=3)
+        for _ in range(2):
+            told.clear()
+            Player(environment, "plane", 0, 64).play(stage)
+            assert told == [(None, None), (1, pytest.approx(-1.0)), (2, pytest.approx(-1.0))]
 
 
 class TestFiles:
