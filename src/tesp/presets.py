@@ -1,7 +1,8 @@
 """Presets: configuration values by name, for every family. They are data; families know nothing of learning.
 
-``paper`` is the paper with its supplement and nothing else, ``quick`` small networks for minutes on a laptop, ``small``
-the same networks trained until the curves are flat. Values of a family go before those that all share.
+``paper`` is the paper with its supplement and nothing else, and for methods that are not in it what they were published
+with; ``quick`` small networks for minutes on a laptop, ``small`` the same networks trained until the curves are flat.
+Values of a family go before those that all share.
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,23 @@ if TYPE_CHECKING:
 #: Values by field name of the configuration. Under ``algorithms`` stand those of single methods.
 Values = Mapping[str, Any]
 
+#: How methods that are not in the paper were published to learn; `docs/gradient-methods.md` has the sources.
+AS_PUBLISHED: dict[str, Values] = {
+    "cavia": {
+        "episodes_per_round": 20,
+        "round_budget": "episodes",
+        "fast_updates": 1,
+        "initial_rate": 1.0,
+        "rate_bound": 1.0,
+        "second_order": True,
+        "discount": 0.95,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+}
+
 #: What ``paper`` has besides the library's defaults.
-PAPER: Values = {"round_budget": "steps"}
+PAPER: Values = {"round_budget": "steps", "algorithms": AS_PUBLISHED}
 
 #: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
 #: embedding modulates the policy of methods that have one. The same for every method.
@@ -31,6 +47,8 @@ LEARNING: Values = {
     "project_rates": True,
     "embedding_penalty": 0.02,
     "conditioning": "modulate",
+    # A rate that is not learned has to be right from the start.
+    "algorithms": {"cavia": {"initial_rate": 0.3, "rate_bound": 1.0}},
 }
 
 #: Small sizes, with which a family trains in minutes.
@@ -147,4 +165,13 @@ def merged(given: Mapping[str, Values]) -> dict[str, Values]:
     """
     sizes = {name: value for name, value in given.get("quick", {}).items() if name not in _LENGTH}
     own: dict[str, Values] = {"paper": PAPER, "quick": QUICK, "small": {**SMALL, **sizes}}
-    return {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
+    return {name: _before(given.get(name, {}), own.get(name, {})) for name in {**own, **given}}
+
+
+def _before(given: Values, own: Values) -> Values:
+    """Return both, the given values before the others; those of single methods method by method."""
+    of_methods = [values.get("algorithms", {}) for values in (own, given)]
+    merged = {
+        name: {**of_methods[0].get(name, {}), **of_methods[1].get(name, {})} for name in of_methods[0] | of_methods[1]
+    }
+    return {**own, **given, **({"algorithms": merged} if merged else {})}

@@ -64,13 +64,18 @@ METHODS = {
     "maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
     "meta-sgd": (MetaSGD(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
     "adapt-sv": (AdaptSV(1, 1, 2, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
+    "cavia": (
+        AdaptSV(1, 1, 2, (16,), 0.5, learned_rates=False),
+        {**WIDE, "learned_start": False},
+        {"episodes_per_round": 20},
+    ),
     "oracle": (Oracle(1, 1, 1, (16,)), {"fast_updates": 0}, {"episodes_per_round": 20}),
 }
 
 
 def average_return(learner, parameters, seed):
-    """In the last round, over 16 adaptations."""
-    keys = jax.random.split(jax.random.key(seed), 16)
+    """In the last round, over 8 adaptations."""
+    keys = jax.random.split(jax.random.key(seed), 8)
     runs = [learner.adapt(parameters, Line(), GOALS, HORIZON, key) for key in keys]
     return np.mean([run.rounds[-1].outcomes.average_return for run in runs])
 

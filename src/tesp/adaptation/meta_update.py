@@ -323,6 +323,8 @@ def _objective(condition, learned_rates, fast, meta) -> Callable:
     def objective(parameters: Parameters, data: Experience):
         if not learned_rates:
             parameters = parameters._replace(rates=jax.lax.stop_gradient(parameters.rates))
+        if not fast.learned_start:
+            parameters = parameters._replace(adapted=jax.lax.stop_gradient(parameters.adapted))
         return task_objective(condition, parameters, data, fast, meta)
 
     return objective

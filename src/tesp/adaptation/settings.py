@@ -21,6 +21,9 @@ class FastUpdateSettings(Settings):
     """Gradients of the fast-update are clipped to this global norm."""
     second_order: bool = False
     """Differentiate the meta-update through the gradients of the fast-updates, on the stored episodes."""
+    learned_start: bool = True
+    """Let the meta-update train what the fast-updates begin from. Off: it stays what it is in a fresh meta-learner, the
+    origin for AdaptSV and CAVIA."""
 
     def __post_init__(self):
         require_at_least(self, 0, "fast_updates")

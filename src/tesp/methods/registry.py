@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from tesp.errors import ConfigurationError, did_you_mean
-from tesp.methods.gradient.settings import ABSENT, GradientConfig
+from tesp.methods.gradient.settings import ABSENT, RATES, GradientConfig
 from tesp.methods.settings import MethodConfig
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _gradient(where: str, implied: Mapping[str, Any] | None = None) -> Entry:
-    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, ABSENT[where])
+def _gradient(where: str, implied: Mapping[str, Any] | None = None, absent: frozenset[str] = frozenset()) -> Entry:
+    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, ABSENT[where] | absent)
 
 
 METHODS: dict[str, Entry] = {
@@ -61,6 +61,7 @@ METHODS: dict[str, Entry] = {
     "maml": _gradient("maml:MAML"),
     "meta-sgd": _gradient("meta_sgd:MetaSGD"),
     "adapt-sv": _gradient("adapt_sv:AdaptSV"),
+    "cavia": _gradient("adapt_sv:AdaptSV", {"learned_start": False, "fixed_rate": True}, RATES),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }

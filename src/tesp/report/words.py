@@ -19,6 +19,7 @@ ALGORITHMS = {
     "maml": "MAML",
     "meta-sgd": "Meta-SGD",
     "adapt-sv": "AdaptSV",
+    "cavia": "CAVIA",
     "oracle": "Oracle",
     "tesp-v1": "V1: buffer of all episodes",
     "tesp-v2": "V2: policy adapted too",
