@@ -30,6 +30,36 @@ AS_PUBLISHED: dict[str, Values] = {
         "gae_lambda": 1.0,
         "normalise_advantages": "task",
     },
+    "promp": {
+        "tasks_per_update": 40,
+        "episodes_per_round": 20,
+        "round_budget": "episodes",
+        "fast_updates": 1,
+        "initial_rate": 0.1,
+        "learning_rate": 1e-3,
+        "epochs": 5,
+        "judge_last_epoch": True,
+        "clip": 0.3,
+        "kl_bound": 1e6,
+        "inner_kl_penalty": 5e-4,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+    "e-maml": {
+        "episodes_per_round": 40,
+        "round_budget": "episodes",
+        "fast_updates": 5,
+        "initial_rate": 0.05,
+        "second_order": True,
+        "inner_gradient_norm": 1.0,
+        "learning_rate": 1e-2,
+        "epochs": 1,
+        "judge_last_epoch": True,
+        "clip": 0.2,
+        "kl_bound": 1e6,
+        "exploration_credit": 1.0,
+        "discount": 0.995,
+    },
 }
 
 #: What ``paper`` has besides the library's defaults.
@@ -48,7 +78,11 @@ LEARNING: Values = {
     "embedding_penalty": 0.02,
     "conditioning": "modulate",
     # A rate that is not learned has to be right from the start.
-    "algorithms": {"cavia": {"initial_rate": 0.3, "rate_bound": 1.0}},
+    "algorithms": {
+        "cavia": {"initial_rate": 0.3, "rate_bound": 1.0},
+        "promp": {"epochs": 5, "clip": 0.3, "inner_kl_penalty": 5e-4},
+        "e-maml": {"exploration_credit": 1.0},
+    },
 }
 
 #: Small sizes, with which a family trains in minutes.
@@ -99,7 +133,7 @@ OF_FAMILIES: dict[str, dict[str, Values]] = {
             "initial_rate": 0.001,
             "rates_step": 1.0,
             "embedding_penalty": 0.01,
-            "algorithms": {"maml": {"initial_rate": 0.05}, "meta-sgd": {"initial_rate": 0.05}},
+            "algorithms": {name: {"initial_rate": 0.05} for name in ("maml", "meta-sgd", "promp", "e-maml")},
             "meta_updates": 40,
             "evaluate_every": 10,
             "parameter_average": 0.8,

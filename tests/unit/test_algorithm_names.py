@@ -22,9 +22,9 @@ from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import families
 
-NAMES = ["tesp", "maml", "meta-sgd", "adapt-sv", "cavia", "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
 #: Those that adapt without a warm-up round.
-WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia")
+WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml")
+NAMES = ["tesp", *WITHOUT_WARM_UP, "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
 ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
 
@@ -89,6 +89,8 @@ class TestAblations:
             ("oracle", "fast_updates", 3),
             ("cavia", "learned_start", True),
             ("cavia", "fixed_rate", False),
+            ("promp", "second_order", False),
+            ("promp", "inner_loss", "log_probability"),
         ],
     )
     def test_a_contradiction_names_option_and_algorithm(self, name, option, value):

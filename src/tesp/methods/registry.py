@@ -2,7 +2,7 @@
 
 import functools
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -52,8 +52,11 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _gradient(where: str, implied: Mapping[str, Any] | None = None, absent: frozenset[str] = frozenset()) -> Entry:
-    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, ABSENT[where] | absent)
+def _gradient(
+    where: str, implied: Mapping[str, Any] | None = None, without: Iterable[str] = (), own: Iterable[str] = ()
+) -> Entry:
+    absent = ABSENT[where].union(without).difference(own)
+    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, absent)
 
 
 METHODS: dict[str, Entry] = {
@@ -62,6 +65,12 @@ METHODS: dict[str, Entry] = {
     "meta-sgd": _gradient("meta_sgd:MetaSGD"),
     "adapt-sv": _gradient("adapt_sv:AdaptSV"),
     "cavia": _gradient("adapt_sv:AdaptSV", {"learned_start": False, "fixed_rate": True}, RATES),
+    "promp": _gradient(
+        "maml:MAML",
+        {"inner_loss": "likelihood_ratio", "second_order": True},
+        own=("inner_loss", "inner_kl_penalty"),
+    ),
+    "e-maml": _gradient("maml:MAML", own=("exploration_credit",)),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }

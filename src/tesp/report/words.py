@@ -20,6 +20,8 @@ ALGORITHMS = {
     "meta-sgd": "Meta-SGD",
     "adapt-sv": "AdaptSV",
     "cavia": "CAVIA",
+    "promp": "ProMP",
+    "e-maml": "E-MAML",
     "oracle": "Oracle",
     "tesp-v1": "V1: buffer of all episodes",
     "tesp-v2": "V2: policy adapted too",

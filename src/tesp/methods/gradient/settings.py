@@ -62,7 +62,7 @@ _ADAPTATION = frozenset(
     | {"early_loss_weight", "early_loss_ratio", "early_loss_final"}
 )
 #: What single methods have, and the others do not.
-_SINGLE = frozenset({"learned_start"})
+_SINGLE = frozenset({"learned_start", "inner_loss", "inner_kl_penalty", "exploration_credit"})
 
 #: Options that the library's methods do not have, by where their algorithms are.
 ABSENT: dict[str, frozenset[str]] = {
