@@ -13,7 +13,8 @@ from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, make_learner, met
 from helpers.trees import assert_close, assert_identical
 from tesp.adaptation.meta_update import optimiser
 from tesp.adaptation.settings import FastUpdateSettings
-from tesp.config import preset_config
+from tesp.building import build_family, build_method
+from tesp.config import override, preset_config
 from tesp.interface import Interface
 from tesp.methods.gradient.adapt_sv import AdaptSV
 from tesp.methods.gradient.building import make_algorithm
@@ -121,6 +122,24 @@ def test_adapt_sv_whose_rates_are_zero_is_the_shared_policy():
     alone.trials = [kept._replace(gradient_sum=jnp.zeros_like(kept.gradient_sum)) for kept in adaptation.trials]
     assert np.any(adaptation.progress.belief.gradient_sum), "the gradients are there, and go nowhere"
     assert_identical(actual.parameters, meta_update(learner, parameters, state, alone, STEP_SIZE).parameters)
+
+
+def test_adapt_sv_that_begins_at_the_origin_at_a_fixed_rate_is_cavia():
+    """The same method to the last bit; z begins at 0 on every task and after every meta-update, and the rate stays."""
+    sizes = {"embedding_size": 2, "policy_units": (4,), "initial_rate": RATE, "fast_updates": 2, "epochs": 4}
+    cavia = preset_config("point", "quick", "cavia", **sizes)
+    # How rates are learned has no meaning for CAVIA.
+    alike = {"learned_start": False, "fixed_rate": True, "rates_step": 1.0, "project_rates": False}
+    adapt_sv = preset_config("point", "quick", "adapt-sv", **alike, **sizes)
+    methods = [build_method(config, build_family(config)) for config in (cavia, adapt_sv)]
+    assert methods[0] == methods[1]
+    other = override(adapt_sv, learned_start=True)
+    assert methods[0] != build_method(other, build_family(other))
+    algorithm = AdaptSV(2, 2, 2, (4,), RATE, learned_rates=False)
+    parameters, adaptations = meta_train(algorithm, 1, learner=make_learner(algorithm, {"learned_start": False}))
+    np.testing.assert_array_equal(parameters.adapted, 0.0)
+    assert parameters.rates == np.float32(RATE)
+    assert np.all(adaptations[-1].progress.belief.adapted != 0), "fast-updates move it, so that it has a gradient"
 
 
 class TestTheOracle:

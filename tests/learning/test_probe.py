@@ -6,6 +6,8 @@ not know its task gets at most −1 a step on average, −8 in an episode of 8 s
 gets −2.
 """
 
+from collections import ChainMap
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -63,19 +65,32 @@ class Line(Simulation):
 
 
 TESP_ITSELF = TESP(1, 1, 2, (16,), 8, 0.01)
-#: Every family of methods, and what its learner has that is not the default.
+#: Every family of methods, and what its learner has that is not the default: in the fast-updates, in sampling, and in
+#: the meta-update.
 METHODS = {
     "tesp": (TESP_ITSELF, {"fast_updates": 1}, {"buffer_size": 4, "episodes_per_round": 10}),
     "maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
     "meta-sgd": (MetaSGD(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
     "adapt-sv": (AdaptSV(1, 1, 2, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
+    "cavia": (
+        AdaptSV(1, 1, 2, (16,), 0.5, learned_rates=False),
+        {**WIDE, "learned_start": False},
+        {"episodes_per_round": 20},
+    ),
+    "promp": (
+        MAML(1, 1, (16,), 0.1),
+        {**WIDE, "second_order": True, "inner_loss": "likelihood_ratio"},
+        {"episodes_per_round": 20},
+        {"inner_kl_penalty": 5e-4},
+    ),
+    "e-maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}, {"exploration_credit": 1.0}),
     "oracle": (Oracle(1, 1, 1, (16,)), {"fast_updates": 0}, {"episodes_per_round": 20}),
 }
 
 
 def average_return(learner, parameters, seed):
-    """In the last round, over 16 adaptations."""
-    keys = jax.random.split(jax.random.key(seed), 16)
+    """In the last round, over 8 adaptations."""
+    keys = jax.random.split(jax.random.key(seed), 8)
     runs = [learner.adapt(parameters, Line(), GOALS, HORIZON, key) for key in keys]
     return np.mean([run.rounds[-1].outcomes.average_return for run in runs])
 
@@ -91,8 +106,9 @@ def blinded(parameters):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_learns_what_only_an_agent_that_knows_its_task_can_do(name):
-    algorithm, fast, sampling = METHODS[name]
-    learner = make_learner(algorithm, fast, {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}, **sampling)
+    algorithm, fast, sampling, *own = METHODS[name]
+    meta = dict(ChainMap(*own, {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}))
+    learner = make_learner(algorithm, fast, meta, **sampling)
     parameters = jax.jit(algorithm.init)(jax.random.key(0))
     state = jax.jit(optimiser().init)(parameters)
     assert average_return(learner, parameters, seed=1) < UNADAPTED_BOUND + 0.5

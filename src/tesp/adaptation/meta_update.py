@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tesp.adaptation.chunks import sum_over_chunks
 from tesp.adaptation.fast_update import Condition, Context, bounded_rates, descend, fast_update
-from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
+from tesp.adaptation.objective import Batch, SurrogateTerms, mean_kl, steps_of, surrogate_terms
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
 from tesp.types import Parameters, PyTree
@@ -138,8 +138,10 @@ def task_objective(
     """One task's share of the meta-objective (equation 10), and its terms.
 
     L_PPO(τ^{K+1}; θ^{K+1}, h^{K+1}) + η · mean_j (h_j^{K+1})² [+ Σ_k w_k L_PPO(τ^k; θ^k, h^k) over the early rounds]
+    [+ v · mean over k = 1 … K of KL(π^k ‖ π(θ^k, h^k)), π^k the policy that sampled round k]
 
-    Source of the sum over rounds: the multi-step loss of Antoniou, Edwards and Storkey (2019).
+    Sources: of the sum over rounds the multi-step loss of Antoniou, Edwards and Storkey (2019), of the divergence
+    Rothfuss et al. (2019).
     """
     # θ^1 … θ^{K+1} in second order, where the fast-updates are repeated; the early rounds need all of them.
     stages = _stages(condition, parameters, experience.history, fast) if fast.second_order else []
@@ -155,7 +157,18 @@ def task_objective(
     if experience.early:
         early = _early_terms(condition, parameters, experience, stages, fast, meta.clip)
         loss = loss + early.policy_loss
+    if meta.inner_kl_penalty and experience.history:
+        loss = loss + meta.inner_kl_penalty * _inner_kl(condition, parameters.shared, stages, experience.history)
     return loss, TaskTerms(terms.policy_loss, terms.kl, penalty, *early)
+
+
+def _inner_kl(condition: Condition, shared: PyTree, stages: list[PyTree], history: tuple[Past, ...]):
+    """Mean over rounds 1 … K of the divergence from the policy that sampled the round to that of the present θ^k."""
+    divergences = [
+        mean_kl(*condition(adapted, shared, past.context), past.batch)
+        for adapted, past in zip(stages, history, strict=False)
+    ]
+    return sum(divergences) / len(divergences)
 
 
 def _early_terms(condition, parameters, experience, stages, fast, clip) -> SurrogateTerms:
@@ -323,6 +336,8 @@ def _objective(condition, learned_rates, fast, meta) -> Callable:
     def objective(parameters: Parameters, data: Experience):
         if not learned_rates:
             parameters = parameters._replace(rates=jax.lax.stop_gradient(parameters.rates))
+        if not fast.learned_start:
+            parameters = parameters._replace(adapted=jax.lax.stop_gradient(parameters.adapted))
         return task_objective(condition, parameters, data, fast, meta)
 
     return objective

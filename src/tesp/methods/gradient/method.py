@@ -24,6 +24,7 @@ from tesp.estimators.settings import EstimationSettings
 from tesp.methods.base import Method, Metrics, Plan
 from tesp.methods.gradient.agent import policy_agent
 from tesp.methods.gradient.algorithm import Algorithm
+from tesp.methods.gradient.e_maml import credited
 from tesp.methods.gradient.rates import rate_records
 from tesp.types import Episodes, Parameters, PyTree
 
@@ -232,11 +233,14 @@ class GradientMethod(Method):
         past = tuple(kept.past for kept in before)
         # Rounds are passed on only where an option asks for them: they cost memory and compilation.
         history = tuple(one for one in past if one.context is not None) if self.fast.second_order else ()
-        if self.meta.early_loss_weight == 0 or not past:
+        credit = self.meta.exploration_credit
+        if not past or (self.meta.early_loss_weight == 0 and credit == 0):
             return Experience(last.past, last.gradient_sum, history)
         sums = () if self.fast.second_order else tuple(k.gradient_sum for k in before if k.past.context is not None)
         count = len(last.past.embedding)
         weights = early_weights(self.meta, len(past), progress)
+        if credit:
+            past, weights = credited(past, last.past, weights, credit, self.estimation.discount), np.ones_like(weights)
         weights = shard_tasks(np.broadcast_to(weights, (count, *weights.shape)), count)
         return Experience(last.past, last.gradient_sum, history, past, sums, weights)
 
