@@ -184,7 +184,8 @@ class TestWhatIsShown:
     def test_an_agent_with_memory_is_told_what_it_returned_and_what_that_brought(self):
         told = []
 
-        def predict(observation, state, deterministic, reward):  # noqa: ARG001
+        def predict(_, state, *, deterministic, reward):
+            assert deterministic
             told.append((state, reward))
             return np.zeros(2), len(told)
 
