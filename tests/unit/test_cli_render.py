@@ -32,6 +32,8 @@ class Agent:
         self.stages = [self] * 3
         self._action = np.full(action_size, 0.3)
 
+        self.agent = SimpleNamespace(remembers=False)
+
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         assert deterministic
         return self._action, None

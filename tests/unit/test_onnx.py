@@ -138,7 +138,7 @@ def agent_of(learner, episodes=(5, 6, 1)) -> AdaptedAgent:
     return AdaptedAgent(learner, method.agent(parameters, belief), np.asarray(embedding), history, 0, progress)
 
 
-KINDS = {name: (name, {}) for name in METHODS} | {
+KINDS = {name: (name, {}) for name, entry in METHODS.items() if entry.algorithm is not None} | {
     f"{name} modulated": (name, {"conditioning": "modulate"}) for name in ("tesp", "adapt-sv", "oracle")
 }
 
