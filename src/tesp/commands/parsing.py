@@ -51,6 +51,15 @@ def with_commas_split(words: Sequence[str], *options: str) -> list[str]:
     return found
 
 
+def with_value(words: Sequence[str], option: str, value: str) -> list[str]:
+    """Return the words of a command line with a value behind an option that may be given without one."""
+    found = list(words)
+    for place, word in reversed(list(enumerate(words))):
+        if word == option and (place + 1 == len(words) or words[place + 1].startswith("-")):
+            found.insert(place + 1, value)
+    return found
+
+
 def options_in(words: Sequence[str]) -> list[str]:
     """Return the names of fields that words of a command line set."""
     given = [word.partition("=")[0] for word in words if word.startswith("--")]

@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy
 
+from tesp import trust
 from tesp.errors import ConfigurationError
 from tesp.report.records import RunRecords
 
@@ -197,6 +199,9 @@ def _settings(run: RunRecords) -> dict[str, Any]:
     flat = {}
     for name, value in run.config.items():
         flat |= value if isinstance(value, dict) else {name: value}
+    if isinstance(file := flat.get("family_file"), str):
+        # Every run has a copy of its own.
+        flat["family_file"] = trust.digest_of(Path(file).parent)
     return {name: value for name, value in flat.items() if name not in ("seed", "threads")}
 
 

@@ -19,9 +19,9 @@ Record = dict[str, Any]
 class Callback:
     """Told what happens in training. Make a class with those of these methods that are of use.
 
-    They are called in the order `on_start`, then `on_records` and `on_checkpoint` as training goes on, `on_end` when it
-    has come to its end or was asked to stop, and `close` in any case. An error in one of them stops the training like
-    any other, with its last complete meta-update stored.
+    They are called in the order `on_start`, then `on_records`, `on_state` and `on_checkpoint` as training goes on,
+    `on_end` when it has come to its end or was asked to stop, and `close` in any case. An error in one of them stops
+    the training like any other, with its last complete meta-update stored.
     """
 
     def on_start(self, folder: Path, config: Any, meta_update: int) -> None:
@@ -39,6 +39,9 @@ class Callback:
         Returns:
             True to ask that training stops. The meta-update is stored as a checkpoint, and `tesp.resume` goes on.
         """
+
+    def on_state(self, meta_update: int) -> None:
+        """Hear that the state after so many meta-updates is stored: whatever happens, training goes on from there."""
 
     def on_checkpoint(self, meta_update: int) -> None:
         """Hear that there is a checkpoint after so many meta-updates."""
