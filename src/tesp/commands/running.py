@@ -16,9 +16,9 @@ class RunningArguments:
     ray: Annotated[str | None, tyro.conf.arg(metavar="[local|auto|HOST:PORT]")] = None
     """Train many runs at once by Ray: on this machine (`local`, or nothing), or on a cluster."""
     cpus_per_run: int | None = None
-    """Cores of each run with --ray; by default 1."""
+    """Cores of each run with --ray (by default 1)."""
     max_concurrent: int | None = None
-    """Runs at once with --ray; by default as many as there are cores for."""
+    """Runs at once with --ray (by default as many as there are cores for)."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Show the plan with what it will cost, which takes a few meta-updates, and train nothing."""
 
