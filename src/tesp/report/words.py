@@ -22,6 +22,7 @@ ALGORITHMS = {
     "cavia": "CAVIA",
     "promp": "ProMP",
     "e-maml": "E-MAML",
+    "maesn": "MAESN",
     "oracle": "Oracle",
     "tesp-v1": "V1: buffer of all episodes",
     "tesp-v2": "V2: policy adapted too",
