@@ -82,6 +82,18 @@ AS_PUBLISHED: dict[str, Values] = {
         "exploration_credit": 1.0,
         "discount": 0.995,
     },
+    "maesn": {
+        "episodes_per_round": 50,
+        "round_budget": "episodes",
+        "embedding_size": 2,
+        "fast_updates": 1,
+        "initial_rate": 1.0,
+        "rate_bound": 10.0,
+        "second_order": True,
+        "embedding_penalty": 0.1,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
 }
 
 #: What ``paper`` has besides the library's defaults.
@@ -104,6 +116,7 @@ LEARNING: Values = {
         "cavia": {"initial_rate": 0.3, "rate_bound": 1.0},
         "promp": {"epochs": 5, "clip": 0.3, "inner_kl_penalty": 5e-4},
         "e-maml": {"exploration_credit": 1.0},
+        "maesn": {"initial_rate": 1.0, "rate_bound": 10.0},
     },
 }
 

@@ -151,8 +151,10 @@ def problem(name, second_order):
     start = jax.jit(algorithm.init)(jax.random.key(0))
     rates = random_like(rates_like(start.adapted, 0.0), 3, 0.2) if algorithm.learned_rates else start.rates
     parameters = Parameters(random_like(start.adapted, 1, 0.25), rates, random_like(start.shared, 2, 0.25))
+    seen = INTERFACE.observation_size + algorithm.noise_size
     rounds = [
-        Past(random_context(10 * k, 2, steps=3), jnp.zeros(2), random_batch(10 * k + 5, 3, steps=3)) for k in (1, 2)
+        Past(random_context(10 * k, 2, steps=3), jnp.zeros(2), random_batch(10 * k + 5, 3, steps=3, observation=seen))
+        for k in (1, 2)
     ]
     *past, last = rounds[1:] if name == "oracle" else rounds
 
@@ -165,4 +167,4 @@ def problem(name, second_order):
         return total
 
     experience = Experience(last, gradient_sum(parameters), tuple(past) if second_order else ())
-    return parameters, experience, lambda p, e: task_objective(condition, p, e, fast, META)[0]
+    return parameters, experience, lambda p, e: task_objective(condition, p, e, fast, META, algorithm.penalty)[0]

@@ -18,6 +18,7 @@ from tesp.adaptation.meta_update import optimiser
 from tesp.episodes.rollout import Learner
 from tesp.interface import Interface
 from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.maesn import MAESN, LatentPolicy
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
@@ -84,6 +85,7 @@ METHODS = {
         {"inner_kl_penalty": 5e-4},
     ),
     "e-maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}, {"exploration_credit": 1.0}),
+    "maesn": (MAESN(1, 1, 2, (16,), 0.5), WIDE, {"episodes_per_round": 20}, {"embedding_penalty": 0.1}),
     "oracle": (Oracle(1, 1, 1, (16,)), {"fast_updates": 0}, {"episodes_per_round": 20}),
 }
 
@@ -100,7 +102,12 @@ def blinded(parameters):
     rates = jax.tree.map(np.zeros_like, parameters.rates)
     if isinstance(parameters.adapted, Policy):
         return parameters._replace(rates=rates)
-    unseeing = eqx.tree_at(lambda p: p.hidden[0].weight, parameters.shared, replace_fn=lambda w: w.at[1:].set(0.0))
+    shared = parameters.shared
+
+    def weights_of_the_first_layer(policy):
+        return (policy.policy if isinstance(policy, LatentPolicy) else policy).hidden[0].weight
+
+    unseeing = eqx.tree_at(weights_of_the_first_layer, shared, replace_fn=lambda w: w.at[1:].set(0.0))
     return parameters._replace(rates=rates, shared=unseeing)
 
 

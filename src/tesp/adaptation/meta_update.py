@@ -16,6 +16,14 @@ from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
 from tesp.types import Parameters, PyTree
 
+#: (θ_TE, h^{K+1}) → what is added to the loss of a task with the weight η.
+Penalty = Callable[[PyTree, Float[Array, " embedding"]], Float[Array, ""]]
+
+
+def mean_square(_start: PyTree, embedding: Float[Array, " embedding"]) -> Float[Array, ""]:
+    """Mean over the d entries of (h^{K+1})²; of no entries 0, for algorithms whose policy is conditioned on nothing."""
+    return jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
+
 
 class Past(NamedTuple):
     """One round of one task, as the meta-update looks back on it.
@@ -57,7 +65,7 @@ class TaskTerms(NamedTuple):
     Attributes:
         policy_loss: Clipped surrogate loss on τ^{K+1}.
         kl: Mean KL divergence from the sampling policy on τ^{K+1}.
-        penalty: Mean square of the entries of h^{K+1}, before multiplication with η.
+        penalty: Mean square of the entries of h^{K+1}, or the algorithm's own penalty, before multiplication with η.
         early_loss: Σ_k w_k · clipped surrogate loss on τ^k over the early rounds; 0 without them.
         early_kl: Likewise of the mean KL divergences.
     """
@@ -134,6 +142,7 @@ def task_objective(
     experience: Experience,
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
 ) -> tuple[Float[Array, ""], TaskTerms]:
     """One task's share of the meta-objective (equation 10), and its terms.
 
@@ -150,8 +159,7 @@ def task_objective(
     assert context is not None
     policy, embedding = condition(adapted, parameters.shared, context)
     terms = surrogate_terms(policy, embedding, experience.last.batch, meta.clip)
-    # The mean of no entries is 0, for algorithms whose policy is conditioned on nothing.
-    penalty = jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
+    penalty = penalty_of(parameters.adapted, embedding)
     loss = terms.policy_loss + meta.embedding_penalty * penalty
     early = SurrogateTerms(jnp.zeros_like(loss), jnp.zeros_like(loss))
     if experience.early:
@@ -266,6 +274,7 @@ def meta_update(
     learned_rates: bool,
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
 ) -> MetaUpdated:
     """Run the PPO epochs of one meta-update in one compiled loop and keep the best parameters.
 
@@ -283,8 +292,9 @@ def meta_update(
         learned_rates: Whether α is trained.
         fast: Settings of the fast-updates.
         meta: Settings of the meta-update.
+        penalty_of: What η weighs.
     """
-    objective = _objective(condition, learned_rates, fast, meta)
+    objective = _objective(condition, learned_rates, fast, meta, penalty_of)
     weights = experience.early_weights
     total_weight = 1.0 if weights is None else 1.0 + jnp.sum(weights[0])
     experience = pack_experience(experience, meta.tasks_at_once)
@@ -332,13 +342,13 @@ def _moved(
     return moved._replace(rates=bounded_rates(moved.rates, fast.rate_bound)) if meta.project_rates else moved
 
 
-def _objective(condition, learned_rates, fast, meta) -> Callable:
+def _objective(condition, learned_rates, fast, meta, penalty_of) -> Callable:
     def objective(parameters: Parameters, data: Experience):
         if not learned_rates:
             parameters = parameters._replace(rates=jax.lax.stop_gradient(parameters.rates))
         if not fast.learned_start:
             parameters = parameters._replace(adapted=jax.lax.stop_gradient(parameters.adapted))
-        return task_objective(condition, parameters, data, fast, meta)
+        return task_objective(condition, parameters, data, fast, meta, penalty_of)
 
     return objective
 

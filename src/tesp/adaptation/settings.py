@@ -79,7 +79,8 @@ class MetaUpdateSettings(Settings):
     stop_at_kl_bound: bool = False
     """End the epochs of a meta-update as soon as the mean KL divergence passes the bound."""
     embedding_penalty: float = 0.01
-    """η, weight of the mean square of the task embedding's entries."""
+    """η, weight of the mean square of the task embedding's entries; for MAESN of the divergence of the latent that
+    fast-updates begin from, KL(N(μ¹, σ¹²) ‖ N(0, 1))."""
     early_loss_weight: float = 0.0
     """w, weight of a PPO loss on the rounds before the last: the warm-up round and rounds 1 … K, each at its own θ^k
     and h^k, which are differentiated. Nothing else in the objective trains what the agent does while it explores, so

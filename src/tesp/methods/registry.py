@@ -78,6 +78,7 @@ METHODS: dict[str, Entry] = {
         own=("inner_loss", "inner_kl_penalty"),
     ),
     "e-maml": _gradient("maml:MAML", own=("exploration_credit",)),
+    "maesn": _gradient("maesn:MAESN"),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
     "rl2": _recurrent("RL2Config"),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},

@@ -22,6 +22,7 @@ ALGORITHMS = {
     "cavia": "CAVIA",
     "promp": "ProMP",
     "e-maml": "E-MAML",
+    "maesn": "MAESN",
     "oracle": "Oracle",
     "rl2": "RL²",
     "tesp-v1": "V1: buffer of all episodes",

@@ -70,6 +70,7 @@ ABSENT: dict[str, frozenset[str]] = {
     "maml:MAML": _SINGLE | _ABLATIONS | _ENCODER | _EMBEDDING | RATES,
     "meta_sgd:MetaSGD": _SINGLE | _ABLATIONS | _ENCODER | _EMBEDDING,
     "adapt_sv:AdaptSV": (_SINGLE | _ABLATIONS | _ENCODER) - {"learned_start", "fixed_rate"},
+    "maesn:MAESN": _SINGLE | _ABLATIONS | _ENCODER,
     "oracle:Oracle": _SINGLE | _ABLATIONS | _ENCODER | RATES | _ADAPTATION | {"embedding_size", "embedding_penalty"},
 }
 
