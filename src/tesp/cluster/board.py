@@ -91,6 +91,8 @@ class Board:
     def begun(self, name: str, machine: str, meta_update: int) -> None:
         """Take note that a run is trained on a machine, from a meta-update on."""
         row = self._rows[name]
+        # What another session has done, or has to be done again, says nothing of the pace.
+        self._before += meta_update - row.done
         row.state, row.machine, row.done = "running", machine, meta_update
         self._event(f"{name}: {f'goes on after {meta_update} meta-updates' if meta_update else 'begins'} on {machine}")
 

@@ -254,7 +254,8 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
+    # The last one Ray sets by itself.
+    before = {name: os.environ.get(name) for name in (*values, "PYTHONBREAKPOINT")}
     os.environ.update(values)
     try:
         yield
