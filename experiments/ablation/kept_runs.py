@@ -172,21 +172,14 @@ def campaign(family: str) -> str:
     runs = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
     order = [method for method in words.ALGORITHMS if any(key[0] == method for key in runs)]
     still = {int(seed): _standing_still(name) for (_, seed), name in runs.items()}
-    rows = [
-        [words.STANDING_STILL, _from_to(sorted(still)), *map(mean_and_range, zip(*still.values(), strict=True)), "–"]
-    ]
+    means = [words.number(float(x), 0) for x in np.mean([*still.values()], axis=0)]
+    rows = [[words.STANDING_STILL, _from_to(sorted(still)), *means, "–"]]
     for method in order:
         members = {int(key[1]): load(name) for key, name in runs.items() if key[0] == method}
-        ends = list(zip(*(run.last for run in members.values()), strict=True))
+        ends = zip(*(run.last for run in members.values()), strict=True)
         late, best = (np.mean([getattr(run, what) for run in members.values()], axis=0) for what in ("late", "best"))
-        rows.append(
-            [
-                words.method(method),
-                _from_to(sorted(members)),
-                *map(mean_and_range, ends),
-                _three((best / late).tolist(), 2),
-            ]
-        )
+        cells = [mean_and_range(values, 0) for values in ends]
+        rows.append([words.method(method), _from_to(sorted(members)), *cells, _three((best / late).tolist(), 2)])
     return markdown([["method", "seeds", *words.SIGNS.values(), "share"], *rows])
 
 

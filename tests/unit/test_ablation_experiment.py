@@ -383,5 +383,5 @@ class TestPages:
             kept, "load", lambda name: kept.Run({}, 100, {120: dict.fromkeys(TASK_SETS, found[name])}, 1.0)
         )
         table = kept.campaign("reacher2")
-        assert rows_of(table, "standing still") == ["100–101", *["−90 [−90, −90]"] * 3, "–"]
+        assert rows_of(table, "standing still") == ["100–101", *["−90"] * 3, "–"]
         assert rows_of(table, "MAML") == ["100–101", *["−15 [−20, −10]"] * 3, "1.00 / 1.00 / 1.00"]
