@@ -201,10 +201,6 @@ def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
     )
 
 
-def _whole(values: Sequence[float]) -> str:
-    return mean_and_range(values, 0)
-
-
 def _standing_still(name: str) -> list[float]:
     return [row["average_return"] for row in _stored(name)[1]["reference"] if row["reference"] == "stand_still"]
 
