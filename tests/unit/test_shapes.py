@@ -37,7 +37,7 @@ def test_the_first_calls_are_all_checked_and_later_ones_now_and_then():
 
 def test_instances_are_checked_as_calls_are():
     forget_calls()
-    wrong = {name: WRONG for name in Transition.__dataclass_fields__}
+    wrong = dict.fromkeys(Transition.__dataclass_fields__, WRONG)
     assert all(refused(lambda: Transition(**wrong)) for _ in range(ALWAYS))
     assert sum(refused(lambda: Transition(**wrong)) for _ in range(2 * THEN_EVERY)) == 2
 
