@@ -12,7 +12,6 @@ from tesp.task_sets import TaskSet, told
 from tesp.tasks.family import Family
 from tesp.tasks.goals.goals import Goals
 
-
 #: Metres. The square of a distance has to be a number in single precision too.
 _FURTHEST = 1e15
 
