@@ -4,7 +4,7 @@
     python experiments/paper_figures/analysis.py --figure 4  # from experiments/records/campaign: figures and tables
 
 Learning curves on D, D′ and D″ with bootstrap intervals over seeds, beside standing still and the oracle: of TESP,
-MAML, Meta-SGD and AdaptSV (4), of TESP and V1 to V5 (5). A family is drawn once all methods of the figure have a seed in
+MAML, Meta-SGD and AdaptSV (4), of TESP and V1 to V5 (5). A family is drawn once all methods have a seed in
 common.
 """
 
