@@ -24,7 +24,7 @@ from tesp.tasks.registry import families
 
 #: Those that adapt without a warm-up round.
 WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
-NAMES = ["tesp", *WITHOUT_WARM_UP, "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
+NAMES = ["tesp", *WITHOUT_WARM_UP, "tesp-set", "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
 ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
 

@@ -23,6 +23,7 @@ ALGORITHMS = {
     "promp": "ProMP",
     "e-maml": "E-MAML",
     "maesn": "MAESN",
+    "tesp-set": "TESP, set of policies",
     "oracle": "Oracle",
     "tesp-v1": "V1: buffer of all episodes",
     "tesp-v2": "V2: policy adapted too",
