@@ -1,4 +1,6 @@
 from .agents.adapting import AdaptedAgent, MetaLearner
+from .agents.exporting import export_onnx
+from .agents.given_task import TaskWarning
 from .agents.rounds import AdaptationWarning
 from .compilation_cache import use_compilation_cache
 from .config import Config, preset_config
@@ -29,8 +31,10 @@ __all__ = [
     "NonFiniteError",
     "Run",
     "RunFolderError",
+    "TaskWarning",
     "TespError",
     "__version__",
+    "export_onnx",
     "families",
     "load",
     "load_run",

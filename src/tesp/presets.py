@@ -17,6 +17,28 @@ if TYPE_CHECKING:
 #: Values by field name of the configuration. Under ``algorithms`` stand those of single methods.
 Values = Mapping[str, Any]
 
+#: Methods that remember, and what they were published with where families have values for all methods.
+REMEMBERING_AS_PUBLISHED: dict[str, Values] = {name: {"policy_units": (128,)} for name in ("rl2",)}
+
+#: How they learn at small scale, and for how long: their meta-updates have far fewer steps than others'.
+REMEMBERING: dict[str, Values] = {
+    "rl2": {
+        "tasks_per_update": 40,
+        "memory_units": 64,
+        "policy_units": (64,),
+        "learning_rate": 1e-3,
+        "epochs": 8,
+        "clip": 0.2,
+        "entropy_weight": 0.001,
+        "gradient_norm": 1.0,
+        "meta_updates": 100,
+        "evaluate_every": 20,
+    },
+}
+REMEMBERING_FOR_LONG: dict[str, Values] = {
+    "rl2": {**REMEMBERING["rl2"], "learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0},
+}
+
 #: How methods that are not in the paper were published to learn; `docs/gradient-methods.md` has the sources.
 AS_PUBLISHED: dict[str, Values] = {
     "cavia": {
@@ -75,7 +97,7 @@ AS_PUBLISHED: dict[str, Values] = {
 }
 
 #: What ``paper`` has besides the library's defaults.
-PAPER: Values = {"round_budget": "steps", "algorithms": AS_PUBLISHED}
+PAPER: Values = {"round_budget": "steps", "algorithms": {**AS_PUBLISHED, **REMEMBERING_AS_PUBLISHED}}
 
 #: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
 #: embedding modulates the policy of methods that have one. The same for every method.
@@ -109,6 +131,7 @@ QUICK: Values = {
     "meta_updates": 100,
     "evaluate_every": 20,
     "evaluation_tasks": 40,
+    "algorithms": {**LEARNING["algorithms"], **REMEMBERING},
 }
 
 #: The same sizes, trained until the curves are flat; the step size that was found settles over the last third.
@@ -119,6 +142,7 @@ SMALL: Values = {
     "evaluation_tasks": 0,
     "parameter_average": 0.97,
     "learning_rate_ceiling": "last_third",
+    "algorithms": {**LEARNING["algorithms"], **REMEMBERING_FOR_LONG},
 }
 
 #: What belongs to the length of a run: what a family changes of it in ``quick`` does not hold in ``small``.
@@ -211,7 +235,7 @@ def merged(given: Mapping[str, Values]) -> dict[str, Values]:
     What is given for ``quick`` holds in ``small`` too, but for the length of the run.
     """
     sizes = {name: value for name, value in given.get("quick", {}).items() if name not in _LENGTH}
-    own: dict[str, Values] = {"paper": PAPER, "quick": QUICK, "small": {**SMALL, **sizes}}
+    own: dict[str, Values] = {"paper": PAPER, "quick": QUICK, "small": _before(sizes, SMALL)}
     return {name: _before(given.get(name, {}), own.get(name, {})) for name in {**own, **given}}
 
 

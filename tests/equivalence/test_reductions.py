@@ -134,7 +134,7 @@ def test_adapt_sv_that_begins_at_the_origin_at_a_fixed_rate_is_cavia():
     sizes = {"embedding_size": 2, "policy_units": (4,), "initial_rate": RATE, "fast_updates": 2, "epochs": 4}
     cavia = preset_config("point", "quick", "cavia", **sizes)
     # How rates are learned has no meaning for CAVIA.
-    alike = {"learned_start": False, "fixed_rate": True, "rates_step": 1.0, "project_rates": False}
+    alike = {"learned_start": False, "fixed_rate": True, "rates_step": 1.0, "project_rates": False, "rate_bound": 1.0}
     adapt_sv = preset_config("point", "quick", "adapt-sv", **alike, **sizes)
     methods = [build_method(config, build_family(config)) for config in (cavia, adapt_sv)]
     assert methods[0] == methods[1]

@@ -18,7 +18,7 @@ from helpers.trees import assert_identical
 from tesp import cli
 from tesp.building import build_family, build_learner
 from tesp.config import Config, preset_config, to_json
-from tesp.methods.registry import absent_from
+from tesp.methods.registry import absent_from, entry_of
 from tesp.runs import load_run
 
 #: Small enough to run in less than a second once it is compiled.
@@ -37,12 +37,20 @@ TINY = {
     "evaluate_every": 2,
     "checkpoint_every": 1,
 }
+#: The same of what TESP does not have.
+TINY_OF_OTHERS = {"memory_units": 8, "minibatches": 2, "episodes_per_trial": 3}
 TESTS = Path(__file__).parents[1]
+
+
+def tiny_values(algorithm: str, values=None) -> dict:
+    """Of the values that make a run tiny, or of others, those that a method has and leaves a choice in."""
+    left_out = absent_from(algorithm) | entry_of(algorithm).implied.keys()
+    return {n: x for n, x in (TINY | TINY_OF_OTHERS if values is None else values).items() if n not in left_out}
 
 
 def tiny(overrides) -> dict:
     """The values that make a run tiny, of those that the method of ``overrides`` has, and the overrides."""
-    return {n: x for n, x in TINY.items() if n not in absent_from(overrides.get("algorithm", "tesp"))} | overrides
+    return tiny_values(overrides.get("algorithm", "tesp")) | overrides
 
 
 def tiny_config(family="point", **overrides) -> Config:
@@ -109,7 +117,8 @@ def child(module: str, *arguments) -> subprocess.Popen:
     """Start ``python -m module arguments…``, which computes bit for bit what this process computes."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     pipe = subprocess.PIPE
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from helpers.learners import make_learner, meta_update
 from tesp.adaptation.meta_update import optimiser
+from tesp.episodes.rollout import Learner
+from tesp.interface import Interface
 from tesp.methods.gradient.adapt_sv import AdaptSV
 from tesp.methods.gradient.maesn import MAESN, LatentPolicy
 from tesp.methods.gradient.maml import MAML
@@ -22,8 +24,11 @@ from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.gradient.tesp_set import TESPSet
+from tesp.methods.recurrent.configs import RL2Config
+from tesp.methods.recurrent.settings import PPOSettings, RecurrentNetworkSettings
 from tesp.networks.policy import Policy
 from tesp.networks.policy_set import PolicySet
+from tesp.sampling import SamplingSettings
 from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8
@@ -130,3 +135,37 @@ def test_learns_what_only_an_agent_that_knows_its_task_can_do(name):
         parameters, state = updated.parameters, updated.optimiser_state
     assert average_return(learner, parameters, seed=1) > -5.0
     assert average_return(learner, blinded(parameters), seed=1) < UNADAPTED_BOUND + 0.5
+
+
+#: A trial is two episodes. Each task is there eight times: of episodes that follow one another there is one a task.
+SEVERAL = np.tile(GOALS, (8, 1))
+PPO = PPOSettings(learning_rate=5e-3, epochs=4, gradient_norm=1.0, clip=0.2, entropy_weight=0.0)
+NETWORK = RecurrentNetworkSettings(memory_units=16, policy_units=(16,))
+#: Methods that remember.
+REMEMBERING = {"rl2": RL2Config(network=NETWORK, ppo=PPO)}
+
+
+def last_return(learner, parameters, seed):
+    """In the last episode of the trials."""
+    adapted = learner.adapt(parameters, Line(), SEVERAL, HORIZON, jax.random.key(seed), keep_rounds=False)
+    return np.mean(adapted.rounds[-1].outcomes.average_return)
+
+
+def without_memory(parameters):
+    """The same heads, and nothing that is remembered: the memory's weights are zero, and so are its states."""
+    forgetful = eqx.tree_at(lambda n: n.memory, parameters.network, replace_fn=lambda m: jax.tree.map(np.zeros_like, m))
+    return parameters._replace(network=forgetful)
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_learns_to_remember_what_tells_its_task(name):
+    sampling = SamplingSettings(tasks_per_update=len(SEVERAL), episodes_per_round=1)
+    method = REMEMBERING[name].build(Interface((1,), (-1.0,), (1.0,), 1, HORIZON), sampling)
+    learner, state = Learner(method, sampling), jax.jit(method.init)(jax.random.key(0))
+    assert last_return(learner, method.parameters(state), seed=1) < UNADAPTED_BOUND + 0.5
+    for update in range(UPDATES):
+        parameters = method.parameters(state)
+        adaptation = learner.adapt(parameters, Line(), SEVERAL, HORIZON, jax.random.key(100 + update))
+        state, _ = learner.meta_update(state, adaptation, update, UPDATES)
+    assert last_return(learner, method.parameters(state), seed=1) > -5.0
+    assert last_return(learner, without_memory(method.parameters(state)), seed=1) < UNADAPTED_BOUND + 0.5

@@ -62,8 +62,8 @@ def test_knows_every_option_that_help_shows():
         named = {word.strip(",│` ") for line in shown.splitlines() for word in line.split() if word.startswith("--")}
         # What is rules of the table, and the options of other methods and of `tesp train`.
         named = {name for name in named if name.strip("-")}
-        flags = {f"--{no}{option.replace('_', '-')}" for option in absent_from("tesp") for no in ("", "no-")}
-        others = {"train": flags, "compare": known.keys()}
+        absent = [name.replace("_", "-") for name in absent_from("tesp")]
+        others = {"train": {f"--{no}{name}" for name in absent for no in ("", "no-")}, "compare": known.keys()}
         assert named <= known.keys(), command
         assert known.keys() - named <= others.get(command, set()), command
 

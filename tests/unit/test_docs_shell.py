@@ -23,7 +23,6 @@ from helpers import pictures, running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
 from tesp import building, compare, config, runs
 from tesp.config import override
-from tesp.methods.registry import absent_from
 from tesp.tasks.registry import families
 
 pytestmark = [
@@ -42,7 +41,7 @@ for program in tesp make pip python; do eval "$program() { ask $program \\"\\$@\
 def tiny(given):
     """A configuration that was parsed in full, at a size that takes seconds, on the family that needs no engine."""
     plain = replace(given, family="point", family_file=None, task=config.FamilySettings())
-    return override(plain, **{name: x for name, x in TINY.items() if name not in absent_from(given.algorithm)})
+    return override(plain, **running.tiny_values(given.algorithm, TINY | running.TINY_OF_OTHERS))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def tiny_runs(trained, monkeypatch):
             (output / name).write_text(re.sub(r'"seed": \d+', f'"seed": {wanted.seed}', text), encoding="utf-8")
         return runs.load_run(output, "latest")
 
-    def compare_one(configs, output, console=None):
+    def compare_one(configs, output, console=None, _work=None):
         for given in configs:
             building.build_method(given, building.build_family(given))
         return compare_all([tiny(configs[0])], output, console)

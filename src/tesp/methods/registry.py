@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from tesp.errors import ConfigurationError, did_you_mean
 from tesp.methods.gradient.settings import ABSENT, RATES, GradientConfig
+from tesp.methods.recurrent.settings import BECAUSE, SINGLE
 from tesp.methods.settings import MethodConfig
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Entry:
         algorithm: What makes its algorithm, if it is one that adapts by gradients.
         implied: Options without whose values it would not be what its name says.
         absent: Options of its kind of configuration that it does not have.
+        because: Why it has the implied values, where the name alone does not say it.
     """
 
     config: "str | type[MethodConfig]"
     algorithm: AlgorithmFactory | None = None
     implied: Mapping[str, Any] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
+    because: str = ""
 
     @property
     def kind(self) -> type[MethodConfig]:
@@ -59,6 +62,10 @@ def _gradient(
     return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, absent)
 
 
+def _recurrent(config: str) -> Entry:
+    return Entry(f"tesp.methods.recurrent.configs:{config}", None, SINGLE, because=BECAUSE)
+
+
 METHODS: dict[str, Entry] = {
     "tesp": _gradient("tesp:TESP"),
     "maml": _gradient("maml:MAML"),
@@ -74,6 +81,7 @@ METHODS: dict[str, Entry] = {
     "maesn": _gradient("maesn:MAESN"),
     "tesp-set": _gradient("tesp_set:TESPSet"),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
+    "rl2": _recurrent("RL2Config"),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }
 

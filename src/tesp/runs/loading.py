@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from tesp import building
-from tesp.agents.adapting import MetaLearner
+from tesp.agents.adapting import MetaLearner, Origin
 from tesp.config import Config
 from tesp.runs.run import Run
 from tesp.runs.states import load_state
@@ -58,7 +58,8 @@ def load(path: str | os.PathLike[str], checkpoint: str | int = "best", *, trust:
     interface = folder.read_interface() or building.build_family(config).interface
     learner = building.build_learner(config, interface)
     state = load_state(folder, config, learner, checkpoint)
-    return MetaLearner(config, interface, learner.method.parameters(state.method, evaluated=True), learner)
+    parameters = learner.method.parameters(state.method, evaluated=True)
+    return MetaLearner(config, interface, parameters, learner, Origin(folder.identity, state.meta_update))
 
 
 def opened(path: str | os.PathLike[str], trust: bool) -> RunFolder:
