@@ -1,5 +1,6 @@
 """The meta-update: PPO on the adapted policies, over θ_TE, α and θ_policy together."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -13,10 +14,18 @@ from jaxtyping import Array, Bool, Float, Int
 from tesp.adaptation.chunks import sum_over_chunks
 from tesp.adaptation.contributions import Contributions
 from tesp.adaptation.fast_update import Condition, Context, bounded_rates, descend, fast_update
-from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
+from tesp.adaptation.objective import Batch, SurrogateTerms, mean_kl, steps_of, surrogate_terms
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import gather, map_over_tasks
 from tesp.types import Parameters, PyTree
+
+#: (θ_TE, h^{K+1}) → what is added to the loss of a task with the weight η.
+Penalty = Callable[[PyTree, Float[Array, " embedding"]], Float[Array, ""]]
+
+
+def mean_square(_start: PyTree, embedding: Float[Array, " embedding"]) -> Float[Array, ""]:
+    """Mean over the d entries of (h^{K+1})²; of no entries 0, for algorithms whose policy is conditioned on nothing."""
+    return jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
 
 
 class Past(NamedTuple):
@@ -59,7 +68,7 @@ class TaskTerms(NamedTuple):
     Attributes:
         policy_loss: Clipped surrogate loss on τ^{K+1}.
         kl: Mean KL divergence from the sampling policy on τ^{K+1}.
-        penalty: Mean square of the entries of h^{K+1}, before multiplication with η.
+        penalty: Mean square of the entries of h^{K+1}, or the algorithm's own penalty, before multiplication with η.
         early_loss: Σ_k w_k · clipped surrogate loss on τ^k over the early rounds; 0 without them.
         early_kl: Likewise of the mean KL divergences.
     """
@@ -136,12 +145,15 @@ def task_objective(
     experience: Experience,
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
 ) -> tuple[Float[Array, ""], TaskTerms]:
     """One task's share of the meta-objective (equation 10), and its terms.
 
     L_PPO(τ^{K+1}; θ^{K+1}, h^{K+1}) + η · mean_j (h_j^{K+1})² [+ Σ_k w_k L_PPO(τ^k; θ^k, h^k) over the early rounds]
+    [+ v · mean over k = 1 … K of KL(π^k ‖ π(θ^k, h^k)), π^k the policy that sampled round k]
 
-    Source of the sum over rounds: the multi-step loss of Antoniou, Edwards and Storkey (2019).
+    Sources: of the sum over rounds the multi-step loss of Antoniou, Edwards and Storkey (2019), of the divergence
+    Rothfuss et al. (2019).
     """
     # θ^1 … θ^{K+1} in second order, where the fast-updates are repeated; the early rounds need all of them.
     stages = _stages(condition, parameters, experience.history, fast) if fast.second_order else []
@@ -150,14 +162,24 @@ def task_objective(
     assert context is not None
     policy, embedding = condition(adapted, parameters.shared, context)
     terms = surrogate_terms(policy, embedding, experience.last.batch, meta.clip)
-    # The mean of no entries is 0, for algorithms whose policy is conditioned on nothing.
-    penalty = jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
+    penalty = penalty_of(parameters.adapted, embedding)
     loss = terms.policy_loss + meta.embedding_penalty * penalty
     early = SurrogateTerms(jnp.zeros_like(loss), jnp.zeros_like(loss))
     if experience.early:
         early = _early_terms(condition, parameters, experience, stages, fast, meta.clip)
         loss = loss + early.policy_loss
+    if meta.inner_kl_penalty and experience.history:
+        loss = loss + meta.inner_kl_penalty * _inner_kl(condition, parameters.shared, stages, experience.history)
     return loss, TaskTerms(terms.policy_loss, terms.kl, penalty, *early)
+
+
+def _inner_kl(condition: Condition, shared: PyTree, stages: list[PyTree], history: tuple[Past, ...]):
+    """Mean over rounds 1 … K of the divergence from the policy that sampled the round to that of the present θ^k."""
+    divergences = [
+        mean_kl(*condition(adapted, shared, past.context), past.batch)
+        for adapted, past in zip(stages, history, strict=False)
+    ]
+    return sum(divergences) / len(divergences)
 
 
 def _early_terms(condition, parameters, experience, stages, fast, clip) -> SurrogateTerms:
@@ -337,6 +359,7 @@ def gradient_of_task(
     learned_rates: bool,
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
 ) -> tuple[Float[Array, " entry"], TaskTerms]:
     """Gradient of one task's share of the mean objective, 1/T · ∂L_i/∂(θ_TE, α, θ_policy), in one array; and its terms.
 
@@ -348,12 +371,15 @@ def gradient_of_task(
         learned_rates: Whether α is trained.
         fast: Settings of the fast-updates.
         meta: Settings of the meta-update.
+        penalty_of: What η weighs.
     """
 
     def share(parameters):
         if not learned_rates:
             parameters = parameters._replace(rates=jax.lax.stop_gradient(parameters.rates))
-        loss, terms = task_objective(condition, parameters, experience, fast, meta)
+        if not fast.learned_start:
+            parameters = parameters._replace(adapted=jax.lax.stop_gradient(parameters.adapted))
+        loss, terms = task_objective(condition, parameters, experience, fast, meta, penalty_of)
         return loss / count, terms
 
     gradient, terms = jax.grad(share, has_aux=True)(parameters)

@@ -1,6 +1,7 @@
-"""Methods that adapt by gradient steps: TESP, MAML, Meta-SGD, AdaptSV, and the oracle, which takes none."""
+"""Methods that adapt by gradient steps: TESP, MAML, AdaptSV and others, and the oracle, which takes none."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,9 +33,10 @@ from tesp.adaptation.task_axis import map_over_tasks, shard_tasks
 from tesp.errors import NonFiniteError
 from tesp.estimators.advantages import advantages
 from tesp.estimators.settings import EstimationSettings
-from tesp.methods.base import Metrics, Plan, SplitMethod
-from tesp.methods.gradient.agent import policy_agent
+from tesp.methods.base import Metrics, Plan, Round, SplitMethod
+from tesp.methods.gradient.agent import beside, policy_agent
 from tesp.methods.gradient.algorithm import Algorithm
+from tesp.methods.gradient.e_maml import credited
 from tesp.methods.gradient.rates import rate_records
 from tesp.types import Episodes, Parameters, PyTree
 
@@ -173,7 +175,7 @@ class GradientMethod(SplitMethod):
     def agent(self, parameters, belief):
         """Return the policy of θ^{k+1} under h^{k+1}."""
         policy = self.algorithm.policy(belief.adapted, parameters.shared)
-        return policy_agent(self.algorithm.adapts_policy, policy, belief.embedding)
+        return policy_agent(self.algorithm.adapts_policy, policy, belief.embedding, self.algorithm.noise_size)
 
     def estimate(self, episodes):
         """Return advantages (generalised advantage estimation over a linear baseline)."""
@@ -189,12 +191,19 @@ class GradientMethod(SplitMethod):
             parameters.rates,
             parameters.shared,
             Context(belief.buffer, belief.task),
-            Batch(experience.episodes, experience.estimates),
+            self._batch(experience),
             self.fast,
         )
         gradient_sum = jax.tree.map(jnp.add, belief.gradient_sum, updated.gradient)
         stepped = belief._replace(adapted=updated.adapted, gradient_sum=gradient_sum, norm=updated.norm)
         return self._with_buffer(stepped, experience.episodes)
+
+    def _batch(self, experience: Round) -> Batch:
+        """Return the round's episodes as the policy sees them, with their advantages."""
+        episodes = experience.episodes
+        if self.algorithm.noise_size:
+            episodes = replace(episodes, observation=beside(episodes.observation, experience.memory))
+        return Batch(episodes, experience.estimates)
 
     def _with_buffer(self, belief: Belief, episodes: Episodes) -> Belief:
         if self.algorithm.warm_up:
@@ -211,7 +220,7 @@ class GradientMethod(SplitMethod):
         knows = belief.buffer is not None or not self.algorithm.warm_up
         context = Context(belief.buffer, belief.task) if knows else None
         return Kept(
-            Past(context, belief.embedding, Batch(experience.episodes, experience.estimates)),
+            Past(context, belief.embedding, self._batch(experience)),
             belief.gradient_sum,
             belief.norm,
         )
@@ -237,8 +246,9 @@ class GradientMethod(SplitMethod):
         algorithm = self.algorithm
         told = (partial(_condition, algorithm), parameters, material.experience)
         if question == "gradient":
-            return Answer(*gradient_of_task(*told, count, algorithm.learned_rates, self.fast, self.meta))
-        return Answer(jnp.zeros(0), task_objective(*told, self.fast, self.meta)[1])
+            options = algorithm.learned_rates, self.fast, self.meta, algorithm.penalty
+            return Answer(*gradient_of_task(*told, count, *options))
+        return Answer(jnp.zeros(0), task_objective(*told, self.fast, self.meta, algorithm.penalty)[1])
 
     def learn(self, state, contributions, done, total):
         """Run the PPO epochs, keep the best parameters, and let step size and average follow."""
@@ -279,8 +289,7 @@ class GradientMethod(SplitMethod):
         return self._optimised(parameters, optimiser_state, own, step_size, progress)
 
     def _optimised(self, parameters, optimiser_state, contributions, step_size, progress) -> MetaUpdated:
-        rounds = self.plan.last - self.plan.first
-        weights = early_weights(self.meta, rounds, progress) if self.meta.early_loss_weight else np.zeros(0, np.float32)
+        weights = self._early_weights(progress)
         return jax.block_until_ready(
             meta_update(
                 contributions,
@@ -293,6 +302,14 @@ class GradientMethod(SplitMethod):
             )
         )
 
+    def _early_weights(self, progress: float) -> Float[np.ndarray, " round"]:
+        """Return w_k of the rounds before the last that have a loss; of none if none has."""
+        rounds = self.plan.last - self.plan.first
+        if self.meta.exploration_credit:
+            # What they weigh is in the advantages of what is credited.
+            return np.ones(rounds, np.float32)
+        return early_weights(self.meta, rounds if self.meta.early_loss_weight else 0, progress)
+
     def experience(self, trials: Sequence[Kept], progress: float = 0.0) -> Experience:
         """Gather what the meta-update needs, when a share of the run's meta-updates is done.
 
@@ -304,11 +321,14 @@ class GradientMethod(SplitMethod):
         past = tuple(kept.past for kept in before)
         # Rounds are passed on only where an option asks for them: they cost memory and compilation.
         history = tuple(one for one in past if one.context is not None) if self.fast.second_order else ()
-        if self.meta.early_loss_weight == 0 or not past:
+        credit = self.meta.exploration_credit
+        if not past or (self.meta.early_loss_weight == 0 and credit == 0):
             return Experience(last.past, last.gradient_sum, history)
         sums = () if self.fast.second_order else tuple(k.gradient_sum for k in before if k.past.context is not None)
         count = len(last.past.embedding)
         weights = early_weights(self.meta, len(past), progress)
+        if credit:
+            past, weights = credited(past, last.past, weights, credit, self.estimation.discount), np.ones_like(weights)
         weights = shard_tasks(np.broadcast_to(weights, (count, *weights.shape)), count)
         return Experience(last.past, last.gradient_sum, history, past, sums, weights)
 
