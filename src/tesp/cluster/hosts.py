@@ -79,12 +79,13 @@ def require_split(method: Method) -> None:
     """Refuse a method whose meta-update cannot be done where the tasks are.
 
     Raises:
-        ConfigurationError: It is no `SplitMethod`.
+        ConfigurationError: It is no `SplitMethod`, or its options make it one that cannot.
     """
-    if not isinstance(method, SplitMethod):
+    if not isinstance(method, SplitMethod) or not method.splits:
         raise ConfigurationError(
-            f"{type(method).__name__} cannot learn over hosts, for its meta-update needs all tasks in one place; leave "
-            "--ray out, or make it a tesp.methods.base.SplitMethod."
+            f"The method ({type(method).__name__}) cannot learn over hosts, for its meta-update needs all tasks in one "
+            "place, as those of methods that remember and of E-MAML do; leave --ray out. Many runs at once are trained "
+            "by `tesp compare --ray` and `tesp sweep --ray`."
         )
 
 

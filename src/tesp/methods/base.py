@@ -182,6 +182,11 @@ class SplitMethod(Method):
     tasks contribute; so all that it does with them is written for one task, in `answer`.
     """
 
+    @property
+    def splits(self) -> bool:
+        """Whether this very method can; its options may say otherwise."""
+        return True
+
     @abc.abstractmethod
     def material(self, trials: Sequence[PyTree], done: int, total: int) -> PyTree:
         """Return what a meta-update's questions are answered from, with leading axis ``task``.

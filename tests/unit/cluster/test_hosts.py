@@ -7,7 +7,9 @@ import pytest
 from helpers.hosts import HostsHere
 from helpers.learners import GOALS, HORIZON, make_learner
 from helpers.point import PointSimulation
+from helpers.running import tiny_config
 from helpers.trees import assert_identical
+from tesp.building import build_method
 from tesp.cluster import block_work
 from tesp.cluster.hosts import HostsExecutor, require_split
 from tesp.episodes.executor import LocalExecutor
@@ -149,5 +151,7 @@ def test_adaptations_alone(learner, state):
 
 
 def test_other_methods_are_refused():
-    with pytest.raises(ConfigurationError, match="object cannot learn over hosts"):
-        require_split(object())
+    for name in ("rl2", "e-maml"):
+        with pytest.raises(ConfigurationError, match=r"cannot learn over hosts, .* as those of methods that remember"):
+            require_split(build_method(tiny_config(algorithm=name), FAMILY))
+    require_split(build_method(tiny_config(algorithm="maml"), FAMILY))

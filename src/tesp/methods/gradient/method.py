@@ -225,6 +225,11 @@ class GradientMethod(SplitMethod):
             belief.norm,
         )
 
+    @property
+    def splits(self) -> bool:
+        """Not with credit for the rounds before the last, whose baseline is a mean over all tasks."""
+        return self.meta.exploration_credit == 0
+
     def material(self, trials, done, total):
         """Pack the rounds for the epochs; summarise for the record what they were sampled with."""
         return self._material(trials, done / total)
