@@ -247,8 +247,8 @@ class MetaUpdated(NamedTuple):
     epoch_kept: Int[Array, ""]
     epochs_run: Int[Array, ""]
     terms: TaskTerms
-    gradient_norms: Float[Array, "epoch 3"]
-    kl: Float[Array, " candidate"]
+    gradient_norms: Float[np.ndarray, "epoch 3"]
+    kl: Float[np.ndarray, " candidate"]
 
 
 class _Loop(NamedTuple):
@@ -310,7 +310,16 @@ def meta_update(
     _, terms = contributions.ask("terms", (loop.current[0], count))
     loop = _judge(loop, TaskTerms(*terms), total_weight, meta)
     kept, state = loop.kept
-    return MetaUpdated(kept, state, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms, loop.kl)
+    run = int(loop.epoch)
+    terms, kl = jax.tree.map(lambda table: _known(table, run + 1), (loop.terms, loop.kl))
+    return MetaUpdated(kept, state, loop.epoch_kept, loop.epoch, terms, _known(loop.gradient_norms, run), kl)
+
+
+def _known(table: Float[Array, "row *column"], rows: int) -> Float[np.ndarray, "row *column"]:
+    """Return a table with NaN in the rows that were not computed."""
+    found = np.array(table)
+    found[rows:] = np.nan
+    return found
 
 
 @partial(jax.jit, static_argnums=(5, 6))
@@ -337,7 +346,7 @@ def _step(
     return loop._replace(
         epoch=loop.epoch + jnp.where(going, 1, 0),
         current=following,
-        gradient_norms=loop.gradient_norms.at[loop.epoch].set(jnp.where(going, norms, jnp.nan)),
+        gradient_norms=loop.gradient_norms.at[loop.epoch].set(norms),
     )
 
 
@@ -389,7 +398,8 @@ def gradient_of_task(
 @partial(jax.jit, static_argnums=(2, 3))
 def _start(parameters, state, tasks, steps) -> _Loop:
     dtype = jnp.result_type(*jax.tree.leaves(parameters))
-    unknown = jnp.full((steps + 1, tasks), jnp.nan, dtype)
+    # Not NaN, which JAX may have been told to stop at; rows that are never computed are marked in the end.
+    unknown = jnp.zeros((steps + 1, tasks), dtype)
     zero = jnp.zeros((), jnp.int32)
     return _Loop(
         epoch=zero,
@@ -399,8 +409,8 @@ def _start(parameters, state, tasks, steps) -> _Loop:
         kept_loss=jnp.full((), jnp.inf, dtype),
         epoch_kept=zero,
         terms=TaskTerms(*[unknown] * len(TaskTerms._fields)),
-        gradient_norms=jnp.full((steps, 3), jnp.nan, dtype),
-        kl=jnp.full(steps + 1, jnp.nan, dtype),
+        gradient_norms=jnp.zeros((steps, 3), dtype),
+        kl=jnp.zeros(steps + 1, dtype),
     )
 
 

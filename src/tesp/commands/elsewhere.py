@@ -19,7 +19,7 @@ class HostArguments:
     ray: Annotated[str | None, tyro.conf.arg(metavar="[local|auto|HOST:PORT]")] = None
     """Spread the tasks over hosts by Ray: on this machine (`local`, or nothing), or on a cluster."""
     hosts: int | None = None
-    """Hosts at most, with --ray; by default one on each machine. No result depends on it."""
+    """Hosts at most where --ray is given (by default one on each machine). No result depends on it."""
 
 
 def elsewhere_of(given: HostArguments, console: Console, learning: bool = True) -> "Elsewhere | None":
