@@ -12,6 +12,9 @@ clock, not of any machine.
 Part ``scaling`` measures whole meta-updates after the first, in turns: this process with one core, one host with one
 core, and two hosts with one core each, all on nodes of a cluster on this machine.
 
+Part ``loss`` kills one of two nodes in the middle of a meta-update, with Ray's own health checks, and measures the time
+from there to the end of this meta-update and of the next, beside those of an undisturbed one on two hosts.
+
 Times of blocks are processor time, which on a machine that does nothing else is that of the clock. ``--from`` draws and
 prints again what was measured before.
 """
@@ -20,7 +23,7 @@ import argparse
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,7 +39,7 @@ from measuring import (
 )
 from simulated_hosts import Line, draw, print_results
 
-PARTS = ("blocks", "scaling")
+PARTS = ("blocks", "scaling", "loss")
 #: Sizes of blocks that are measured; those between lie on a line.
 BLOCKS = (1, 2, 5)
 
@@ -78,11 +81,13 @@ def _measured(arguments: argparse.Namespace) -> dict:
             places = [("this process", 0), ("one host", 1), ("two hosts", 2)]
             results = {name: in_own_process(__file__, {**task, "part": "scaling", "hosts": n}) for name, n in places}
             report.add({**task, "part": "scaling", "meta_updates": results})
+        if "loss" in arguments.parts:
+            report.add({**task, "part": "loss", **in_own_process(__file__, {**task, "part": "loss"})})
     return report.content
 
 
 def _work(task: dict) -> dict:
-    return {"blocks": _blocks, "travel": _travel, "scaling": _scaling}[task["part"]](task)
+    return {"blocks": _blocks, "travel": _travel, "scaling": _scaling, "loss": _loss}[task["part"]](task)
 
 
 def _blocks(task: dict) -> dict:
@@ -188,8 +193,8 @@ def _step_seconds(method, repetitions: int) -> float:
 
 
 @contextlib.contextmanager
-def _cluster(nodes: int) -> Iterator[str]:
-    """Give the address of a Ray cluster on this machine, with so many nodes of one core each."""
+def _cluster(nodes: int) -> Iterator[tuple[str, Callable[[str], None]]]:
+    """Give the address of a Ray cluster of so many nodes of one core each on this machine, and what kills one."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex(), "RAY_USAGE_STATS_ENABLED": "0"}
     from ray.cluster_utils import Cluster
 
@@ -197,9 +202,11 @@ def _cluster(nodes: int) -> Iterator[str]:
     head = {"num_cpus": 0, "node_ip_address": "127.0.0.2", "include_dashboard": False, **common}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
+        made = {}
         for number in range(nodes):
-            cluster.add_node(num_cpus=1, node_ip_address=f"127.0.0.{3 + number}", **common)
-        yield cluster.address
+            place = f"127.0.0.{3 + number}"
+            made[place] = cluster.add_node(num_cpus=1, node_ip_address=place, **common)
+        yield cluster.address, lambda place: cluster.remove_node(made[place], allow_graceful=False)
     finally:
         cluster.shutdown()
 
@@ -219,7 +226,7 @@ def _travel(task: dict) -> dict:
         def add(self, total):
             return total + np.float32(1.0)
 
-    with _cluster(2) as address, connect(address) as cluster:
+    with _cluster(2) as (address, _), connect(address) as cluster:
         ray = cluster.ray
         hosts = [ray.remote(Adder).options(num_cpus=1, scheduling_strategy="SPREAD").remote() for _ in range(2)]
         total = ray.put(np.zeros(task["bytes"] // 4, np.float32))
@@ -242,23 +249,17 @@ def _scaling(task: dict) -> dict:
     from tesp.devices import use_cores
 
     use_cores(1)
-    from tesp.building import build_family, build_learner
-    from tesp.compilation_cache import use_compilation_cache
     from tesp.episodes.executor import LocalExecutor
-    from tesp.evaluation.protocol import Evaluator
     from tesp.storage.checkpoint import initial_state
-    from tesp.training.loop import Training, one_meta_update
+    from tesp.training.loop import one_meta_update
 
-    use_compilation_cache()
-    config = configuration(task["family"], task["preset"], task["overrides"])
-    family = build_family(config)
-    learner, sets = build_learner(config, family), family.sample_task_sets(0)
-    training = Training(learner, family, sets["train"], Evaluator(learner, family, sets, 0), config.schedule, 0, {})
+    training = _training(task)
+    learner, family = training.learner, training.family
     with contextlib.ExitStack() as stack:
         if task["hosts"]:
             from tesp.cluster.hosts import on_hosts
 
-            address = stack.enter_context(_cluster(task["hosts"]))
+            address, _ = stack.enter_context(_cluster(task["hosts"]))
             executor = stack.enter_context(on_hosts(address, task["hosts"])(learner, family))
         else:
             executor = LocalExecutor(learner, family.horizon, lambda count: family.simulate(count, threads=1))
@@ -269,6 +270,59 @@ def _scaling(task: dict) -> dict:
     names = ("seconds", "seconds_meta_update", "seconds_communication", "megabytes_communicated")
     return {name: median(r[name] for r in records[1:]) for name in names if name in records[0]} | {
         "average_returns": [r["average_return"] for r in records]
+    }
+
+
+def _training(task: dict):
+    """Make all that meta-updates need, in a process that keeps what it compiles."""
+    from tesp.building import build_family, build_learner
+    from tesp.compilation_cache import use_compilation_cache
+    from tesp.evaluation.protocol import Evaluator
+    from tesp.training.loop import Training
+
+    use_compilation_cache()
+    config = configuration(task["family"], task["preset"], task["overrides"])
+    family = build_family(config)
+    learner, sets = build_learner(config, family), family.sample_task_sets(0)
+    return Training(learner, family, sets["train"], Evaluator(learner, family, sets, 0), config.schedule, 0, {})
+
+
+def _loss(task: dict) -> dict:
+    """Seconds from a killed node to the end of the meta-update and of the next, beside an undisturbed one."""
+    from time import perf_counter
+
+    from tesp.devices import use_cores
+
+    use_cores(1)
+    from tesp.cluster.hosts import on_hosts
+    from tesp.cluster.pool import RayPool
+    from tesp.storage.checkpoint import initial_state
+    from tesp.training.loop import one_meta_update
+
+    training = _training(task)
+    killed, call = [], RayPool.call
+    with _cluster(2) as (address, kill), on_hosts(address, 2)(training.learner, training.family) as executor:
+
+        def calling(pool, member, what, *given):
+            answer = call(pool, member, what, *given)
+            # In the second epoch of the third meta-update.
+            if len(seconds) == 2 and not killed and what == "ask" and calls.append(0) is None and len(calls) == 3:
+                kill(member.name)
+                killed.append(perf_counter())
+            return answer
+
+        state, seconds, ends, calls = initial_state(training.learner.method, 0), [], [], []
+        RayPool.call = calling
+        for _ in range(4):
+            began = perf_counter()
+            state, _ = one_meta_update(training, state, executor)
+            ends.append(perf_counter())
+            seconds.append(ends[-1] - began)
+    return {
+        "undisturbed": seconds[1],
+        "to_its_end": ends[2] - killed[0],
+        "to_the_end_of_the_next": ends[3] - killed[0],
+        "one_host": seconds[3],
     }
 
 

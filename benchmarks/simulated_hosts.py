@@ -100,11 +100,27 @@ def print_results(results: list[dict]) -> None:
     """Print what was measured, and what is simulated from it."""
     if scaling := [r for r in results if r["part"] == "scaling"]:
         _print_scaling(scaling)
+    if losses := [r for r in results if r["part"] == "loss"]:
+        _print_loss(losses)
     if blocks := [r for r in results if r["part"] == "blocks"]:
         columns = ("family", "network", "hosts", "seconds", "speed-up", "efficiency", "computing", "sending θ", "sum")
         print_head("Simulated", (*columns, "with the sum by a tree", "knee"))
         for result in blocks:
             _print_simulated(result["family"], costs_of(result))
+
+
+def _print_loss(results: list[dict]) -> None:
+    columns = (
+        "family",
+        "undisturbed, s",
+        "killed → its end, s",
+        "killed → end of the next, s",
+        "the next, one host, s",
+    )
+    print_head("One of two nodes killed in the second epoch", columns)
+    for result in results:
+        names = ("undisturbed", "to_its_end", "to_the_end_of_the_next", "one_host")
+        print_row(result["family"], *(f"{result[name]:.1f}" for name in names))
 
 
 def _print_scaling(results: list[dict]) -> None:
