@@ -195,9 +195,11 @@ def _check_group(algorithm: str, runs: Sequence[RunRecords]) -> None:
 
 
 def _settings(run: RunRecords) -> dict[str, Any]:
-    """Return what determines a run but for its seed, flat."""
+    """Return what determines a run but for its seed, flat; what it logs to is no part of that."""
     flat = {}
     for name, value in run.config.items():
+        if name == "log":
+            continue
         flat |= value if isinstance(value, dict) else {name: value}
     if isinstance(file := flat.get("family_file"), str):
         # Every run has a copy of its own.

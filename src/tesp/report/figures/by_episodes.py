@@ -29,7 +29,9 @@ def plot_by_episodes(scores: Sequence[Scores], output: str | Path) -> Figure:
     figure, rows = style.panels((12.5, 4.4), columns=3, sharey=True)
     names = methods(scores)
     for axes, (task_set, title) in zip(rows[0], words.TASK_SETS.items(), strict=True):
-        style.tidy(axes, title, "episodes used", "return (m·steps)" if task_set == "train" else "")
+        style.tidy(
+            axes, title, "episodes used", "interquartile mean of the return (m·steps)" if task_set == "train" else ""
+        )
         for index, name in enumerate(names):
             _draw(axes, [s for s in scores if s.task_set == task_set and s.method == name], task_set, index)
         draw_frame(axes, as_trained(scores, task_set))

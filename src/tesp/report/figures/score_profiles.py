@@ -38,7 +38,7 @@ def plot_score_profiles(scores: Sequence[Scores], output: str | Path) -> Figure:
         found = as_trained(scores, task_set)
         axes = figure.add_subplot(grid[0, column])
         style.tidy(axes, title, "return τ (m·steps)", "share of tasks above τ" if column == 0 else "")
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         _draw_profiles(axes, found, names)
         if below:
             axes = figure.add_subplot(grid[1, column])
@@ -84,6 +84,6 @@ def _draw_improvements(axes: Axes, found: dict[str, Scores], names: Sequence[str
             axes.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
             axes.plot([mean], [place], color=colour, marker=style.marker(place + 1), markersize=6)
     axes.set_xlim(-0.02, 1.02)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_ylim(len(others) - 0.5, -0.5)
     axes.set_yticks(range(len(others)), [f"than {words.method(name)}" for name in others] if named else [])
