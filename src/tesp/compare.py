@@ -224,7 +224,9 @@ def write_comparison(folders: Sequence[Path], output: Path, left_out: Mapping[Pa
     write_whole(paths[0], comparison_markdown(rows) + notes + "\n" + counted + _NOTES)
     write_whole(paths[1], comparison_csv(rows))
     plot_learning_curves(drawn, paths[2], band="bootstrap")
-    return paths + _write_scores(folders, output, notes)
+    # Of a run that could not be evaluated there may be scores of an earlier state.
+    scored = [folder for folder in folders if folder not in (left_out or {})]
+    return paths + _write_scores(scored, output, notes)
 
 
 def _write_scores(folders: Sequence[Path], output: Path, notes: str) -> list[Path]:

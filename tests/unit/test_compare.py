@@ -156,7 +156,9 @@ class TestAtEqualExperience:
 
     def test_numbers_that_go_wrong_leave_the_run_in_the_other_table(self, copy, monkeypatch):
         folder = copy()
-        (folder / "maml-seed1" / "scores.jsonl").unlink()
+        # Of an earlier state, as it is when a run was made longer.
+        scores = folder / "maml-seed1" / "scores.jsonl"
+        scores.write_text(scores.read_text().replace('"meta_update": 2', '"meta_update": 1'))
 
         def fails(*_):
             raise NonFiniteError("action", 0, "at control step 0 of episode 0")
@@ -169,6 +171,7 @@ class TestAtEqualExperience:
         assert counts["maml"] == "2"
         text = (folder / "by_episodes.md").read_text(encoding="utf-8")
         assert "**Left out:** maml-seed1" in text
+        assert {x.shape for x in np.load(folder / "scores-train.npz").values()} == {(2, 4), (1, 4)}
 
 
 class TestTheOracleOfAComparison:
