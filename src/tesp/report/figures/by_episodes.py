@@ -14,13 +14,16 @@ from tesp.report.scores import Scores, along, as_trained
 #: Numbers of episodes that the axis names.
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
+#: With more methods than these, thin lines would hide the others.
+THIN = 4
+
 
 def plot_by_episodes(scores: Sequence[Scores], output: str | Path) -> Figure:
     """Draw the interquartile mean of the returns against episodes used, on D, D′ and D″; a line for every method.
 
     A line goes through the points of `tesp.report.scores.along`, and its band is their 95 % interval. A thin line goes
-    through the rounds k = 0 … K with the N of training, where that is another one. Standing still and the oracle use
-    no episodes: they are dashed.
+    through the rounds k = 0 … K with the N of training, unless there are more than `THIN` methods. Standing still and
+    the oracle use no episodes: they are dashed.
 
     Args:
         scores: What `tesp.report.scores.read_scores` returned.
@@ -33,16 +36,19 @@ def plot_by_episodes(scores: Sequence[Scores], output: str | Path) -> Figure:
             axes, title, "episodes used", "interquartile mean of the return (m·steps)" if task_set == "train" else ""
         )
         for index, name in enumerate(names):
-            _draw(axes, [s for s in scores if s.task_set == task_set and s.method == name], task_set, index)
+            own = [s for s in scores if (s.task_set, s.method) == (task_set, name)]
+            _draw(axes, own, task_set, index)
+            if len(names) <= THIN:
+                _draw_rounds(axes, own, index)
         draw_frame(axes, as_trained(scores, task_set))
         _count_along(axes, max((s.used for s in scores), default=1.0))
     style.legend(figure)
-    style.caption(
-        figure,
+    text = (
         "Interquartile mean of the return over runs and tasks, band: 95 % bootstrap interval (runs, then tasks). Line: "
-        "with the least N, after k = 0 … K; then with more episodes per round, after K. Thin: k = 0 … K with the N of "
-        "training. In brackets: seeds, and steps of training.",
+        "with the least N, after k = 0 … K; then with more episodes per round, after K."
     )
+    thin = " Thin: k = 0 … K with the N of training." if len(names) <= THIN else ""
+    style.caption(figure, f"{text}{thin} In brackets: seeds, and steps of training.")
     style.save(figure, output)
     return figure
 
@@ -87,7 +93,10 @@ def _draw(axes: Axes, own: Sequence[Scores], task_set: str, index: int) -> None:
         markeredgewidth=1.1,
         label=labelled(points[0]),
     )
-    rounds = sorted((s for s in own if s.as_trained), key=lambda s: s.fast_update)
+
+
+def _draw_rounds(axes: Axes, own: Sequence[Scores], index: int) -> None:
+    rounds, colour = sorted((s for s in own if s.as_trained), key=lambda s: s.fast_update), style.colour(index)
     axes.plot([s.used for s in rounds], [s.interquartile_mean for s in rounds], color=colour, linewidth=0.8, alpha=0.8)
 
 

@@ -17,6 +17,9 @@ from tesp.report.statistics import mean_interval, performance_profile
 #: Thresholds of a profile.
 THRESHOLDS = 81
 
+#: Every so many thresholds a line has a marker.
+MARKED = 8
+
 #: Height of the profiles, of the frame around a panel below, and of a method in it, in inches.
 ABOVE, AROUND, EACH = 3.6, 1.2, 0.3
 
@@ -68,8 +71,18 @@ def _draw_profiles(axes: Axes, found: dict[str, Scores], names: Sequence[str]) -
             continue
         above = performance_profile(found[name].returns, thresholds)
         axes.fill_between(thresholds, *mean_interval(above), color=style.colour(index), alpha=0.16, linewidth=0)
-        look = {"color": style.colour(index), "linewidth": 1.8, "label": labelled(found[name])}
-        axes.plot(thresholds, above.mean(axis=(0, 1)), **look)
+        axes.plot(
+            thresholds,
+            above.mean(axis=(0, 1)),
+            color=style.colour(index),
+            linewidth=1.8,
+            marker=style.marker(index),
+            markersize=4,
+            markerfacecolor="white",
+            # Not all at the same thresholds, where lines lie on each other.
+            markevery=(index % MARKED, MARKED),
+            label=labelled(found[name]),
+        )
     axes.set_ylim(-0.02, 1.02)
 
 
