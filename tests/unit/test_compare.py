@@ -11,6 +11,7 @@ from helpers.comparing import WRITTEN, compare, entries, going_wrong
 from helpers.running import assert_same_run, files, lines_of, records, tesp
 from tesp.errors import NonFiniteError
 from tesp.evaluation.protocol import Evaluator
+from tesp.runs.scores import score
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 from tesp.training import loop
@@ -138,18 +139,17 @@ class TestAtEqualExperience:
     def test_only_what_is_missing_is_evaluated(self, copy, monkeypatch):
         folder = copy()
         evaluated = []
-        evaluate = Evaluator.evaluate_tasks
 
-        def noted(self, parameters, meta_update, episodes):
-            evaluated.append(episodes)
-            return evaluate(self, parameters, meta_update, episodes)
+        def noted(run, episodes, console):
+            evaluated.append(run.folder.path.name)
+            return score(run, episodes, console)
 
-        monkeypatch.setattr(Evaluator, "evaluate_tasks", noted)
+        monkeypatch.setattr("tesp.compare.score", noted)
         assert compare(folder).code == 0
         assert evaluated == []
         (folder / "maml-seed1" / "scores.jsonl").unlink()
         assert compare(folder).code == 0
-        assert evaluated == [3]
+        assert evaluated == ["maml-seed1"]
         # N = 2 is left out, for one of the runs was not evaluated with it.
         assert "| MAML | **3** | 3 | 9 |" in (folder / "by_episodes.md").read_text(encoding="utf-8")
         assert "| MAML | 2 |" not in (folder / "by_episodes.md").read_text(encoding="utf-8")

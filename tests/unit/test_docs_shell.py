@@ -66,10 +66,11 @@ def tiny_runs(trained, monkeypatch):
     image = np.zeros((48, 64, 3), np.uint8)
     monkeypatch.setattr("tesp.tasks.mujoco.rendering.SceneRenderer.image", lambda *_, **__: image)
 
-    def train_tiny(given, output, console=None, *, start=None, trust=False, **other):
+    def train_tiny(given, output, console=None, *, start=None, trust=False, elsewhere=None, **other):
         output = Path(output or runs.default_output(given))
         assert start is None or Path(start).exists()
         assert not trust
+        assert elsewhere is None, "hosts are for blocks of text"
         building.build_method(given, building.build_family(given))
         wanted = override(given, **TINY | other) if other else tiny(given)
         key = f"{wanted.family} {wanted.algorithm} {other}"

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.episodes.executor import Disturbance, Executor, LocalExecutor
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import LocatedError
 from tesp.numerics import with_usual_numerics
@@ -29,11 +30,21 @@ class Evaluator:
     that depends only on the seed, the meta-update, the task set, the task and the round.
     """
 
-    def __init__(self, learner: Learner, family: Family, task_sets: dict[str, TaskSet], seed: int, threads: int = 0):
+    def __init__(
+        self,
+        learner: Learner,
+        family: Family,
+        task_sets: dict[str, TaskSet],
+        seed: int,
+        threads: int = 0,
+        executor: Executor | None = None,
+    ):
         self.learner, self.family, self.task_sets = learner, family, task_sets
-        self._seed, self._threads = seed, threads
-        self._simulations = {}
-        self._disturbed = False
+        self._seed = seed
+        # Task sets of one size share their simulations.
+        self._executor = executor or LocalExecutor(
+            learner, family.horizon, lambda count: family.simulate(count, threads)
+        )
 
     @with_usual_numerics
     def evaluate(
@@ -69,13 +80,12 @@ class Evaluator:
         return rows
 
     @with_usual_numerics
-    def evaluate_tasks(self, parameters: PyTree, meta_update: int, episodes: int | None = None) -> list[dict[str, Any]]:
+    def evaluate_tasks(self, parameters: PyTree, meta_update: int) -> list[dict[str, Any]]:
         """Return what every task returned by itself; one row per task set and number of fast-updates.
 
         Args:
             parameters: The meta-learner.
-            meta_update: As for `evaluate`; with the same N the mean over tasks is the ``average_return`` of `evaluate`.
-            episodes: N; by default that of training.
+            meta_update: As for `evaluate`, of which the ``average_return`` is the mean over tasks.
 
         Raises:
             NonFiniteError: As for `evaluate`.
@@ -84,30 +94,20 @@ class Evaluator:
         for index, name in enumerate(TASK_SETS):
             key = evaluation_key(self._seed, meta_update, name)
             try:
-                adaptation = self._adapt(parameters, name, key, 0.0, (self._seed, meta_update, index), episodes)
+                adaptation = self._adapt(parameters, name, key, 0.0, (self._seed, meta_update, index))
             except LocatedError as error:
                 raise error.at(f"in the set {name}") from error
             rows += [{"task_set": name, **row} for row in returns_of_tasks(adaptation)]
         return rows
 
-    def _adapt(
-        self, parameters: PyTree, name: str, key, dynamics_noise: float, noise_seed, episodes: int | None = None
-    ) -> Adaptation:
-        tasks = self.task_sets[name].tasks
-        simulation = self._simulation(len(tasks) * (episodes or self.learner.sampling.episodes_per_round))
-        # A simulation without noise need not know what noise is.
-        if dynamics_noise or self._disturbed:
-            simulation.disturb(dynamics_noise, (_EVALUATION, *noise_seed))
-            self._disturbed = True
-        return self.learner.adapt(
-            parameters, simulation, tasks, self.family.horizon, key, keep_rounds=False, episodes=episodes
+    def _adapt(self, parameters: PyTree, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
+        return self._executor.adapt(
+            parameters,
+            self.task_sets[name].tasks,
+            key,
+            keep_rounds=False,
+            disturbance=Disturbance(dynamics_noise, (_EVALUATION, *noise_seed)),
         )
-
-    def _simulation(self, count: int):
-        # Task sets of one size share their simulations: making them costs more than resetting them.
-        if count not in self._simulations:
-            self._simulations[count] = self.family.simulate(count, self._threads)
-        return self._simulations[count]
 
 
 def evaluation_key(seed: int, meta_update: int, task_set: str) -> PRNGKeyArray:

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from tesp import building
 from tesp.config import Config
+from tesp.episodes.executor import LocalExecutor
 from tesp.evaluation.protocol import Evaluator, standing_still
 from tesp.methods.base import Method
 from tesp.progress import ProgressBar
@@ -63,18 +65,23 @@ def score(run: Run, episodes: Sequence[int] = EPISODES, console: Console | None 
         returns = standing_still(run.family, task_sets[name], config.schedule.threads).average_return[:, 0]
         told = {"reference": "stand_still", "task_set": name, "average_return": returns.tolist()}
         records.append({"kind": "reference_scores", **identity, **told})
-    evaluator = Evaluator(run.learner, run.family, task_sets, config.seed, config.schedule.threads)
     numbers = _numbers(config, run.learner.method, checked_episodes(episodes))
     with ProgressBar(console, "evaluating", len(numbers), "numbers of episodes") as bar:
         for number in numbers:
             own = {"episodes_per_round": number, "as_trained": number == config.sampling.episodes_per_round}
             own["environment_steps"] = run.state.environment_steps
-            rows = evaluator.evaluate_tasks(run.parameters, run.state.meta_update, number)
+            rows = _evaluator(run, task_sets, number).evaluate_tasks(run.parameters, run.state.meta_update)
             records += [{"kind": "scores", **identity, **own, **row} for row in rows]
             bar.advance(status=f"{run.folder.path.name}, {number} per round")
     run.folder.require_no_links()
     write_records(run.folder.scores, records)
     return records
+
+
+def _evaluator(run: Run, task_sets: dict[str, TaskSet], episodes: int) -> Evaluator:
+    simulate = partial(run.family.simulate, threads=run.config.schedule.threads)
+    executor = LocalExecutor(run.learner, run.family.horizon, simulate, episodes)
+    return Evaluator(run.learner, run.family, task_sets, run.config.seed, executor=executor)
 
 
 def is_scored(path: str | os.PathLike[str], episodes: Sequence[int] = EPISODES) -> bool:
