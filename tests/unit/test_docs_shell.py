@@ -24,6 +24,7 @@ from helpers import pictures, running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
 from tesp import building, compare, config, runs
 from tesp.config import override
+from tesp.runs.scores import checked_episodes
 from tesp.tasks.registry import families
 
 pytestmark = [
@@ -82,10 +83,11 @@ def tiny_runs(trained, monkeypatch):
             (output / name).write_text(re.sub(r'"seed": \d+', f'"seed": {wanted.seed}', text), encoding="utf-8")
         return runs.load_run(output, "latest")
 
-    def compare_one(configs, output, console=None, _work=None):
+    def compare_one(configs, output, console=None, _work=None, *, episodes):
         for given in configs:
             building.build_method(given, building.build_family(given))
-        return compare_all([tiny(configs[0])], output, console)
+        assert checked_episodes(episodes) == list(episodes)
+        return compare_all([tiny(configs[0])], output, console, episodes=())
 
     monkeypatch.setattr(runs, "train", train_tiny)
     monkeypatch.setattr(compare, "compare", compare_one)

@@ -77,10 +77,18 @@ class LocalExecutor(Executor):
         learner: The compiled method.
         horizon: H.
         simulate: Makes simulations for a number of episodes. They are kept: resetting costs less than making them.
+        episodes: N, the episodes of a round; by default those of training.
     """
 
-    def __init__(self, learner: Learner, horizon: int, simulate: Callable[[int], Simulation | EnvironmentPool]):
+    def __init__(
+        self,
+        learner: Learner,
+        horizon: int,
+        simulate: Callable[[int], Simulation | EnvironmentPool],
+        episodes: int | None = None,
+    ):
         self._learner, self._horizon, self._simulate = learner, horizon, simulate
+        self._episodes = learner.sampling.episodes_per_round if episodes is None else episodes
         self._simulations: dict[int, Simulation | EnvironmentPool] = {}
         self._disturbed = False
 
@@ -92,7 +100,7 @@ class LocalExecutor(Executor):
             first: How many tasks come before them, where they are some of several.
             disturbance: Noise on the dynamics.
         """
-        episodes = self._learner.sampling.episodes_per_round
+        episodes = self._episodes
         if tasks * episodes not in self._simulations:
             self._simulations[tasks * episodes] = self._simulate(tasks * episodes)
         simulation = self._simulations[tasks * episodes]
@@ -106,7 +114,9 @@ class LocalExecutor(Executor):
     def adapt(self, parameters, tasks, key, task_ids=None, *, keep_rounds=True, disturbance=None):
         """Adapt to them together."""
         simulation = self.simulation(len(tasks), disturbance=disturbance)
-        return self._learner.adapt(parameters, simulation, tasks, self._horizon, key, task_ids, keep_rounds)
+        return self._learner.adapt(
+            parameters, simulation, tasks, self._horizon, key, task_ids, keep_rounds, episodes=self._episodes
+        )
 
     def meta_update(self, state, adaptation, done, total):
         """Let the method learn from what is kept here."""
