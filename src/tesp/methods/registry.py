@@ -70,6 +70,7 @@ METHODS: dict[str, Entry] = {
     "adapt-sv": _gradient("adapt_sv:AdaptSV"),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
     "rl2": _recurrent("RL2Config"),
+    "varibad": _recurrent("VariBADConfig"),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }
 

@@ -87,6 +87,45 @@ class PPOSettings(Settings):
         require_share(self, "learning_rate_final", "discount", "gae_lambda")
 
 
+@dataclass(frozen=True)
+class BeliefSettings(Settings):
+    """What is believed of a task, and how that is learned."""
+
+    latent_size: int = 5
+    """Entries of the latent z that stands for a task."""
+    decoder_units: tuple[int, ...] = (64, 32)
+    """Units of the hidden layers of the decoder."""
+    decode_states: bool = False
+    """Let z foretell the following observation too, and not the reward alone: for tasks that differ in dynamics."""
+    kl_weight: float = 0.1
+    """β, weight of the KL divergence of a belief from the one a step before."""
+    belief_learning_rate: float = 1e-3
+    """Step size of Adam for encoder and decoder."""
+    belief_updates: int = 3
+    """Their steps in one meta-update."""
+    belief_batch: int = 16
+    """Trials of each such step, drawn from the replay."""
+    prefixes: int = 50
+    """Beliefs of every trial that are asked to foretell, drawn from all of its steps."""
+    decoded_steps: int = 100
+    """Steps of every trial that are to be foretold, drawn likewise."""
+    replay_trials: int = 1000
+    """Newest trials that encoder and decoder learn from. All of them are in every checkpoint, and in what is stored
+    after every meta-update."""
+
+    def __post_init__(self):
+        if not len(self.decoder_units):
+            raise ConfigurationError("decoder_units is empty; give the units of one hidden layer or more, like 64 32.")
+        for name in ("latent_size", "decoder_units"):
+            value = getattr(self, name)
+            sizes = value if isinstance(value, Sequence) else [value]
+            if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
+                raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
+        require_at_least(self, 1, "belief_updates", "belief_batch", "prefixes", "decoded_steps", "replay_trials")
+        require_positive(self, "belief_learning_rate")
+        require_weight(self, "kl_weight")
+
+
 def check_sampling(ppo: PPOSettings, sampling: SamplingSettings) -> None:
     """Refuse rounds of more than one episode, and tasks that cannot be divided into minibatches.
 

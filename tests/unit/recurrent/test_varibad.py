@@ -1,0 +1,191 @@
+"""VariBAD: the evidence lower bound against its formula, the replay, and that policy and belief learn apart."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helpers.running import any_parameter_differs, shared_learner, tiny_config
+from helpers.trees import assert_close, assert_identical, random_like
+from tesp.building import build_family
+from tesp.methods.recurrent import elbo
+from tesp.methods.recurrent.elbo import Decoder, Encoder, Picked
+from tesp.methods.recurrent.replay import added, drawn, empty_replay, picked
+from tesp.methods.recurrent.trials import Trial
+
+STEPS, OBSERVATION, ACTION, LATENT, UNITS = 6, 2, 1, 2, 3
+#: Two episodes of a trial, of three steps and of two; the last step does not exist.
+START, VALID = np.array([1, 0, 0, 1, 0, 0], bool), np.arange(STEPS) < 5
+#: Steps after which another one of the same episode is stored.
+KNOWN = [0, 1, 3]
+
+
+@pytest.fixture
+def networks(float64):  # noqa: ARG001
+    encoder = Encoder.create(jax.random.key(0), 4, UNITS, LATENT)
+    decoder = Decoder.create(jax.random.key(1), OBSERVATION, ACTION, LATENT, (4, 3), states=True)
+    return random_like((encoder, decoder), 1, 0.6)
+
+
+@pytest.fixture
+def data(float64):  # noqa: ARG001
+    rng = np.random.default_rng(2)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape))
+
+    trial = Trial(
+        draw(STEPS, OBSERVATION), draw(STEPS, ACTION), draw(STEPS), (), jnp.asarray(START), jnp.asarray(VALID)
+    )
+    every = Picked(jnp.arange(5), jnp.arange(5), draw(5, LATENT))
+    return trial, draw(STEPS, 4), every
+
+
+def terms(networks, data):
+    (encoder, decoder), (trial, read, picks) = networks, data
+    states = encoder.memory.states(jnp.zeros((1, UNITS)), read[None], trial.valid[None])[0]
+    steps = elbo.steps_of(trial, trial.observation, trial.reward)
+    return elbo.bound(encoder, decoder, states, trial.valid, steps, picks)
+
+
+def plain_terms(networks, data):
+    """One prefix and one step at a time."""
+    (encoder, decoder), (trial, read, picks) = networks, data
+    state, before = jnp.zeros(UNITS), (jnp.zeros(LATENT), jnp.zeros(LATENT))
+    reward, observation, kl = [], [], []
+    action = jnp.clip(trial.action, -1.0, 1.0)
+    for t in range(5):
+        state = encoder.memory.step(state, read[t])
+        mean, log_std = jnp.split(state @ encoder.output.weight + encoder.output.bias, 2)
+        variance, wide = jnp.exp(2 * log_std), jnp.exp(2 * before[1])
+        kl.append(0.5 * jnp.sum(jnp.log(wide / variance) + (variance + (mean - before[0]) ** 2) / wide - 1.0))
+        before = mean, log_std
+        z = mean + jnp.exp(log_std) * picks.noise[t]
+        for i in KNOWN:
+            seen = [z, trial.observation[i], action[i]]
+            told = decoder.reward(jnp.concatenate([*seen, trial.observation[i + 1]]))
+            reward.append(0.5 * jnp.sum((told - trial.reward[i]) ** 2))
+            told = decoder.state(jnp.concatenate(seen))
+            observation.append(0.5 * jnp.sum((told - trial.observation[i + 1]) ** 2))
+    return elbo.Terms(*(sum(x) / 5 for x in (reward, observation, kl)))
+
+
+def test_the_bound_and_its_gradient_are_those_of_the_plain_formula(networks, data):
+    """Over all prefixes, each of which foretells all steps whose outcome is stored."""
+
+    def total(function, networks):
+        found = function(networks, data)
+        return found.reward + 0.5 * found.state + 0.1 * found.kl, found
+
+    ours, plain = (jax.jit(jax.value_and_grad(partial(total, f), has_aux=True))(networks) for f in (terms, plain_terms))
+    assert_close(ours, plain, rtol=1e-9, atol=1e-11)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(plain[1]))
+
+
+def test_what_is_picked_stands_for_all(networks, data):
+    """In the mean over picks the bound is that over all prefixes and steps; here each is picked alone."""
+    trial, read, every = data
+
+    @jax.jit
+    @partial(jax.vmap, in_axes=(0, 0))
+    def alone(t, i):
+        return terms(networks, (trial, read, Picked(t[None], i[None], every.noise[t][None])))
+
+    single = alone(*(jnp.asarray(x) for x in zip(*[(t, i) for t in range(5) for i in KNOWN], strict=True)))
+    assert_close(jax.tree.map(jnp.mean, single), jax.jit(terms)(networks, data), rtol=1e-9)
+
+
+def test_a_fresh_belief_is_about_the_prior(float64):  # noqa: ARG001
+    encoder = jax.jit(lambda key: Encoder.create(key, 4, 16, LATENT))(jax.random.key(0))
+    posterior = encoder.posterior(jnp.tanh(jnp.asarray(np.random.default_rng(0).normal(size=(50, 16)))))
+    assert np.abs(posterior.mean).max() < 0.4
+    assert np.abs(posterior.log_std).max() < 0.4
+
+
+class TestReplay:
+    def trials(self, *numbers):
+        value = np.array(numbers, np.float32)
+        wide = np.broadcast_to(value[:, None], (len(numbers), 4))
+        flag = np.ones((len(numbers), 4), bool)
+        return Trial(wide[..., None], wide[..., None], wide, "told of no more", flag, flag)
+
+    def held(self, replay):
+        return replay.trials.reward[:, 0].tolist()
+
+    def test_keeps_the_newest_and_leaves_the_one_before_alone(self):
+        empty = empty_replay(5, 4, 1, 1)
+        one = added(empty, self.trials(1, 2, 3))
+        two = added(one, self.trials(4, 5, 6))
+        assert self.held(empty) == [0] * 5
+        assert self.held(one) == [1, 2, 3, 0, 0]
+        assert self.held(two) == [6, 2, 3, 4, 5]
+        assert [(x.filled, x.next) for x in (empty, one, two)] == [(0, 0), (3, 3), (5, 1)]
+        assert self.held(added(two, self.trials(*range(10, 20)))) == [19, 15, 16, 17, 18]
+        assert jax.tree.structure(two) == jax.tree.structure(empty)
+
+    def test_draws_what_it_has(self):
+        replay = added(empty_replay(5, 4, 1, 1), self.trials(1, 2))
+        found = drawn(replay, (20, 3), np.random.default_rng(0))
+        assert found.observation.shape == (20, 3, 4, 1)
+        assert set(found.reward.ravel()) == {1.0, 2.0}
+
+    def test_picks_are_inside_their_trial(self):
+        lengths = np.array([[1, 4], [2, 7]])
+        picks = picked(lengths, 300, 200, LATENT, np.random.default_rng(0))
+        assert picks.prefix.shape == (2, 2, 300)
+        assert picks.step.shape == (2, 2, 200)
+        assert picks.noise.shape == (2, 2, 300, LATENT)
+        for found in (picks.prefix, picks.step):
+            assert found.min(axis=-1).tolist() == [[0, 0], [0, 0]]
+            np.testing.assert_array_equal(found.max(axis=-1), lengths - 1)
+
+
+@cache
+def made():
+    config = tiny_config(algorithm="varibad")
+    learner, family = shared_learner(config), build_family(config)
+    state = learner.method.init(jax.random.key(0))
+    tasks, simulation = family.sample_task_sets(0)["train"].tasks, family.simulate(4)
+    parameters = learner.method.parameters(state)
+    return learner, state, learner.adapt(parameters, simulation, tasks, family.horizon, jax.random.key(1))
+
+
+class TestAMetaUpdate:
+    @pytest.fixture
+    def sampled(self):
+        return made()
+
+    def test_lets_no_gradient_of_the_policy_into_the_belief(self, sampled, monkeypatch):
+        learner, state, adaptation = sampled
+        kind = type(learner.method)
+        monkeypatch.setattr(
+            kind,
+            "_learn_to_believe",
+            lambda _, given, state, *__: (given, state.belief_optimiser_state, elbo.Terms(*[0.0] * 3)),
+        )
+        after, _ = learner.meta_update(state, adaptation, 0, 1)
+        before, network = state.parameters.network, after.parameters.network
+        assert_identical((network.encoder, network.decoder), (before.encoder, before.decoder))
+        assert any_parameter_differs(network.heads, before.heads)
+
+    def test_draws_the_same_again_and_something_else_the_next_time(self, sampled):
+        learner, state, adaptation = sampled
+        one, again, later = (learner.meta_update(state, adaptation, done, 2)[0] for done in (0, 0, 1))
+        assert_identical(one, again)
+        assert any_parameter_differs(one.parameters.network.encoder, later.parameters.network.encoder)
+        assert_identical(one.parameters.network.heads, later.parameters.network.heads)
+        assert one.replay.filled == 4
+        assert state.replay.filled == 0
+
+    def test_the_policy_sees_mean_and_deviation(self, sampled):
+        learner, state, adaptation = sampled
+        network = state.parameters.network
+        belief = adaptation.progress.belief
+        posterior = network.encoder.posterior(belief.state)
+        np.testing.assert_allclose(
+            network.context(belief.state), np.hstack([posterior.mean, np.exp(posterior.log_std)]), rtol=1e-6
+        )
+        told = learner.represent(learner.method.parameters(state), belief)
+        np.testing.assert_allclose(told, posterior.mean, rtol=1e-6)
