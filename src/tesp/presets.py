@@ -17,26 +17,32 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]
 
 #: Methods that remember, and what they were published with where families have values for all methods.
-REMEMBERING_AS_PUBLISHED: dict[str, Values] = {name: {"policy_units": (128,)} for name in ("rl2",)}
+REMEMBERING_AS_PUBLISHED: dict[str, Values] = {
+    "rl2": {"policy_units": (128,)},
+    "varibad": {"policy_units": (128, 128)},
+}
 
 #: How they learn at small scale, and for how long: their meta-updates have far fewer steps than others'.
+_REMEMBERING: Values = {
+    "tasks_per_update": 40,
+    "memory_units": 64,
+    "policy_units": (64,),
+    "learning_rate": 1e-3,
+    "epochs": 8,
+    "clip": 0.2,
+    "entropy_weight": 0.001,
+    "gradient_norm": 1.0,
+    "meta_updates": 100,
+    "evaluate_every": 20,
+}
 REMEMBERING: dict[str, Values] = {
-    "rl2": {
-        "tasks_per_update": 40,
-        "memory_units": 64,
-        "policy_units": (64,),
-        "learning_rate": 1e-3,
-        "epochs": 8,
-        "clip": 0.2,
-        "entropy_weight": 0.001,
-        "gradient_norm": 1.0,
-        "meta_updates": 100,
-        "evaluate_every": 20,
-    },
+    "rl2": _REMEMBERING,
+    "varibad": {**_REMEMBERING, "belief_updates": 10, "prefixes": 16, "decoded_steps": 50},
 }
-REMEMBERING_FOR_LONG: dict[str, Values] = {
-    "rl2": {**REMEMBERING["rl2"], "learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0},
-}
+
+#: The same for longer; without the bound on σ, which is for gradients of fast-updates.
+_FOR_LONG: Values = {"learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0}
+REMEMBERING_FOR_LONG: dict[str, Values] = {name: {**values, **_FOR_LONG} for name, values in REMEMBERING.items()}
 
 #: What ``paper`` has besides the library's defaults.
 PAPER: Values = {"round_budget": "steps", "algorithms": REMEMBERING_AS_PUBLISHED}
