@@ -62,6 +62,7 @@ hypothesis.settings.load_profile("tesp")
 #: Files that stay in one process, for they share tiny runs and what is compiled for them. They go first, so that the
 #: last files to begin are short.
 TOGETHER = {
+    "clusters": ("test_cluster_sweeps.py", "test_cluster_hosts.py"),
     "documentation": ("test_docs_shell.py", "test_docs.py"),
     "runs": (
         "test_interrupted_runs.py",

@@ -1,5 +1,6 @@
 from .agents.adapting import AdaptedAgent, MetaLearner
 from .agents.exporting import export_onnx
+from .agents.given_task import TaskWarning
 from .agents.rounds import AdaptationWarning
 from .compilation_cache import use_compilation_cache
 from .config import Config, preset_config
@@ -30,6 +31,7 @@ __all__ = [
     "NonFiniteError",
     "Run",
     "RunFolderError",
+    "TaskWarning",
     "TespError",
     "__version__",
     "export_onnx",

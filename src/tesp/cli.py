@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from tesp.compilation_cache import use_compilation_cache
 from tesp.devices import use_all_cores
-from tesp.errors import NonFiniteError, TespError, did_you_mean
+from tesp.errors import NonFiniteError, RunsFailedError, TespError, did_you_mean
 from tesp.offscreen import use_offscreen_rendering
 from tesp.output import open_console, shown_on
 from tesp.signals import Ended, ending_cleanly
@@ -21,6 +21,7 @@ _COMMANDS = {
     "evaluate": "tesp.commands.evaluate",
     "adapt": "tesp.commands.adapt",
     "compare": "tesp.commands.compare",
+    "sweep": "tesp.commands.sweep",
     "plot": "tesp.commands.plot",
     "render": "tesp.commands.render",
     "report": "tesp.commands.report",
@@ -36,6 +37,7 @@ _USAGE = """usage: tesp COMMAND …
   tesp evaluate RUN [--checkpoint best]     returns on D, D′ and D″ after 0…K fast-updates
   tesp adapt RUN --goal X Y                 adapt to one task it has never seen
   tesp compare FAMILY [--seeds 0 1 2] …     train several methods alike; one table, one figure
+  tesp sweep FILE.toml [--ray] …            train families × methods × seeds × options, on one machine or many
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
   tesp render RUN [--task X Y] …            film the agent before and after each fast-update; stills of the bodies
   tesp report RUN… [--output report.html]   write one HTML file with all there is to know about runs
@@ -44,16 +46,17 @@ _USAGE = """usage: tesp COMMAND …
   tesp completion bash|zsh|fish             a script for the shell, so that TAB completes what stands here
   tesp --version                            the version
 
-Exit codes: 0 done, 1 numbers became NaN or infinite, 2 something that was given or found is not possible, 130 Ctrl-C,
-143 SIGTERM, 129 the terminal is gone.
+Exit codes: 0 done, 1 numbers became NaN or infinite, or some of several runs failed, 2 something that was given or
+found is not possible, 130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
-    0: done. 1: numbers became NaN or infinite. 2: the input is not possible, or something outside failed. 128 + the
-    number of a signal that ended it: 130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone.
+    0: done. 1: numbers became NaN or infinite, or some of several runs failed. 2: the input is not possible, or
+    something outside failed. 128 + the number of a signal that ended it: 130 Ctrl-C, 143 SIGTERM, 129 the terminal is
+    gone.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     console, errors = open_console(), open_console(stderr=True)
@@ -77,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_module(_COMMANDS[command]).run(rest, console)
     except TespError as error:
         errors.print(f"tesp: {error}", markup=False)
-        return 1 if isinstance(error, NonFiniteError) else 2
+        return 1 if isinstance(error, NonFiniteError | RunsFailedError) else 2
     except KeyboardInterrupt as error:
         errors.print(f"tesp: interrupted.{_next_steps(error)}")
         return 128 + (error.number if isinstance(error, Ended) else 2)

@@ -1,15 +1,18 @@
 """One-word comparison: train several methods on several seeds, then write one table and one figure."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from tesp import runs
 from tesp.building import build_family, build_learner, build_method
 from tesp.config import Config, check_storable, override
-from tesp.errors import LocatedError, RunFolderError
+from tesp.errors import BusyError, LocatedError, RunFolderError, RunsFailedError
 from tesp.methods.registry import entry_of, options_of
 from tesp.progress import ProgressBar
 from tesp.report.comparison import comparison_csv, comparison_markdown, comparison_rows
@@ -50,16 +53,24 @@ def at_equal_experience(config: Config) -> Config:
     return override(config, extra_episodes=True)
 
 
-def compare(configs: Sequence[Config], output: Path, console: Console | None = None) -> list[Path]:
+#: Brings runs to their ends, from (configurations by folder, the folder of them all, console), and returns what went
+#: wrong with those that did not come there.
+Work = Callable[[Mapping[Path, Config], Path, Console | None], dict[Path, str]]
+
+
+def compare(
+    configs: Sequence[Config], output: Path, console: Console | None = None, work: Work | None = None
+) -> list[Path]:
     """Train every configuration that is not trained yet, then write table and figure of all that the folder holds.
 
-    Finished runs are skipped and interrupted ones continued. A run whose numbers go wrong is left out, and the table
-    says so; the others go on.
+    Finished runs are skipped and interrupted ones continued. A run that fails is left out, and the table says so; the
+    others go on.
 
     Args:
         configs: One for every method and seed.
         output: Folder of the comparison; the runs lie in it under ``METHOD-seedN``.
         console: Where progress is shown; by default nowhere.
+        work: What trains them; by default `one_after_another`.
 
     Returns:
         The files that were written: ``comparison.md``, ``comparison.csv``, ``learning_curves.png``.
@@ -67,15 +78,65 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
     Raises:
         ConfigurationError: A configuration is not possible; nothing was trained.
         RunFolderError: A run of the comparison is damaged or was made with other options; nothing was trained.
-        NonFiniteError: Some runs were left out. The others were trained, and the table written if there are any.
+        BusyError: Another process works on the comparison.
+        RunsFailedError: Some runs were left out. The others were trained, and the table written if there are any.
     """
-    say = console or Console(quiet=True)
-    folders = {output / f"{config.algorithm}-seed{config.seed}": config for config in configs}
+    folders = folders_of(configs, output)
+    check(folders)
+    with locked(output):
+        failed = (work or one_after_another)(folders, output, console)
+        # A comparison that grows method by method, or seed by seed, keeps what it had.
+        there = [*folders, *(path.parent for path in sorted(output.glob("[!.]*/config.json")))]
+        finished = [folder for folder in dict.fromkeys(there) if folder not in failed and runs.is_finished(folder)]
+        paths = write_comparison(finished, output, failed) if finished else []
+    if failed:
+        raise_failed(failed, output, paths, console)
+    return paths
+
+
+def folders_of(configs: Sequence[Config], output: Path) -> dict[Path, Config]:
+    """Return the configurations of a comparison by the folders of their runs."""
+    return {output / f"{config.algorithm}-seed{config.seed}": config for config in configs}
+
+
+def check(folders: Mapping[Path, Config]) -> None:
+    """Refuse what would fail later, before anything is trained.
+
+    Raises:
+        ConfigurationError: A configuration is not possible.
+        RunFolderError: A run is damaged or was made with other options.
+    """
     for folder, config in folders.items():
         _check(folder, config)
     for log in {config.log for folder, config in folders.items() if not folder.exists()}:
         require_wandb(log)
-    left_out: dict[str, LocatedError] = {}
+
+
+@contextlib.contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keep other processes from working on a folder of runs at the same time.
+
+    Raises:
+        BusyError: Another one does.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".lock", blocking=False):
+            yield
+    except KeyboardInterrupt as error:
+        error.__notes__ = ["The same command given again goes on."]
+        raise
+    except Timeout as error:
+        raise BusyError(
+            f"Another process trains the runs in {output}. Wait for it or stop it, or give another folder with "
+            "--output."
+        ) from error
+
+
+def one_after_another(folders: Mapping[Path, Config], output: Path, console: Console | None = None) -> dict[Path, str]:
+    """Bring runs to their ends in this process; return what went wrong where numbers or environments failed."""
+    say = console or Console(quiet=True)
+    failed: dict[Path, str] = {}
     with ProgressBar(console, "comparing", len(folders), "runs") as bar:
         for number, (folder, config) in enumerate(folders.items(), 1):
             say.print(f"run {number} of {len(folders)}: {folder}", markup=False)
@@ -84,30 +145,31 @@ def compare(configs: Sequence[Config], output: Path, console: Console | None = N
                     runs.train(config, folder, console)
                 elif not runs.is_finished(folder):
                     runs.resume(folder, console)
-            except KeyboardInterrupt as error:
-                error.__notes__ = ["The same command given again continues the comparison."]
-                raise
             except LocatedError as error:
-                left_out[folder.name] = error
+                failed[folder] = str(error)
                 say.print(f"left out of the comparison: {error}", markup=False)
-            bar.advance(status=f"{folder.name} is done" if folder.name not in left_out else f"{folder.name} left out")
-    # A comparison that grows method by method, or seed by seed, keeps what it had.
-    finished = [*folders, *(path.parent for path in sorted(output.glob("[!.]*/config.json")))]
-    finished = [
-        folder for folder in dict.fromkeys(finished) if folder.name not in left_out and runs.is_finished(folder)
-    ]
-    paths = write_comparison(finished, output, left_out) if finished else []
-    if left_out:
-        for path in paths:
-            say.print(f"written: {path}", markup=False)
-        name, error = next(iter(left_out.items()))
-        raise error.at(f"in {name}; {len(left_out)} run(s) left out")
-    return paths
+            bar.advance(status=f"{folder.relative_to(output)} {'left out' if folder in failed else 'is done'}")
+    return failed
 
 
-def write_comparison(
-    folders: Sequence[Path], output: Path, left_out: Mapping[str, LocatedError] | None = None
-) -> list[Path]:
+def raise_failed(
+    failed: Mapping[Path, str], output: Path, paths: Sequence[Path], console: Console | None = None
+) -> NoReturn:
+    """List the runs that failed, and what was written of the others.
+
+    Raises:
+        RunsFailedError: Always; names the first of them.
+    """
+    say = console or Console(quiet=True)
+    for path in paths:
+        say.print(f"written: {path}", markup=False)
+    for folder, reason in failed.items():
+        say.print(f"failed: {folder.relative_to(output)}: {reason}", markup=False)
+    folder, reason = next(iter(failed.items()))
+    raise RunsFailedError(f"{len(failed)} run(s) left out: {folder.relative_to(output)}: {reason.rstrip('.')}.")
+
+
+def write_comparison(folders: Sequence[Path], output: Path, left_out: Mapping[Path, str] | None = None) -> list[Path]:
     """Write the table (Markdown and CSV) and the figure of finished runs; return the files.
 
     Args:
@@ -117,7 +179,7 @@ def write_comparison(
     """
     drawn = [read_run(folder) for folder in folders]
     rows = comparison_rows(drawn)
-    notes = "".join(f"\n**Left out:** {name}: {error}\n" for name, error in (left_out or {}).items())
+    notes = "".join(f"\n**Left out:** {folder.name}: {reason}\n" for folder, reason in (left_out or {}).items())
     if len({row.count for row in rows}) > 1:
         notes += "\n**Not all methods have the same seeds**, and so not the same tasks: see n.\n"
     tasks = {record["tasks"] for run in drawn for record in run.records["evaluation"] if "tasks" in record}
@@ -130,7 +192,6 @@ def write_comparison(
 
 
 def _check(folder: Path, config: Config) -> None:
-    """Refuse what would fail later, before anything is trained."""
     check_storable(config)
     family = build_family(config)
     check_memory(config, family, build_learner(config, family))

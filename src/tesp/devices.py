@@ -29,11 +29,31 @@ def use_all_cores() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {ours}".strip()
 
 
+def use_cores(count: int) -> None:
+    """Make ``count`` single-threaded CPU devices, whatever the environment says: of a process that was given so many.
+
+    Call it before JAX computes anything. It changes the environment, which children inherit.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    others = [
+        x for x in flags if not x.startswith(("--xla_force_host_platform_device_count", "--xla_cpu_multi_thread"))
+    ]
+    os.environ |= {
+        VARIABLE: str(count),
+        "OMP_NUM_THREADS": str(count),
+        "XLA_FLAGS": " ".join([*others, f"--xla_force_host_platform_device_count={count}", _SINGLE_THREADED]),
+    }
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use; elsewhere than on Linux how many there are."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def _device_count() -> int:
     given = os.environ.get(VARIABLE)
     if given is None:
-        # Linux tells how many cores this process may use; elsewhere only how many there are.
-        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return usable_cores()
     if not given.isdecimal() or int(given) < 1:
         raise ConfigurationError(f"{VARIABLE} is {given!r}; it must be a whole number of at least 1.")
     return int(given)

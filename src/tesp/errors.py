@@ -11,7 +11,8 @@ class TespError(Exception):
     """Base of every error this library raises on purpose.
 
     The message is one sentence that names the value, what is allowed and what to do. The command line
-    prints it and ends with exit code 2, or 1 for `NonFiniteError`, which no input is to blame for.
+    prints it and ends with exit code 2, or 1 for `NonFiniteError` and `RunsFailedError`, which no input is to blame
+    for.
     """
 
 
@@ -24,6 +25,14 @@ class ConfigurationError(TespError):
 
 class RunFolderError(TespError):
     """A run folder is missing, already exists, is incomplete or belongs to something else."""
+
+
+class BusyError(RunFolderError):
+    """Another process works on a run, or on a folder of runs."""
+
+
+class RunsFailedError(TespError):
+    """Some of several runs failed; the others were trained. The command line ends with exit code 1."""
 
 
 class UntrustedError(RunFolderError):

@@ -1,7 +1,8 @@
 """Presets: configuration values by name, for every family. They are data; families know nothing of learning.
 
-``paper`` is the paper with its supplement and nothing else, ``quick`` small networks for minutes on a laptop, ``small``
-the same networks trained until the curves are flat. Values of a family go before those that all share.
+``paper`` is the paper with its supplement and nothing else, and for methods that are not in it what they were published
+with; ``quick`` small networks for minutes on a laptop, ``small`` the same networks trained until the curves are flat.
+Values of a family go before those that all share.
 """
 
 from collections.abc import Mapping
@@ -44,8 +45,65 @@ REMEMBERING: dict[str, Values] = {
 _FOR_LONG: Values = {"learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0}
 REMEMBERING_FOR_LONG: dict[str, Values] = {name: {**values, **_FOR_LONG} for name, values in REMEMBERING.items()}
 
+#: How methods that are not in the paper were published to learn; `docs/gradient-methods.md` has the sources.
+AS_PUBLISHED: dict[str, Values] = {
+    "cavia": {
+        "episodes_per_round": 20,
+        "round_budget": "episodes",
+        "fast_updates": 1,
+        "initial_rate": 1.0,
+        "rate_bound": 1.0,
+        "second_order": True,
+        "discount": 0.95,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+    "promp": {
+        "tasks_per_update": 40,
+        "episodes_per_round": 20,
+        "round_budget": "episodes",
+        "fast_updates": 1,
+        "initial_rate": 0.1,
+        "learning_rate": 1e-3,
+        "epochs": 5,
+        "judge_last_epoch": True,
+        "clip": 0.3,
+        "kl_bound": 1e6,
+        "inner_kl_penalty": 5e-4,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+    "e-maml": {
+        "episodes_per_round": 40,
+        "round_budget": "episodes",
+        "fast_updates": 5,
+        "initial_rate": 0.05,
+        "second_order": True,
+        "inner_gradient_norm": 1.0,
+        "learning_rate": 1e-2,
+        "epochs": 1,
+        "judge_last_epoch": True,
+        "clip": 0.2,
+        "kl_bound": 1e6,
+        "exploration_credit": 1.0,
+        "discount": 0.995,
+    },
+    "maesn": {
+        "episodes_per_round": 50,
+        "round_budget": "episodes",
+        "embedding_size": 2,
+        "fast_updates": 1,
+        "initial_rate": 1.0,
+        "rate_bound": 10.0,
+        "second_order": True,
+        "embedding_penalty": 0.1,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+}
+
 #: What ``paper`` has besides the library's defaults.
-PAPER: Values = {"round_budget": "steps", "algorithms": REMEMBERING_AS_PUBLISHED}
+PAPER: Values = {"round_budget": "steps", "algorithms": {**AS_PUBLISHED, **REMEMBERING_AS_PUBLISHED}}
 
 #: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
 #: embedding modulates the policy of methods that have one. The same for every method.
@@ -59,6 +117,13 @@ LEARNING: Values = {
     "project_rates": True,
     "embedding_penalty": 0.02,
     "conditioning": "modulate",
+    # A rate that is not learned has to be right from the start.
+    "algorithms": {
+        "cavia": {"initial_rate": 0.3, "rate_bound": 1.0},
+        "promp": {"epochs": 5, "clip": 0.3, "inner_kl_penalty": 5e-4},
+        "e-maml": {"exploration_credit": 1.0},
+        "maesn": {"initial_rate": 1.0, "rate_bound": 10.0},
+    },
 }
 
 #: Small sizes, with which a family trains in minutes.
@@ -72,7 +137,7 @@ QUICK: Values = {
     "meta_updates": 100,
     "evaluate_every": 20,
     "evaluation_tasks": 40,
-    "algorithms": REMEMBERING,
+    "algorithms": {**LEARNING["algorithms"], **REMEMBERING},
 }
 
 #: The same sizes, trained until the curves are flat; the step size that was found settles over the last third.
@@ -83,7 +148,7 @@ SMALL: Values = {
     "evaluation_tasks": 0,
     "parameter_average": 0.97,
     "learning_rate_ceiling": "last_third",
-    "algorithms": REMEMBERING_FOR_LONG,
+    "algorithms": {**LEARNING["algorithms"], **REMEMBERING_FOR_LONG},
 }
 
 #: What belongs to the length of a run: what a family changes of it in ``quick`` does not hold in ``small``.
@@ -111,7 +176,7 @@ OF_FAMILIES: dict[str, dict[str, Values]] = {
             "initial_rate": 0.001,
             "rates_step": 1.0,
             "embedding_penalty": 0.01,
-            "algorithms": {"maml": {"initial_rate": 0.05}, "meta-sgd": {"initial_rate": 0.05}},
+            "algorithms": {name: {"initial_rate": 0.05} for name in ("maml", "meta-sgd", "promp", "e-maml")},
             "meta_updates": 40,
             "evaluate_every": 10,
             "parameter_average": 0.8,

@@ -163,8 +163,8 @@ class TestTraining:
             assert any_parameter_differs(content, getattr(fresh, field)), field
         if file == "replay":
             valid = np.asarray(loaded.state.method.replay[-1])
-            # Two tasks, two rounds and four meta-updates, the newest last.
-            np.testing.assert_array_equal(valid.any(axis=1), np.arange(64) >= 64 - 16)
+            # Four tasks, two rounds and four meta-updates, the newest last.
+            np.testing.assert_array_equal(valid.any(axis=1), np.arange(64) >= 64 - 32)
 
 
 def test_it_is_evaluated_on_every_set_after_every_round(last, trained):

@@ -11,6 +11,11 @@ SMALL = {"meta_updates": 2, "tasks_per_set": TINY["tasks_per_update"]}
 WRITTEN = {"comparison.md", "comparison.csv", "learning_curves.png"}
 
 
+def entries(folder) -> set[str]:
+    """What there is in the folder of a comparison; locks say nothing once they are free."""
+    return {path.name for path in folder.iterdir()} - {".lock"}
+
+
 def compare(folder, *more, algorithms=("adapt-sv", "maml"), seeds=(0, 1), **overrides) -> Finished:
     chosen = ["--algorithms", *algorithms, "--seeds", *seeds, "--output", folder]
     # What makes runs tiny, of those options that one of the methods has.

@@ -125,7 +125,8 @@ def child(module: str, *arguments) -> subprocess.Popen:
     """Start ``python -m module arguments…``, which computes bit for bit what this process computes."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     pipe = subprocess.PIPE
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path}
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 

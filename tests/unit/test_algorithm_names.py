@@ -22,7 +22,9 @@ from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import families
 
-NAMES = ["tesp", "maml", "meta-sgd", "adapt-sv", "oracle", "rl2", *(f"tesp-v{number}" for number in range(1, 6))]
+#: Those that adapt without a warm-up round.
+WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
+NAMES = ["tesp", *WITHOUT_WARM_UP, "oracle", "rl2", *(f"tesp-v{number}" for number in range(1, 6))]
 #: Those that adapt by gradients.
 GRADIENT = [name for name in NAMES if name != "rl2"]
 ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
@@ -91,6 +93,10 @@ class TestAblations:
             ("tesp-v4", "fast_update", True),
             ("tesp-v5", "fixed_rate", False),
             ("oracle", "fast_updates", 3),
+            ("cavia", "learned_start", True),
+            ("cavia", "fixed_rate", False),
+            ("promp", "second_order", False),
+            ("promp", "inner_loss", "log_probability"),
         ],
     )
     def test_a_contradiction_names_option_and_algorithm(self, name, option, value):
@@ -115,6 +121,9 @@ class TestAblations:
     @pytest.mark.parametrize("name", ["maml", "meta-sgd", "adapt-sv", "oracle"])
     @pytest.mark.parametrize("option", OPTIONS)
     def test_other_methods_have_none(self, name, option):
+        if (name, option) == ("adapt-sv", "fixed_rate"):
+            assert option in options_of(name), "with which it is CAVIA"
+            return
         with pytest.raises(tesp.ConfigurationError, match=f"{option} is no option of the algorithm '{name}' .*tesp-v1"):
             preset_config("point", "quick", name, **{option: OPTIONS[option]})
 
@@ -158,7 +167,7 @@ class TestWhatHasNoMeaning:
 
     @pytest.mark.parametrize("name", NAMES)
     def test_episodes_in_place_of_a_warm_up_round(self, name):
-        if name in ("maml", "meta-sgd", "adapt-sv"):
+        if name in WITHOUT_WARM_UP:
             assert learner_of(preset_config("point", "quick", name, extra_episodes=True)).method.plan.twice
         else:
             assert "extra_episodes" in absent_from(name)
@@ -172,7 +181,7 @@ class TestWhatHasNoMeaning:
 def test_equal_experience_is_for_those_without_a_warm_up_round_that_adapt(name):
     config = tiny_config(algorithm=name)
     given = at_equal_experience(config)
-    extra = name in ("maml", "meta-sgd", "adapt-sv")
+    extra = name in WITHOUT_WARM_UP
     assert given == (override(config, extra_episodes=True) if extra else config)
     learner_of(given)
     if "fast_updates" in options_of(name):

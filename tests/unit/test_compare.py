@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from helpers.comparing import WRITTEN, compare, going_wrong
+from helpers.comparing import WRITTEN, compare, entries, going_wrong
 from helpers.running import assert_same_run, files, records, tesp
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
@@ -49,7 +49,7 @@ def never(*_):
 
 class TestWhatIsWritten:
     def test_every_method_and_the_oracle_on_every_seed(self, compared):
-        assert {path.name for path in compared.iterdir()} == WRITTEN | RUNS
+        assert entries(compared) == WRITTEN | RUNS
         for method in METHODS:
             for seed in (0, 1):
                 config = json.loads((compared / f"{method}-seed{seed}" / "config.json").read_text())
@@ -138,9 +138,9 @@ class TestContinuing:
             assert compare(folder).code == 130
         assert [record["meta_update"] for record in records(folder / "adapt-sv-seed1", "train")] == [1]
         assert not (folder / "maml-seed0").exists()
-        assert not WRITTEN & {path.name for path in folder.iterdir()}
+        assert not WRITTEN & entries(folder)
         assert compare(folder).code == 0
-        assert {path.name for path in folder.iterdir()} == WRITTEN | RUNS
+        assert entries(folder) == WRITTEN | RUNS
         for name in ("adapt-sv-seed1", "maml-seed0", "oracle-seed1"):
             assert_same_run(folder / name, compared / name)
         assert (folder / "comparison.csv").read_bytes() == (compared / "comparison.csv").read_bytes()
@@ -169,7 +169,7 @@ class TestNumbersThatGoWrong:
         going_wrong(monkeypatch, ("adapt-sv", 0))
         finished = compare(folder)
         assert finished.code == 1
-        assert "in adapt-sv-seed0; 1 run(s) left out" in finished.line()
+        assert "1 run(s) left out: adapt-sv-seed0: policy loss became NaN" in finished.line()
         assert finished.out.count("left out of the comparison: ") == 1
         assert "policy loss" in finished.out
         said = (folder / "comparison.md").read_text(encoding="utf-8")
@@ -189,4 +189,4 @@ class TestNumbersThatGoWrong:
         assert finished.code == 1
         assert "policy loss" in finished.line()
         assert finished.out.count("left out of the comparison: ") == 3
-        assert not WRITTEN & {path.name for path in (tmp_path / "point").iterdir()}
+        assert not WRITTEN & entries(tmp_path / "point")

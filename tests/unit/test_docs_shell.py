@@ -80,7 +80,7 @@ def tiny_runs(trained, monkeypatch):
             (output / name).write_text(re.sub(r'"seed": \d+', f'"seed": {wanted.seed}', text), encoding="utf-8")
         return runs.load_run(output, "latest")
 
-    def compare_one(configs, output, console=None):
+    def compare_one(configs, output, console=None, _work=None):
         for given in configs:
             building.build_method(given, building.build_family(given))
         return compare_all([tiny(configs[0])], output, console)

@@ -138,7 +138,8 @@ def agent_of(learner, episodes=(5, 6, 1)) -> AdaptedAgent:
     return AdaptedAgent(learner, method.agent(parameters, belief), np.asarray(embedding), history, 0, progress)
 
 
-KINDS = {name: (name, {}) for name in METHODS} | {
+#: MAESN draws a latent for every episode, which is refused like methods with memory.
+KINDS = {name: (name, {}) for name, e in METHODS.items() if e.algorithm is not None and name != "maesn"} | {
     f"{name} modulated": (name, {"conditioning": "modulate"}) for name in ("tesp", "adapt-sv", "oracle")
 }
 

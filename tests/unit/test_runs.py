@@ -30,6 +30,7 @@ EPISODES = {"average_return", "success_rate", "final_distance", "episode_length"
 SAMPLE = EPISODES | {"average_return_std", "tasks", "episodes_per_task"}
 REFERENCE = IDENTITY | SAMPLE | {"reference", "task_set"}
 EVALUATION = IDENTITY | PROGRESS | SAMPLE | {"task_set", "fast_update", "dynamics_noise"}
+EVALUATION |= {"average_return_quantiles"}
 TRAIN = (
     IDENTITY
     | PROGRESS

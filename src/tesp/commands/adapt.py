@@ -1,7 +1,6 @@
 """``tesp adapt``."""
 
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tesp.commands.parsing import Folder, Trust, parse, with_commas_split
+from tesp.commands.showing import telling
 from tesp.report.words import fast_updates
 
 
@@ -40,6 +40,7 @@ class AdaptArguments:
 def run(arguments: list[str], console: Console) -> None:
     """Adapt to one task, show what each fast-update gained, draw and film it."""
     from tesp import runs
+    from tesp.agents.given_task import TaskWarning
     from tesp.agents.records import adaptation_records
     from tesp.agents.rounds import AdaptationWarning
     from tesp.commands.render import film_task
@@ -50,15 +51,12 @@ def run(arguments: list[str], console: Console) -> None:
     if parsed.save is not None and parsed.save.suffix != ".safetensors":
         raise RunFolderError(f"--save {parsed.save} is not possible; the name of the file must end in .safetensors.")
     run = runs.load_run(parsed.run, parsed.checkpoint, trust=parsed.trust)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", AdaptationWarning)
+    with telling(console, TaskWarning, AdaptationWarning):
         agent = run.adapt(parsed.goal, parsed.fast_updates, episodes=parsed.episodes, seed=parsed.seed, console=console)
     records = adaptation_records([(past.fast_update, past.outcomes) for past in agent.history], run.family, parsed.goal)
     run.folder.require_no_links()
     append_records(run.folder.adaptations, records)
     console.print(_table(parsed.goal, records))
-    for warning in caught:
-        console.print(str(warning.message), markup=False)
     if parsed.save is not None:
         console.print(f"saved: {agent.save(parsed.save)}", markup=False)
     _draw(records, run.folder.figures / "trajectories.png", console)

@@ -1,14 +1,15 @@
 """``tesp compare``."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
 from tesp.bounds import all_together
-from tesp.commands.parsing import for_help, options_in, plain, without_options
+from tesp.commands.parsing import for_help, options_in, plain, with_value, without_options
+from tesp.commands.running import RunningArguments, worker_of
 from tesp.errors import ConfigurationError
 
 
@@ -26,6 +27,8 @@ class CompareArguments:
     """Give methods without a warm-up round as many more episodes in their first round."""
     output: Path | None = None
     """Folder of the comparison; by default runs/compare-FAMILY-PRESET."""
+    on: tyro.conf.OmitArgPrefixes[RunningArguments] = field(default_factory=RunningArguments)
+    """Where and how the runs are trained."""
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -43,7 +46,11 @@ def run(arguments: list[str], console: Console) -> None:
     )
     program = f"tesp compare {family}"
     chosen, others = tyro.cli(
-        CompareArguments, args=options, prog=program, description=description, return_unknown_args=True
+        CompareArguments,
+        args=with_value(options, "--ray", "local"),
+        prog=program,
+        description=description,
+        return_unknown_args=True,
     )
     if not (chosen.algorithms and chosen.seeds):
         raise ConfigurationError("`tesp compare` needs one algorithm and one seed or more.")
@@ -71,7 +78,15 @@ def run(arguments: list[str], console: Console) -> None:
         if chosen.equal_experience:
             config = compare.at_equal_experience(config)
         configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]
+    work = worker_of(chosen.on)
     output = chosen.output or compare.default_output(family, chosen.preset)
     console.print(f"folder of the comparison: {output}", markup=False)
-    for path in compare.compare(configs, output, console):
+    if chosen.on.dry_run:
+        from tesp.estimating import show_plan
+
+        folders = compare.folders_of(configs, output)
+        compare.check(folders)
+        show_plan(folders, output, console)
+        return
+    for path in compare.compare(configs, output, console, work):
         console.print(f"written: {path}", markup=False)

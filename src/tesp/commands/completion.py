@@ -21,6 +21,7 @@ _ARGUMENTS = {
     "evaluate": "evaluate:EvaluateArguments",
     "adapt": "adapt:AdaptArguments",
     "compare": "compare:CompareArguments",
+    "sweep": "sweep:SweepArguments",
     "plot": "plot:PlotArguments",
     "render": "render:RenderArguments",
     "report": "report:ReportArguments",

@@ -22,6 +22,14 @@ Trust = Annotated[
     ),
 ]
 
+Oracles = Annotated[
+    tyro.conf.UseAppendAction[tuple[Path, ...]],
+    tyro.conf.arg(
+        help="The run of the oracle that frames the results, or a folder of runs; again for every further seed. By "
+        "default one of the same tasks beside each run, if any."
+    ),
+]
+
 
 def parse(kind, arguments: list[str], program: str, description: str | None = None):
     """Return an instance of the dataclass ``kind``, or print help or the error and exit."""
@@ -40,6 +48,15 @@ def with_commas_split(words: Sequence[str], *options: str) -> list[str]:
             found += [name, *value.split(",")] if inside and equals else [word]
         else:
             found += [part for part in word.split(",") if part] if inside else [word]
+    return found
+
+
+def with_value(words: Sequence[str], option: str, value: str) -> list[str]:
+    """Return the words of a command line with a value behind an option that may be given without one."""
+    found = list(words)
+    for place, word in reversed(list(enumerate(words))):
+        if word == option and (place + 1 == len(words) or words[place + 1].startswith("-")):
+            found.insert(place + 1, value)
     return found
 
 

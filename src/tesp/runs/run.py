@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from tesp.agents.adapting import AdaptedAgent, MetaLearner, Origin
-from tesp.agents.rounds import checked_task
+from tesp.agents.given_task import checked_task, warn_if_far
 from tesp.config import Config
 from tesp.episodes.rollout import Learner
 from tesp.evaluation.protocol import Evaluator, stand_still
@@ -71,13 +71,15 @@ class Run:
             console: Where progress is shown; by default nowhere.
 
         Raises:
-            ConfigurationError: The task has another number of parameters than the family's, or a number is not
-                possible.
+            ConfigurationError: The task has another number of parameters than the family's or is a goal out of the
+                body's reach, or a number is not possible.
 
         Warns:
+            TaskWarning: The task lies far from all those that the family draws.
             AdaptationWarning: The return of the last round does not differ significantly from that of the first.
         """
         row = checked_task(self.family, task)
+        warn_if_far(self.family, row, self.task_sets)
         count = self.config.sampling.episodes_per_round if episodes is None else episodes
         simulation = self.family.simulate(checked_count("episodes", count), self.config.schedule.threads)
         return self.meta_learner.adapt_to_task(

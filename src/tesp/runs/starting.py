@@ -62,6 +62,37 @@ def train(
         RunFolderError: The folder exists or cannot be made, or ``start`` cannot be loaded.
         NonFiniteError: A state, loss or gradient became NaN or infinite.
     """
+    folder, family, learner, task_sets = _begin(config, output, start, trust)
+    if console is not None:
+        console.print(f"run folder: {folder.path}", markup=False)
+    try:
+        return _continue(folder, config, family, learner, task_sets, console, callbacks)
+    except WandbError:
+        # Raised before training only.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+def begin(config: Config, output: str | os.PathLike[str] | None = None) -> RunFolder:
+    """Make the folder of a run, which `resume` then trains, in this process or elsewhere.
+
+    Args:
+        config: As for `train`.
+        output: As for `train`.
+
+    Raises:
+        ConfigurationError: As for `train`.
+        RunFolderError: As for `train`.
+    """
+    return _begin(config, output)[0]
+
+
+def _begin(
+    config: Config,
+    output: str | os.PathLike[str] | None,
+    start: str | os.PathLike[str] | None = None,
+    trust: bool = False,
+) -> tuple[RunFolder, Family, Learner, dict[str, TaskSet]]:
     family = building.build_family(config)
     learner = building.build_learner(config, family)
     check_memory(config, family, learner)
@@ -74,14 +105,7 @@ def train(
     also = None if began is None else lambda prepared: began.save(RunFolder(prepared).start)
     place = output or default_output(config)
     folder = RunFolder.create(place, as_dict(config), task_sets, family.interface, config.family_reference, also)
-    if console is not None:
-        console.print(f"run folder: {folder.path}", markup=False)
-    try:
-        return _continue(folder, config, family, learner, task_sets, console, callbacks)
-    except WandbError:
-        # Raised before training only.
-        shutil.rmtree(folder.path, ignore_errors=True)
-        raise
+    return folder, family, learner, task_sets
 
 
 def _fitting(start: str | os.PathLike[str], learner: Learner, trust: bool) -> MetaLearner:
@@ -142,6 +166,7 @@ def resume(
     console: Console | None = None,
     *,
     meta_updates: int | None = None,
+    threads: int | None = None,
     callbacks: Sequence[Callback] = (),
     trust: bool = False,
 ) -> Run:
@@ -152,6 +177,7 @@ def resume(
         console: Where progress is shown; by default nowhere.
         meta_updates: Another length for the run, which its configuration keeps. What depends on the length, like a step
             size that falls towards the end, follows the new one from here on.
+        threads: Threads that step the physics this time, in place of the configuration's. No result depends on it.
         callbacks: As for `train`.
         trust: As for `load_run`.
 
@@ -165,6 +191,8 @@ def resume(
     family = stored_family(config)
     if meta_updates is not None:
         config = _lengthened(folder, config, meta_updates)
+    if threads is not None:
+        config = override(config, threads=threads)
     if console is not None:
         console.print(f"run folder: {folder.path}", markup=False)
         if folder.versions_differ():
@@ -208,6 +236,8 @@ def _continue(
         stack.callback(checkpoints.close)
         latest = checkpoints.latest()
         if latest is None:
+            # The folder may have been made on another machine.
+            folder.write_versions()
             state = _begun(folder, learner, initial_state(learner.method, config.seed))
         else:
             state = checkpoints.restore(state_like(learner.method), latest)
@@ -275,7 +305,7 @@ def _callbacks(folder, config, state, console, finished) -> Iterator[Callback]:
     if config.log.tensorboard:
         from tesp.training.tensorboard_callback import WriteTensorBoard  # Slow to import.
 
-        yield WriteTensorBoard(folder, state.meta_update)
+        yield WriteTensorBoard(folder, as_dict(config), state.meta_update)
     if console is not None:
         yield ShowProgress(console, config.schedule, state.meta_update, folder.path.name)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from tesp.errors import RunFolderError
+from tesp.errors import BusyError, RunFolderError
 from tesp.interface import Interface
 from tesp.machine import processor_name
 from tesp.storage import identity
@@ -29,7 +29,8 @@ from tesp.storage.strict_json import dumps, read_json
 from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks import family_files
 
-_PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
+#: Packages that results depend on.
+PACKAGES = ("tesp", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "orbax-checkpoint", "numpy")
 #: A run is not started with less free space than this, bytes.
 _LEAST_FREE = 64 * 2**20
 
@@ -207,7 +208,7 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout as error:
-            raise RunFolderError(
+            raise BusyError(
                 f"Another process is training {self.path}. Wait for it or stop it, then try again."
             ) from error
         except (OSError, NotImplementedError) as error:
@@ -253,10 +254,15 @@ class RunFolder:
             return None
         return {name: value for name, value in stored.items() if name != identity.FIELD}
 
+    def write_versions(self) -> None:
+        """Store the versions of this process, with which the run begins."""
+        own = {} if self.identity is None else {identity.FIELD: self.identity}
+        write_whole(self.path / "versions.json", dumps({**own, **versions()}, 2) + "\n")
+
     def versions_differ(self) -> bool:
         """Tell whether packages that results depend on are of other versions than the run began with."""
         before, now = self.read_versions() or {}, versions()
-        return any(before.get(name) != now[name] for name in ("python", "system", *_PACKAGES))
+        return any(before.get(name) != now[name] for name in ("python", "system", *PACKAGES))
 
     def read_interface(self) -> Interface | None:
         """Return what agents of the run see and do, or None if the run does not say.
@@ -346,7 +352,7 @@ def versions() -> dict[str, str]:
     """Return what results depend on besides the configuration: versions, and on what they are computed."""
     import jax  # Slow to import, and whoever only reads a folder has no need of it.
 
-    packages = {name: metadata.version(name) for name in _PACKAGES}
+    packages = {name: metadata.version(name) for name in PACKAGES}
     devices = jax.devices()
     machine = {"processor": processor_name(), "devices": f"{len(devices)} × {devices[0].device_kind}"}
     commit = _commit()

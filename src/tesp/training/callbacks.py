@@ -19,9 +19,9 @@ Record = dict[str, Any]
 class Callback:
     """Told what happens in training. Make a class with those of these methods that are of use.
 
-    They are called in the order `on_start`, then `on_records` and `on_checkpoint` as training goes on, `on_end` when it
-    has come to its end or was asked to stop, and `close` in any case. An error in one of them stops the training like
-    any other, with its last complete meta-update stored.
+    They are called in the order `on_start`, then `on_records`, `on_state` and `on_checkpoint` as training goes on,
+    `on_end` when it has come to its end or was asked to stop, and `close` in any case. An error in one of them stops
+    the training like any other, with its last complete meta-update stored.
     """
 
     def on_start(self, folder: Path, config: Any, meta_update: int) -> None:
@@ -39,6 +39,9 @@ class Callback:
         Returns:
             True to ask that training stops. The meta-update is stored as a checkpoint, and `tesp.resume` goes on.
         """
+
+    def on_state(self, meta_update: int) -> None:
+        """Hear that the state after so many meta-updates is stored: whatever happens, training goes on from there."""
 
     def on_checkpoint(self, meta_update: int) -> None:
         """Hear that there is a checkpoint after so many meta-updates."""
@@ -62,19 +65,23 @@ class WriteRecords(Callback):
         append_records(self._folder.records, records)
 
 
-#: Columns that say where a number belongs and are no curves themselves.
-_NOT_DRAWN = ("meta_update", "seed", "fast_update", "tasks", "episodes_per_task")
+#: Columns that say where a number belongs, or how it was measured, and are no curves themselves.
+_NOT_DRAWN = ("meta_update", "seed", "fast_update", "tasks", "episodes_per_task", "dynamics_noise")
+
+#: The same of an evaluation: its twelve rows or more would repeat what the meta-updates tell.
+_PLACE = ("environment_steps", "wall_seconds")
 
 
 def scalars(record: Record) -> dict[str, int | float]:
     """Return the numbers of a training or evaluation record by the names that curves have; lists are left out."""
-    group = record["kind"]
+    group, left_out = record["kind"], _NOT_DRAWN
     if group == "evaluation":
         group += f"/{record['task_set']}/k{record['fast_update']}"
+        left_out += _PLACE
     return {
         f"{group}/{name}": value
         for name, value in record.items()
-        if isinstance(value, int | float) and name not in _NOT_DRAWN
+        if isinstance(value, int | float) and name not in left_out
     }
 
 

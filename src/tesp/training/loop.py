@@ -101,6 +101,8 @@ def train(
                 state = following
                 # Before the evaluation, which may take minutes: whatever ends the process costs what it is at alone.
                 checkpoints.save_newest(state)
+            for callback in callbacks:
+                callback.on_state(state.meta_update)
     except LocatedError as error:
         checkpoints.save(state)
         place = f"in {doing}; the last good checkpoint is that of meta-update {checkpoints.latest()}"

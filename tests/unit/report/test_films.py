@@ -13,13 +13,13 @@ import imageio_ffmpeg
 import mujoco
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image, ImageDraw, ImageOps, ImageSequence
 
 from helpers.pictures import FAMILY, Walker, shades_of_red
 from tesp.errors import ConfigurationError, TespError
 from tesp.report.films import playing
 from tesp.report.films.filming import film, stages_of
-from tesp.report.films.panels import Page
+from tesp.report.films.panels import Page, write_centred
 from tesp.report.films.playing import Episode, Player, Stage, extent
 from tesp.tasks.drawing import GOAL_COLOUR
 from tesp.tasks.wheeled import wheeled
@@ -150,6 +150,13 @@ class TestWhatIsShown:
         assert extent([episode(1.0)], 2.0, 3.0) == 2.0
         assert 2.5 < extent([episode(-2.5)], 2.0, 3.0) < 3.0
         assert extent([episode(40.0)], 2.0, 3.0) == 3.0
+
+    @pytest.mark.parametrize("text", ["short", "a name of a family " * 9, "W" * 300])
+    def test_a_line_stays_within_its_width(self, text):
+        image = Image.new("L", (400, 40), 255)
+        write_centred(ImageDraw.Draw(image), text, (200.0, 20.0), 240, size=18, fill=0)
+        left, _, right, _ = ImageOps.invert(image).getbbox()
+        assert 80 <= left < right <= 320
 
     def test_stages_of_an_agent(self):
         def agent(value):

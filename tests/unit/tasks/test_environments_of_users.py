@@ -238,7 +238,7 @@ class TestInTraining:
 
     def resets_of(self, meta_updates):
         rounds = 5 * 3
-        return 2 + 3 * TINY["tasks_per_set"] * (1 + rounds) + meta_updates * 3 * rounds
+        return 2 + 3 * TINY["tasks_per_set"] * (1 + rounds) + meta_updates * TINY["tasks_per_update"] * rounds
 
     @pytest.mark.parametrize(
         ("spoil", "said"),
