@@ -25,6 +25,7 @@ ALGORITHMS = {
     "maesn": "MAESN",
     "oracle": "Oracle",
     "rl2": "RL²",
+    "varibad": "VariBAD",
     "tesp-v1": "V1: buffer of all episodes",
     "tesp-v2": "V2: policy adapted too",
     "tesp-v3": "V3: η = 0",
