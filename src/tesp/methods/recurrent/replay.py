@@ -25,13 +25,13 @@ class Replay(NamedTuple):
 
 
 def empty_replay(places: int, steps: int, observation: int, action: int) -> Replay:
-    """Return a replay with room for so many trials of at most ``steps`` steps."""
+    """Return a replay with room for so many trials of at most ``steps`` steps; it needs no memory before the first."""
 
     def room(*entries: int, kind: type = np.float32):
-        return np.zeros((places, steps, *entries), kind)
+        return np.broadcast_to(kind(0), (places, steps, *entries))
 
     flag = room(kind=np.bool_)
-    return Replay(Trial(room(observation), room(action), room(), (), flag, flag.copy()), 0, 0)
+    return Replay(Trial(room(observation), room(action), room(), (), flag, flag), 0, 0)
 
 
 def added(replay: Replay, trials: Trial) -> Replay:

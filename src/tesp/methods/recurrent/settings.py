@@ -16,6 +16,15 @@ SINGLE = {"episodes_per_round": 1, "round_budget": "episodes"}
 BECAUSE = "its rounds are single episodes, each going on from the memory that the one before left"
 
 
+def _require_sizes(settings: Settings, *names: str) -> None:
+    """Refuse sizes that no array can have."""
+    for name in names:
+        value = getattr(settings, name)
+        sizes = value if isinstance(value, Sequence) else [value]
+        if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
+            raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
+
+
 @dataclass(frozen=True)
 class TrialSettings(Settings):
     """What a trial is."""
@@ -44,11 +53,7 @@ class RecurrentNetworkSettings(Settings):
     def __post_init__(self):
         if not len(self.policy_units):
             raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
-        for name in ("memory_units", "policy_units"):
-            value = getattr(self, name)
-            sizes = value if isinstance(value, Sequence) else [value]
-            if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
-                raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
+        _require_sizes(self, "memory_units", "policy_units")
         require_weight(self, "least_std")
 
 
@@ -100,7 +105,7 @@ class BeliefSettings(Settings):
     kl_weight: float = 0.1
     """β, weight of the KL divergence of a belief from the one a step before."""
     belief_learning_rate: float = 1e-3
-    """Step size of Adam for encoder and decoder."""
+    """Step size of Adam for encoder and decoder; of it too, `learning_rate_final` is left at the end."""
     belief_updates: int = 3
     """Their steps in one meta-update."""
     belief_batch: int = 16
@@ -116,12 +121,8 @@ class BeliefSettings(Settings):
     def __post_init__(self):
         if not len(self.decoder_units):
             raise ConfigurationError("decoder_units is empty; give the units of one hidden layer or more, like 64 32.")
-        for name in ("latent_size", "decoder_units"):
-            value = getattr(self, name)
-            sizes = value if isinstance(value, Sequence) else [value]
-            if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
-                raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
-        require_at_least(self, 1, "belief_updates", "belief_batch", "prefixes", "decoded_steps", "replay_trials")
+        _require_sizes(self, "latent_size", "decoder_units", "belief_batch", "prefixes", "decoded_steps")
+        require_at_least(self, 1, "belief_updates", "replay_trials")
         require_positive(self, "belief_learning_rate")
         require_weight(self, "kl_weight")
 

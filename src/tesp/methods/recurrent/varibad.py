@@ -95,11 +95,11 @@ class VariBAD(RecurrentMethod):
         require_finite(updated, np.asarray(finite))
         replay = added(state.replay, trial)
         network = eqx.tree_at(lambda n: n.heads, state.parameters.network, updated.network.heads)
-        parameters, moments, terms = self._learn_to_believe(Parameters(network, scaling), state, replay, done)
+        parameters, moments, terms = self._learn_to_believe(Parameters(network, scaling), state, replay, done, total)
         metrics = {**metrics_of(updated, used), **_metrics(terms)}
         return State(parameters, updated.optimiser_state, moments, replay, state.seed), metrics
 
-    def _learn_to_believe(self, parameters: Parameters, state: State, replay: Replay, done: int):
+    def _learn_to_believe(self, parameters: Parameters, state: State, replay: Replay, done: int, total: int):
         """Return parameters with another encoder and decoder, Adam's moments, and the last step's terms."""
         settings = self.belief
         generator = np.random.default_rng([*np.asarray(state.seed).tolist(), done])
@@ -107,8 +107,11 @@ class VariBAD(RecurrentMethod):
         trials = drawn(replay, shape, generator)
         lengths = np.asarray(trials.valid).sum(axis=-1)
         picks = picked(lengths, settings.prefixes, settings.decoded_steps, settings.latent_size, generator)
+        left = step_size(self.ppo, done, total) / self.ppo.learning_rate
+        rate = jnp.asarray(left * settings.belief_learning_rate, jnp.float32)
         given = replicate((parameters, state.belief_optimiser_state), settings.belief_batch)
-        (encoder, decoder), moments, terms = jax.block_until_ready(_learn_to_believe(self, *given, trials, picks))
+        found = jax.block_until_ready(_learn_to_believe(self, *given, trials, picks, rate))
+        (encoder, decoder), moments, terms = found
         for name, values in terms._asdict().items():
             if not np.isfinite(np.asarray(values)).all():
                 raise NonFiniteError(f"{name} term of the evidence lower bound", None, "in the updates of the belief")
@@ -166,7 +169,7 @@ def _adam() -> optax.GradientTransformation:
 
 
 @partial(jax.jit, static_argnums=0)
-def _learn_to_believe(method: VariBAD, parameters: Parameters, moments, trials: Trial, picks: elbo.Picked):
+def _learn_to_believe(method: VariBAD, parameters: Parameters, moments, trials: Trial, picks: elbo.Picked, step_size):
     """Take a step of Adam for each leading entry of the trials; return encoder, decoder, moments and the last terms."""
     settings, (network, scaling) = method.belief, parameters
 
@@ -176,7 +179,7 @@ def _learn_to_believe(method: VariBAD, parameters: Parameters, moments, trials: 
         gradient, terms = mean_gradient_over_tasks(loss, (encoder, decoder), _grouped(data), 1)
         with jax.numpy_dtype_promotion("standard"):
             steps, moments = _adam().update(gradient, moments)
-        moved = jax.tree.map(lambda p, s: p - settings.belief_learning_rate * s, (encoder, decoder), steps)
+        moved = jax.tree.map(lambda p, s: p - step_size * s, (encoder, decoder), steps)
         return (moved, moments), jax.tree.map(jnp.mean, terms)
 
     start = (network.encoder, network.decoder), moments
