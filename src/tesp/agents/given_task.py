@@ -12,6 +12,9 @@ from tesp.task_sets import TaskSet, told
 from tesp.tasks.family import Family
 from tesp.tasks.goals.goals import Goals
 
+#: Metres. The square of a distance has to be a number in single precision too.
+_FURTHEST = 1e15
+
 
 class TaskWarning(UserWarning):
     """A task lies far from all those that its family draws."""
@@ -25,6 +28,8 @@ def checked_task(family: Family, task: Sequence[float] | np.ndarray) -> Float[np
             or is a goal that the body can never reach.
     """
     row, most = np.asarray(task, np.float64), float(np.finfo(np.float32).max)
+    if family.goals is not None:
+        most = _FURTHEST
     if row.shape != (family.task_size,) or not (np.abs(row) <= most).all():
         size = f", up to {most:.1e} in size" if np.isfinite(row).all() else ""
         raise ConfigurationError(
