@@ -11,7 +11,7 @@ from helpers.running import tesp as command
 from helpers.running import tiny_config
 from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
-from tesp.config import Config, from_json, override, preset_config, to_json, value_of, values_of
+from tesp.config import from_json, override, preset_config, to_json, value_of, values_of
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, options_of
