@@ -38,7 +38,16 @@ _REMEMBERING: Values = {
 }
 REMEMBERING: dict[str, Values] = {
     "rl2": _REMEMBERING,
-    "varibad": {**_REMEMBERING, "belief_updates": 10, "prefixes": 16, "decoded_steps": 50},
+    # What is believed has to tell tasks apart before the policy has settled on what is best without knowing them; and
+    # it must stop moving under a policy that has become precise.
+    "varibad": {
+        **_REMEMBERING,
+        "belief_updates": 50,
+        "belief_learning_rate": 3e-3,
+        "prefixes": 16,
+        "decoded_steps": 50,
+        "learning_rate_final": 0.1,
+    },
 }
 
 #: The same for longer; without the bound on σ, which is for gradients of fast-updates.

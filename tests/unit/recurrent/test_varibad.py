@@ -14,7 +14,8 @@ from tesp.building import build_family
 from tesp.methods.recurrent import elbo
 from tesp.methods.recurrent.elbo import Decoder, Encoder, Picked
 from tesp.methods.recurrent.replay import added, drawn, empty_replay, picked
-from tesp.methods.recurrent.trials import Trial
+from tesp.methods.recurrent.trials import Trial, joined
+from tesp.storage.checkpoint import Checkpoints, TrainingState, state_like
 
 STEPS, OBSERVATION, ACTION, LATENT, UNITS = 6, 2, 1, 2, 3
 #: Two episodes of a trial, of three steps and of two; the last step does not exist.
@@ -169,7 +170,8 @@ class TestReplay:
 
 @cache
 def made():
-    config = tiny_config(algorithm="varibad")
+    # At one step size, so that meta-updates of another number differ in what they draw alone.
+    config = tiny_config(algorithm="varibad", learning_rate_final=1.0)
     learner, family = shared_learner(config), build_family(config)
     state = learner.method.init(jax.random.key(0))
     tasks, simulation = family.sample_task_sets(0)["train"].tasks, family.simulate(4)
@@ -203,6 +205,20 @@ class TestAMetaUpdate:
         assert_identical(one.parameters.network.heads, later.parameters.network.heads)
         assert one.replay.filled == 4
         assert state.replay.filled == 0
+
+    @pytest.mark.parametrize("newest", [False, True], ids=["checkpoint", "newest state"])
+    def test_the_replay_stands_in_what_is_stored(self, sampled, tmp_path, newest):
+        learner, state, adaptation = sampled
+        after = TrainingState(learner.meta_update(state, adaptation, 0, 1)[0], 1, 0, 0.0)
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        (checkpoints.save_newest if newest else checkpoints.save)(after)
+        stored = checkpoints.restore(state_like(learner.method), 1).method.replay
+        checkpoints.close()
+        assert_identical(stored, after.method.replay)
+        trials = jax.vmap(joined)(adaptation.trials)
+        assert (stored.filled, stored.next) == (4, 4)
+        np.testing.assert_array_equal(stored.trials.reward[:4], trials.reward)
+        assert trials.reward.all(where=trials.valid)
 
     def test_the_policy_sees_mean_and_deviation(self, sampled):
         learner, state, adaptation = sampled
