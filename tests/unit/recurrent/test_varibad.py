@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import tesp
 from helpers.reference import central_differences
 from helpers.running import any_parameter_differs, shared_learner, tiny_config
 from helpers.trees import assert_close, assert_identical, random_like
@@ -14,6 +15,7 @@ from tesp.building import build_family
 from tesp.methods.recurrent import elbo
 from tesp.methods.recurrent.elbo import Decoder, Encoder, Picked
 from tesp.methods.recurrent.replay import added, drawn, empty_replay, picked
+from tesp.methods.recurrent.settings import BeliefSettings
 from tesp.methods.recurrent.trials import Trial, joined
 from tesp.storage.checkpoint import Checkpoints, TrainingState, state_like
 
@@ -128,6 +130,28 @@ def test_a_fresh_belief_is_about_the_prior(float64):  # noqa: ARG001
     posterior = encoder.posterior(jnp.tanh(jnp.asarray(np.random.default_rng(0).normal(size=(50, 16)))))
     assert np.abs(posterior.mean).max() < 0.4
     assert np.abs(posterior.log_std).max() < 0.4
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("latent_size", 0, "sizes from 1 to 32,768"),
+        ("decoder_units", (8, 0), "sizes from 1 to 32,768"),
+        ("decoded_steps", 2**20, "sizes from 1 to 32,768"),
+        ("replay_trials", 2**31, "numbers from 1 to 2,147,483,647"),
+        ("belief_updates", 0, "1"),
+        ("kl_weight", -0.1, "0"),
+        ("belief_learning_rate", 0.0, "a positive number"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(option, value, allowed):
+    with pytest.raises(tesp.ConfigurationError, match=rf"^{option} = .* is not possible; give .*{allowed}"):
+        BeliefSettings(**{option: value})
+
+
+def test_a_decoder_has_a_hidden_layer():
+    with pytest.raises(tesp.ConfigurationError, match="decoder_units is empty; give the units of one"):
+        BeliefSettings(decoder_units=())
 
 
 class TestReplay:

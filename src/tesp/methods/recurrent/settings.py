@@ -10,6 +10,8 @@ from tesp.sampling import SamplingSettings
 
 #: Largest size of a layer: beyond it indices of weights would no longer be 32-bit integers.
 _LARGEST = 2**15
+#: Most trials of a replay, likewise.
+_MOST_TRIALS = 2**31 - 1
 
 #: What of the sampling these methods leave no choice in, and why.
 SINGLE = {"episodes_per_round": 1, "round_budget": "episodes"}
@@ -122,7 +124,9 @@ class BeliefSettings(Settings):
         if not len(self.decoder_units):
             raise ConfigurationError("decoder_units is empty; give the units of one hidden layer or more, like 64 32.")
         _require_sizes(self, "latent_size", "decoder_units", "belief_batch", "prefixes", "decoded_steps")
-        require_at_least(self, 1, "belief_updates", "replay_trials")
+        require_at_least(self, 1, "belief_updates")
+        if not 1 <= self.replay_trials <= _MOST_TRIALS:
+            raise impossible("replay_trials", self.replay_trials, f"numbers from 1 to {_MOST_TRIALS:,}")
         require_positive(self, "belief_learning_rate")
         require_weight(self, "kl_weight")
 
