@@ -213,7 +213,7 @@ class TestAMetaUpdate:
         kind = type(learner.method)
         monkeypatch.setattr(
             kind,
-            "_learn_to_believe",
+            "_with_another_belief",
             lambda _, given, state, *__: (given, state.belief_optimiser_state, elbo.Terms(*[0.0] * 3)),
         )
         after, _ = learner.meta_update(state, adaptation, 0, 1)

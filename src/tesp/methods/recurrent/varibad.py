@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
 
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks, replicate
 from tesp.errors import NonFiniteError
@@ -55,7 +55,7 @@ class State(NamedTuple):
     optimiser_state: optax.OptState
     belief_optimiser_state: optax.OptState
     replay: Replay
-    seed: Float[Array, " word"]
+    seed: UInt32[Array, " word"]
 
 
 class VariBAD(RecurrentMethod):
@@ -95,11 +95,11 @@ class VariBAD(RecurrentMethod):
         require_finite(updated, np.asarray(finite))
         replay = added(state.replay, trial)
         network = eqx.tree_at(lambda n: n.heads, state.parameters.network, updated.network.heads)
-        parameters, moments, terms = self._learn_to_believe(Parameters(network, scaling), state, replay, done, total)
+        parameters, moments, terms = self._with_another_belief(Parameters(network, scaling), state, replay, done, total)
         metrics = {**metrics_of(updated, used), **_metrics(terms)}
         return State(parameters, updated.optimiser_state, moments, replay, state.seed), metrics
 
-    def _learn_to_believe(self, parameters: Parameters, state: State, replay: Replay, done: int, total: int):
+    def _with_another_belief(self, parameters: Parameters, state: State, replay: Replay, done: int, total: int):
         """Return parameters with another encoder and decoder, Adam's moments, and the last step's terms."""
         settings = self.belief
         generator = np.random.default_rng([*np.asarray(state.seed).tolist(), done])
