@@ -75,6 +75,8 @@ TOGETHER = {
         "test_runs.py",
         "test_agents.py",
         "test_adapt.py",
+        "test_trained.py",
+        "test_hub.py",
     ),
 }
 

@@ -1,7 +1,5 @@
 """What single runs reached, as tables, from the records that are kept of them in `experiments/records`."""
 
-import gzip
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +12,9 @@ from stored import AblationRun
 from variants import flat
 
 from tesp.report import words
-from tesp.report.records import RunRecords
+from tesp.report.records import ARCHIVED, RunRecords, read_archived
 
 RECORDS = Path(__file__).parents[1] / "records"
-ENDING = ".jsonl.gz"
 
 #: The preset `quick` of the point.
 POINT = tuple(f"leads/point-tesp-quick-seed{seed}" for seed in (0, 1, 2))
@@ -93,26 +90,23 @@ class Run:
 
 def load(name: str) -> Run:
     """Read the stored records of a run."""
-    config, by_kind = _stored(name)
-    found = RunRecords(name, config, by_kind).evaluations()
+    run = _stored(name)
+    found = run.evaluations()
     last = max(fast_update for _, _, fast_update in found)
     returns: dict[int, dict[str, float]] = {}
     for update in sorted({update for update, _, _ in found}):
         returns[update] = {name: found[update, name, last]["average_return"] for name in words.TASK_SETS}
-    seconds = sum(row["seconds_cpu"] for row in by_kind["train"])
-    return Run(config, by_kind["evaluation"][-1]["tasks"], returns, seconds)
+    seconds = sum(row["seconds_cpu"] for row in run.records["train"])
+    return Run(run.config, run.records["evaluation"][-1]["tasks"], returns, seconds)
 
 
-def _stored(name: str) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    config = json.loads((RECORDS / f"{name}.config.json").read_text(encoding="utf-8"))
-    with gzip.open(RECORDS / f"{name}{ENDING}", "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    return config, {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "evaluation", "reference")}
+def _stored(name: str) -> RunRecords:
+    return read_archived(RECORDS / f"{name}{ARCHIVED}")
 
 
 def adaptation(names: Sequence[str]) -> str:
     """Return the table of what fast-updates are worth at the end of runs, as means over them."""
-    stored = [_stored(name)[1] for name in names]
+    stored = [_stored(name).records for name in names]
     rows = []
     for task_set, title in words.SHORT.items():
         still = [row["average_return"] for each in stored for row in each["reference"] if row["task_set"] == task_set]
@@ -202,7 +196,7 @@ def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
 
 
 def _standing_still(name: str) -> list[float]:
-    return [row["average_return"] for row in _stored(name)[1]["reference"] if row["reference"] == "stand_still"]
+    return [row["average_return"] for row in _stored(name).records["reference"] if row["reference"] == "stand_still"]
 
 
 def _from_to(seeds: Sequence[int]) -> str:
@@ -212,7 +206,7 @@ def _from_to(seeds: Sequence[int]) -> str:
 
 def _kept(pattern: str) -> dict[tuple[str, ...], str]:
     """Return the names of runs of the campaign by what a pattern finds in them."""
-    names = [path.name.removesuffix(ENDING) for path in sorted((RECORDS / "campaign").glob(f"*{ENDING}"))]
+    names = [path.name.removesuffix(ARCHIVED) for path in sorted((RECORDS / "campaign").glob(f"*{ARCHIVED}"))]
     return {found.groups(): f"campaign/{name}" for name in names if (found := re.fullmatch(pattern, name))}
 
 

@@ -1,3 +1,4 @@
+from . import hub as hub
 from .agents.adapting import AdaptedAgent, MetaLearner
 from .agents.exporting import export_onnx
 from .agents.given_task import TaskWarning
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "export_onnx",
     "families",
+    "hub",
     "load",
     "load_run",
     "make_family",

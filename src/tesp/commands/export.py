@@ -1,11 +1,12 @@
 """``tesp export``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
+from tesp import trained
 from tesp.commands.parsing import Folder, Trust, options_in, parse
 from tesp.errors import ConfigurationError
 
@@ -18,7 +19,8 @@ class ExportArguments:
     """Write the trained learner as one small file, and what the run measured as CSV tables; or write it as ONNX."""
 
     run: Folder
-    """The run folder. For ONNX also the file of a learner, or of an adapted agent, which `tesp adapt` saves."""
+    """The run folder. For ONNX also the file of a learner, or of an adapted agent, which `tesp adapt` saves; or
+    the name of a learner that comes with the package."""
     format: Literal["safetensors", "onnx"] = "safetensors"
     """`safetensors`: for this library, with the tables. `onnx`: policy and task encoder, to act without JAX."""
     checkpoint: str = "best"
@@ -31,6 +33,9 @@ class ExportArguments:
 def run(arguments: list[str], console: Console) -> None:
     """Export a run, or what was saved to a file."""
     parsed = parse(ExportArguments, arguments, "tesp export")
+    if trained.is_name(parsed.run):
+        file = trained.located(parsed.run)
+        parsed = replace(parsed, run=file, output=parsed.output or Path("runs") / "exported" / file.stem)
     if parsed.run.is_file():
         _refuse_for_file(parsed, arguments)
     written = _export_onnx(parsed, console) if parsed.format == "onnx" else _export_plainly(parsed, console)

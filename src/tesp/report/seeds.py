@@ -194,6 +194,12 @@ def _check_group(algorithm: str, runs: Sequence[RunRecords]) -> None:
             )
 
 
+#: What runs of one kind may differ in: the seed, and what no result depends on.
+_WITHOUT_EFFECT = frozenset(
+    ("seed", "threads", "checkpoint_every", "keep_checkpoints", "tensorboard", "wandb", "wandb_project")
+)
+
+
 def _settings(run: RunRecords) -> dict[str, Any]:
     """Return what determines a run but for its seed, flat."""
     flat = {}
@@ -202,7 +208,7 @@ def _settings(run: RunRecords) -> dict[str, Any]:
     if isinstance(file := flat.get("family_file"), str):
         # Every run has a copy of its own.
         flat["family_file"] = trust.digest_of(Path(file).parent)
-    return {name: value for name, value in flat.items() if name not in ("seed", "threads")}
+    return {name: value for name, value in flat.items() if name not in _WITHOUT_EFFECT}
 
 
 def _points(run: RunRecords, task_set: str, x: str) -> dict[int, tuple[float, float]]:
