@@ -42,7 +42,8 @@ REMEMBERING: dict[str, Values] = {
     # it must stop moving under a policy that has become precise.
     "varibad": {
         **_REMEMBERING,
-        "belief_updates": 50,
+        "belief_updates": 100,
+        "belief_batch": 8,
         "belief_learning_rate": 3e-3,
         "prefixes": 16,
         "decoded_steps": 50,

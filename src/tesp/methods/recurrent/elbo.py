@@ -18,7 +18,7 @@ from tesp.networks.policy import Linear
 class Encoder(eqx.Module):
     """q(z | τ_:t): a GRU over the steps of a trial, and a linear layer that gives mean and log standard deviation.
 
-    A fresh one believes about N(0, I) whatever it has read.
+    A fresh one believes N(0, I) before it has read anything.
     """
 
     memory: GRU
@@ -28,8 +28,7 @@ class Encoder(eqx.Module):
     def create(cls, key: PRNGKeyArray, inputs: int, units: int, latent_size: int) -> "Encoder":
         """Draw one with ``units`` GRU units and a latent of ``latent_size`` entries."""
         memory_key, output_key = jax.random.split(key)
-        output = Linear.create(output_key, units, 2 * latent_size, norm=0.1)
-        return cls(GRU.create(memory_key, inputs, units), output)
+        return cls(GRU.create(memory_key, inputs, units), Linear.create(output_key, units, 2 * latent_size))
 
     def posterior(self, state: Float[Array, "*batch units"]) -> Gaussian:
         """Return q for states of the memory."""
