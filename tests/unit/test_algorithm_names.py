@@ -26,7 +26,7 @@ from tesp.tasks.registry import families
 WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
 #: Those that remember, and adapt by acting.
 REMEMBERING = ("rl2", "varibad")
-NAMES = ["tesp", *WITHOUT_WARM_UP, "oracle", *REMEMBERING, *(f"tesp-v{number}" for number in range(1, 6))]
+NAMES = ["tesp", *WITHOUT_WARM_UP, "tesp-set", "oracle", *REMEMBERING, *(f"tesp-v{number}" for number in range(1, 6))]
 #: Those that adapt by gradients.
 GRADIENT = [name for name in NAMES if name not in REMEMBERING]
 ROWS = [(family, preset) for family in families() for preset in presets_of(family)]

@@ -14,6 +14,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +127,16 @@ def look_at(words: list[str]) -> None:
         assert all(re.search(rf"^{extra} = \[", text, re.MULTILINE) for extra in extras), words
     else:
         script = ROOT / rest[0]
-        shown = subprocess.run([sys.executable, script, *rest[1:], "--help"], capture_output=True, text=True)
-        assert shown.returncode == 0, shown.stderr
+        shown = help_of(script)
         for word in rest[1:]:
-            assert not word.startswith("--") or word in shown.stdout, f"{script} has no option {word}"
+            assert not word.startswith("--") or word in shown, f"{script} has no option {word}"
+
+
+@cache
+def help_of(script: Path) -> str:
+    shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout
 
 
 def with_runs(words: list[str], demo: Path) -> list[str]:
