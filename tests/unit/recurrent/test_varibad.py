@@ -195,8 +195,7 @@ class TestReplay:
 
 @cache
 def made():
-    # At one step size, so that meta-updates of another number differ in what they draw alone.
-    config = tiny_config(algorithm="varibad", learning_rate_final=1.0)
+    config = tiny_config(algorithm="varibad")
     learner, family = shared_learner(config), build_family(config)
     state = learner.method.init(jax.random.key(0))
     tasks, simulation = family.sample_task_sets(0)["train"].tasks, family.simulate(4)
