@@ -155,7 +155,7 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
         # Where a program has imported Ray before, the switch in the environment comes too late.
-        with _replaced("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", False), _signals_kept(), _fork_allowed():
+        with _replaced("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", False), _signals_kept(), fork_allowed():
             ray.init(
                 address=LOCAL,
                 num_cpus=usable_cores(),
@@ -287,7 +287,7 @@ def _say_nothing(*_: Any, **__: Any) -> None:
 
 
 @contextlib.contextmanager
-def _fork_allowed() -> Iterator[None]:
+def fork_allowed() -> Iterator[None]:
     """Let Ray start its processes where JAX has started threads: what it forks becomes another program at once."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
