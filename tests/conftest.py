@@ -77,6 +77,8 @@ TOGETHER = {
         "test_adapt.py",
         "test_parcels.py",
         "test_worker.py",
+        "test_trained.py",
+        "test_hub.py",
     ),
 }
 
@@ -88,12 +90,20 @@ def pytest_unconfigure():
         shutil.rmtree(os.environ["TESP_COMPILATION_CACHE"], ignore_errors=True)
 
 
+# First, for pytest-xdist looks at the marks in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Share the work among processes file by file."""
     group_of = {file: group for group, files in TOGETHER.items() for file in files}
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of.get(item.path.name, item.path.stem)))
     items.sort(key=lambda item: item.path.name not in group_of)
+
+
+def pytest_collection_finish(session):
+    """Refuse to share the work in any other way, which would compile nearly everything in every process."""
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist does not keep the groups of tests together; install the pinned versions.")
 
 
 #: Memory maps of a process beyond which what was compiled is dropped; Linux allows 65,530.

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 from figure import plot
 from stored import AblationRun, load_all
-from variants import ADDITIONS, LETTERS, NONE, VARIANTS
+from variants import ADDITIONS, LETTERS, NO_PENALTY, NONE, VARIANTS
 
 from tesp.errors import TespError
 from tesp.report import words
@@ -143,30 +143,43 @@ def at_equal_seconds(variants: dict[str, list[AblationRun]]) -> str:
     return f"At {seconds:.0f} CPU seconds of meta-updates:\n\n{markdown(rows)}"
 
 
-def worth(variants: dict[str, list[AblationRun]]) -> str:
-    """Return what each addition gains alone and as the last one, at equal meta-updates.
+def pairs(method: str) -> dict[str, tuple[str, str]]:
+    """Return what can be gained, in words, with the variants that have it and lack it."""
+    letters = LETTERS[method]
+    found = {f"{letter} alone ({letter} − {NONE})": (letter, NONE) for letter in letters}
+    for letter in letters:
+        rest = letters.replace(letter, "")
+        found[f"{letter} as the last ({letters} − {rest})"] = (letters, rest)
+    return found | {f"all together ({letters} − {NONE})": (letters, NONE)}
+
+
+def gained(variants: dict[str, list[AblationRun]], more: str, less: str) -> list[dict[str, float]]:
+    """Return what one variant returns more than another at equal meta-updates, seed by seed, for every task set.
 
     Each seed is compared with itself, where both runs agree in the options that no variant changes.
     """
+    end = last_shared([run for members in variants.values() for run in members])
+    with_it, without = ({run.seed: run for run in variants.get(name, ())} for name in (more, less))
+    # The penalty is one of the other options, unless it is what is looked at.
+    varied = {"embedding_penalty"} if NO_PENALTY in (more, less) else set()
+
+    def others(run: AblationRun) -> dict[str, Any]:
+        return {name: value for name, value in run.others.items() if name not in varied}
+
+    seeds = sorted(s for s in with_it.keys() & without.keys() if others(with_it[s]) == others(without[s]))
+    return [{name: _last(with_it[s], end, name) - _last(without[s], end, name) for name in SETS} for s in seeds]
+
+
+def worth(variants: dict[str, list[AblationRun]]) -> str:
+    """Return what each addition gains alone and as the last one, at equal meta-updates."""
     members = [run for runs in variants.values() for run in runs]
-    end, method = last_shared(members), members[0].method
-    letters = LETTERS[method]
-    pairs = {f"{letter} alone ({letter} − {NONE})": (letter, NONE) for letter in letters}
-    for letter in letters:
-        rest = letters.replace(letter, "")
-        pairs[f"{letter} as the last ({letters} − {rest})"] = (letters, rest)
-    pairs[f"all together ({letters} − {NONE})"] = (letters, NONE)
     rows = [["gain", "n", *SETS.values()]]
-    for gain, (more, less) in pairs.items():
-        with_it, without = ({run.seed: run for run in variants.get(name, ())} for name in (more, less))
-        seeds = sorted(s for s in with_it.keys() & without.keys() if with_it[s].others == without[s].others)
-        if seeds:
-            cells = [
-                mean_and_range([_last(with_it[s], end, task_set) - _last(without[s], end, task_set) for s in seeds])
-                for task_set in SETS
-            ]
-            rows.append([gain, str(len(seeds)), *cells])
-    return f"What an addition gains at {end} meta-updates:\n\n{markdown(rows)}" if len(rows) > 1 else ""
+    for gain, (more, less) in pairs(members[0].method).items():
+        if found := gained(variants, more, less):
+            rows.append([gain, str(len(found)), *(mean_and_range([each[name] for each in found]) for name in SETS)])
+    return (
+        f"What an addition gains at {last_shared(members)} meta-updates:\n\n{markdown(rows)}" if len(rows) > 1 else ""
+    )
 
 
 def _last(run: AblationRun, update: int, task_set: str) -> float:

@@ -1,4 +1,7 @@
+from . import hub as hub
 from .agents.adapting import AdaptedAgent, MetaLearner
+from .agents.exporting import export_onnx
+from .agents.given_task import TaskWarning
 from .agents.rounds import AdaptationWarning
 from .compilation_cache import use_compilation_cache
 from .config import Config, preset_config
@@ -29,9 +32,12 @@ __all__ = [
     "NonFiniteError",
     "Run",
     "RunFolderError",
+    "TaskWarning",
     "TespError",
     "__version__",
+    "export_onnx",
     "families",
+    "hub",
     "load",
     "load_run",
     "make_family",

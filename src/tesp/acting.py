@@ -63,6 +63,16 @@ class Agent(eqx.Module):
         """Return the memory that an episode begins with, a pytree of arrays; ``key`` is the episode's own."""
         return ()
 
+    def resumed(self, memory: PyTree, action: Float[Any, " action"], reward: Float[Any, ""]) -> PyTree:
+        """Return the memory that the next episode begins with, where memory goes on from one to the next.
+
+        Args:
+            memory: What the last step of an episode returned.
+            action: The action of that step, as sampled.
+            reward: What it brought.
+        """
+        return memory
+
     @abc.abstractmethod
     def act(self, memory: PyTree, seen: Seen, noise: Float[Any, " action"]) -> Acted:
         """Act at one step.

@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -24,14 +26,67 @@ class Settings:
         above = getattr(super(cls, cls), "__post_init__", None) if own is None else None
 
         def check(self: Any) -> None:
-            for name, kind in _kinds(type(self)).items():
-                object.__setattr__(self, name, taken(name, getattr(self, name), kind))
-            if own is not None:
-                own(self)
-            elif above is not None:
-                above(self)
+            right = [_take(self, name, kind) for name, kind in _kinds(type(self)).items()]
+            if not all(right):
+                return  # What compares values needs them to be what they should be.
+            try:
+                if own is not None:
+                    own(self)
+                elif above is not None:
+                    above(self)
+            except ConfigurationError as error:
+                _refuse(error)
 
         cls.__post_init__ = check  # pyright: ignore[reportAttributeAccessIssue]
+
+
+#: What was found so far by `all_together`; None where the first thing that is wrong is raised.
+_FOUND: ContextVar[list[ConfigurationError] | None] = ContextVar("found", default=None)
+
+
+@contextmanager
+def all_together() -> Iterator[None]:
+    """Let settings be made inside with whatever values, and say at the end all that is wrong with them.
+
+    Raises:
+        ConfigurationError: Values are not possible; a sentence for each.
+    """
+    if _FOUND.get() is not None:
+        yield
+        return
+    found: list[ConfigurationError] = []
+    token = _FOUND.set(found)
+    try:
+        yield
+    except ConfigurationError as error:
+        found.append(error)
+    except Exception:
+        # Of values that are not possible nothing else can be made.
+        if not found:
+            raise
+    finally:
+        _FOUND.reset(token)
+    sentences = dict.fromkeys(map(str, found))
+    if len(sentences) == 1:
+        raise found[0]
+    if sentences:
+        raise ConfigurationError(" ".join(sentences))
+
+
+def _refuse(error: ConfigurationError) -> None:
+    if (found := _FOUND.get()) is None:
+        raise error
+    found.append(error)
+
+
+def _take(settings: Settings, name: str, kind: Any) -> bool:
+    """Take the value of a field as what the field is; return whether it could be."""
+    try:
+        object.__setattr__(settings, name, taken(name, getattr(settings, name), kind))
+    except ConfigurationError as error:
+        _refuse(error)
+        return False
+    return True
 
 
 @cache
@@ -134,25 +189,25 @@ def require_at_least(settings: Any, least: int, *names: str) -> None:
     """Refuse fields below ``least``, and NaN."""
     for name in names:
         if not (value := getattr(settings, name)) >= least:
-            raise impossible(name, value, f"{least} or more")
+            _refuse(impossible(name, value, f"{least} or more"))
 
 
 def require_positive(settings: Any, *names: str) -> None:
     """Refuse fields that are not positive."""
     for name in names:
         if not (value := getattr(settings, name)) > 0:
-            raise impossible(name, value, "a positive number")
+            _refuse(impossible(name, value, "a positive number"))
 
 
 def require_weight(settings: Any, *names: str) -> None:
     """Refuse fields that are negative, infinite or NaN."""
     for name in names:
         if not 0 <= (value := getattr(settings, name)) < math.inf:
-            raise impossible(name, value, "0 or a finite number above")
+            _refuse(impossible(name, value, "0 or a finite number above"))
 
 
 def require_share(settings: Any, *names: str) -> None:
     """Refuse fields that are not between 0 and 1."""
     for name in names:
         if not 0 <= (value := getattr(settings, name)) <= 1:
-            raise impossible(name, value, "a number from 0 to 1")
+            _refuse(impossible(name, value, "a number from 0 to 1"))

@@ -26,6 +26,9 @@ _COMMANDS = {
     "render": "tesp.commands.render",
     "report": "tesp.commands.report",
     "export": "tesp.commands.export",
+    "card": "tesp.commands.card",
+    "push": "tesp.commands.push",
+    "pull": "tesp.commands.pull",
     "list": "tesp.commands.listing",
     "completion": "tesp.commands.completion",
 }
@@ -35,14 +38,16 @@ _USAGE = """usage: tesp COMMAND …
   tesp train FAMILY [--preset quick|small|paper] [--seed N] [--output DIR] …   meta-train; `tesp train FAMILY --help`
   tesp resume RUN                           continue an interrupted run
   tesp evaluate RUN [--checkpoint best]     returns on D, D′ and D″ after 0…K fast-updates
-  tesp adapt RUN --goal X Y                 adapt to one task it has never seen
+  tesp adapt RUN --goal X Y                 adapt to one task it has never seen; RUN may be tesp/point and the like
   tesp compare FAMILY [--seeds 0 1 2] …     train several methods alike; one table, one figure
   tesp sweep FILE.toml [--ray] …            train families × methods × seeds × options, on one machine or many
   tesp plot RUN… [--x meta_updates]         draw learning curves and more
   tesp render RUN [--task X Y] …            film the agent before and after each fast-update; stills of the bodies
   tesp report RUN… [--output report.html]   write one HTML file with all there is to know about runs
-  tesp export RUN [--output DIR]            write the learner as one small file, and the records as CSV tables
-  tesp list [DIR]                           families, presets and runs
+  tesp export RUN [--format onnx] …         write the learner as one small file, and the records as CSV tables; or ONNX
+  tesp card RUN                             what a trained learner can do and cannot, as a page
+  tesp push RUN USER/NAME, tesp pull USER/NAME   send a learner and its card to Hugging Face; fetch one
+  tesp list [DIR] [--trained]               families, presets and runs; learners that come with the package
   tesp completion bash|zsh|fish             a script for the shell, so that TAB completes what stands here
   tesp --version                            the version
 

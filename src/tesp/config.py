@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from tesp.bounds import Settings, impossible, taken
+from tesp.bounds import Settings, all_together, impossible, taken
 from tesp.errors import ConfigurationError, did_you_mean, nearest
 from tesp.methods.gradient.settings import GradientConfig
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, all_options, entry_of, options_of
@@ -31,8 +31,8 @@ class Config(Settings):
     preset: str = "paper"
     """Preset that the configuration started from."""
     algorithm: str = "tesp"
-    """The method: `tesp`, `maml`, `meta-sgd`, `adapt-sv`, `oracle`, or an ablation of TESP, `tesp-v1` … `tesp-v5`. Its
-    options are those that `--help` shows beside it."""
+    """The method: `tesp`, `maml`, `meta-sgd`, `adapt-sv`, `cavia`, `promp`, `e-maml`, `maesn`, `oracle`, `rl2`, or an
+    ablation of TESP, `tesp-v1` … `tesp-v5`. Its options are those that `--help` shows beside it."""
     seed: int = 0
     """Seed of tasks, parameters and all sampling."""
     task: FamilySettings = field(default_factory=FamilySettings)
@@ -67,7 +67,7 @@ class Config(Settings):
             if (given := value_of(self, name)) != value:
                 raise ConfigurationError(
                     f"{name} = {given!r} is not possible with the algorithm {self.algorithm!r}, which stands for "
-                    f"{name} = {value!r}; give that, or another algorithm."
+                    f"{name} = {value!r}{entry.because and ': ' + entry.because}; give that, or another algorithm."
                 )
         # What it does not have stands at its default, whatever way the configuration was made.
         if entry.absent:
@@ -110,8 +110,8 @@ def preset_config(family: str, preset: str = "paper", algorithm: str = "tesp", *
     values |= of_methods.get("tesp" if algorithm in ABLATIONS else algorithm, {})
     entry = entry_of(algorithm)
     # Its own defaults, not those of the same names that another method has.
-    own = _replaced(entry.kind(), dict(entry.implied))
-    config = Config(family=family, preset=preset, algorithm=algorithm, method=own)
+    own, sampling = (_replaced(plain, dict(entry.implied)) for plain in (entry.kind(), SamplingSettings()))
+    config = Config(family=family, preset=preset, algorithm=algorithm, sampling=sampling, method=own)
     # Other methods' options are no mistake in a preset; what none has is.
     others = absent_from(algorithm)
     values = {name: value for name, value in values.items() if name not in others}
@@ -124,9 +124,12 @@ def _with_method(config: Config, algorithm: str) -> Config:
     implied = entry_of(config.algorithm).implied.keys()
     common = options_of(algorithm).keys() & options_of(config.algorithm).keys() - implied
     kept = {name: value for name, value in values_of(config.method).items() if name in common}
-    own = preset_config(config.family_reference, config.preset, algorithm).method
-    method = _replaced(own, {**kept, **entry.implied})
-    return dataclasses.replace(config, algorithm=algorithm, method=method)
+    own = preset_config(config.family_reference, config.preset, algorithm)
+    method = _replaced(own.method, {**kept, **entry.implied})
+    # What either name stands for in the sampling is not what the other one is to be sampled with.
+    changed = {name: x for name, x in values_of(own.sampling).items() if name in implied | entry.implied.keys()}
+    sampling = _replaced(config.sampling, changed)
+    return dataclasses.replace(config, algorithm=algorithm, method=method, sampling=sampling)
 
 
 def value_of(config: Config, name: str) -> Any:
@@ -152,7 +155,8 @@ def override(config: Config, **values: Any) -> Config:
             f"The configuration has no field {unknown[0]!r}{_successor(unknown[0]) or nearest(unknown[0], known)}; "
             f"`tesp train {config.family_reference} --help` lists all."
         )
-    return _replaced(config, values)
+    with all_together():
+        return _replaced(config, values)
 
 
 def refuse_options(algorithm: str, names: Iterable[str]) -> None:

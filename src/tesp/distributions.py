@@ -63,6 +63,10 @@ class Gaussian(NamedTuple):
         """Return the log density of an action; see `log_probability`."""
         return log_probability(*self, action)
 
+    def entropy(self) -> Float[Array, "*batch"]:
+        """Return the entropy, Σⱼ [ log σⱼ + ½ log 2πe ]."""
+        return jnp.sum(self.log_std + 0.5 * (_LOG_2PI + 1.0), axis=-1)
+
     def kl_divergence(self, other: "Gaussian") -> Float[Array, "*batch"]:
         """Return KL(self ‖ other); see `kl_divergence`."""
         return kl_divergence(*self, *other)

@@ -1,7 +1,8 @@
 """Presets: configuration values by name, for every family. They are data; families know nothing of learning.
 
-``paper`` is the paper with its supplement and nothing else, ``quick`` small networks for minutes on a laptop, ``small``
-the same networks trained until the curves are flat. Values of a family go before those that all share.
+``paper`` is the paper with its supplement and nothing else, and for methods that are not in it what they were published
+with; ``quick`` small networks for minutes on a laptop, ``small`` the same networks trained until the curves are flat.
+Values of a family go before those that all share.
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,87 @@ if TYPE_CHECKING:
 #: Values by field name of the configuration. Under ``algorithms`` stand those of single methods.
 Values = Mapping[str, Any]
 
+#: Methods that remember, and what they were published with where families have values for all methods.
+REMEMBERING_AS_PUBLISHED: dict[str, Values] = {name: {"policy_units": (128,)} for name in ("rl2",)}
+
+#: How they learn at small scale, and for how long: their meta-updates have far fewer steps than others'.
+REMEMBERING: dict[str, Values] = {
+    "rl2": {
+        "tasks_per_update": 40,
+        "memory_units": 64,
+        "policy_units": (64,),
+        "learning_rate": 1e-3,
+        "epochs": 8,
+        "clip": 0.2,
+        "entropy_weight": 0.001,
+        "gradient_norm": 1.0,
+        "meta_updates": 100,
+        "evaluate_every": 20,
+    },
+}
+REMEMBERING_FOR_LONG: dict[str, Values] = {
+    "rl2": {**REMEMBERING["rl2"], "learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0},
+}
+
+#: How methods that are not in the paper were published to learn; `docs/gradient-methods.md` has the sources.
+AS_PUBLISHED: dict[str, Values] = {
+    "cavia": {
+        "episodes_per_round": 20,
+        "round_budget": "episodes",
+        "fast_updates": 1,
+        "initial_rate": 1.0,
+        "rate_bound": 1.0,
+        "second_order": True,
+        "discount": 0.95,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+    "promp": {
+        "tasks_per_update": 40,
+        "episodes_per_round": 20,
+        "round_budget": "episodes",
+        "fast_updates": 1,
+        "initial_rate": 0.1,
+        "learning_rate": 1e-3,
+        "epochs": 5,
+        "judge_last_epoch": True,
+        "clip": 0.3,
+        "kl_bound": 1e6,
+        "inner_kl_penalty": 5e-4,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+    "e-maml": {
+        "episodes_per_round": 40,
+        "round_budget": "episodes",
+        "fast_updates": 5,
+        "initial_rate": 0.05,
+        "second_order": True,
+        "inner_gradient_norm": 1.0,
+        "learning_rate": 1e-2,
+        "epochs": 1,
+        "judge_last_epoch": True,
+        "clip": 0.2,
+        "kl_bound": 1e6,
+        "exploration_credit": 1.0,
+        "discount": 0.995,
+    },
+    "maesn": {
+        "episodes_per_round": 50,
+        "round_budget": "episodes",
+        "embedding_size": 2,
+        "fast_updates": 1,
+        "initial_rate": 1.0,
+        "rate_bound": 10.0,
+        "second_order": True,
+        "embedding_penalty": 0.1,
+        "gae_lambda": 1.0,
+        "normalise_advantages": "task",
+    },
+}
+
 #: What ``paper`` has besides the library's defaults.
-PAPER: Values = {"round_budget": "steps"}
+PAPER: Values = {"round_budget": "steps", "algorithms": {**AS_PUBLISHED, **REMEMBERING_AS_PUBLISHED}}
 
 #: How to learn at small scale: the step size finds itself, rates take small steps, all rounds are trained on, and the
 #: embedding modulates the policy of methods that have one. The same for every method.
@@ -31,6 +111,13 @@ LEARNING: Values = {
     "project_rates": True,
     "embedding_penalty": 0.02,
     "conditioning": "modulate",
+    # A rate that is not learned has to be right from the start.
+    "algorithms": {
+        "cavia": {"initial_rate": 0.3, "rate_bound": 1.0},
+        "promp": {"epochs": 5, "clip": 0.3, "inner_kl_penalty": 5e-4},
+        "e-maml": {"exploration_credit": 1.0},
+        "maesn": {"initial_rate": 1.0, "rate_bound": 10.0},
+    },
 }
 
 #: Small sizes, with which a family trains in minutes.
@@ -44,6 +131,7 @@ QUICK: Values = {
     "meta_updates": 100,
     "evaluate_every": 20,
     "evaluation_tasks": 40,
+    "algorithms": {**LEARNING["algorithms"], **REMEMBERING},
 }
 
 #: The same sizes, trained until the curves are flat; the step size that was found settles over the last third.
@@ -54,6 +142,7 @@ SMALL: Values = {
     "evaluation_tasks": 0,
     "parameter_average": 0.97,
     "learning_rate_ceiling": "last_third",
+    "algorithms": {**LEARNING["algorithms"], **REMEMBERING_FOR_LONG},
 }
 
 #: What belongs to the length of a run: what a family changes of it in ``quick`` does not hold in ``small``.
@@ -81,7 +170,7 @@ OF_FAMILIES: dict[str, dict[str, Values]] = {
             "initial_rate": 0.001,
             "rates_step": 1.0,
             "embedding_penalty": 0.01,
-            "algorithms": {"maml": {"initial_rate": 0.05}, "meta-sgd": {"initial_rate": 0.05}},
+            "algorithms": {name: {"initial_rate": 0.05} for name in ("maml", "meta-sgd", "promp", "e-maml")},
             "meta_updates": 40,
             "evaluate_every": 10,
             "parameter_average": 0.8,
@@ -146,5 +235,14 @@ def merged(given: Mapping[str, Values]) -> dict[str, Values]:
     What is given for ``quick`` holds in ``small`` too, but for the length of the run.
     """
     sizes = {name: value for name, value in given.get("quick", {}).items() if name not in _LENGTH}
-    own: dict[str, Values] = {"paper": PAPER, "quick": QUICK, "small": {**SMALL, **sizes}}
-    return {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
+    own: dict[str, Values] = {"paper": PAPER, "quick": QUICK, "small": _before(sizes, SMALL)}
+    return {name: _before(given.get(name, {}), own.get(name, {})) for name in {**own, **given}}
+
+
+def _before(given: Values, own: Values) -> Values:
+    """Return both, the given values before the others; those of single methods method by method."""
+    of_methods = [values.get("algorithms", {}) for values in (own, given)]
+    merged = {
+        name: {**of_methods[0].get(name, {}), **of_methods[1].get(name, {})} for name in of_methods[0] | of_methods[1]
+    }
+    return {**own, **given, **({"algorithms": merged} if merged else {})}

@@ -163,8 +163,8 @@ class TestTraining:
             assert any_parameter_differs(content, getattr(fresh, field)), field
         if file == "replay":
             valid = np.asarray(loaded.state.method.replay[-1])
-            # Two tasks, two rounds and four meta-updates, the newest last.
-            np.testing.assert_array_equal(valid.any(axis=1), np.arange(64) >= 64 - 16)
+            # Four tasks, two rounds and four meta-updates, the newest last.
+            np.testing.assert_array_equal(valid.any(axis=1), np.arange(64) >= 64 - 32)
 
 
 def test_it_is_evaluated_on_every_set_after_every_round(last, trained):
@@ -281,6 +281,12 @@ def test_a_method_has_its_own_defaults():
     with mock.patch.dict(METHODS):
         tesp.register_method("of-a-user", OfAUser)
         assert tesp.preset_config("point", "paper", "of-a-user").method == OfAUser()
+
+
+def test_it_is_refused_as_onnx(name, learner, tmp_path):
+    with pytest.raises(tesp.ConfigurationError, match=f"The method '{name}' cannot be exported as ONNX: it is a "):
+        tesp.export_onnx(learner, tmp_path / "robot")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_compiled_round_is_that_on_the_host(name, tmp_path, monkeypatch):

@@ -24,7 +24,12 @@ from tesp.errors import BusyError
 from tesp.methods.registry import absent_from
 from tesp.tasks import family_files
 
-pytestmark = [pytest.mark.cluster, needs_nodes]
+pytestmark = [
+    pytest.mark.cluster,
+    needs_nodes,
+    # Nodes are begun by forking this process, in which other tests have computed.
+    pytest.mark.filterwarnings("ignore:os.fork"),
+]
 
 SEEDS = (0, 1)
 

@@ -13,16 +13,21 @@ from helpers.learners import GOALS, HORIZON, STEP_SIZE, adapt, make_learner, met
 from helpers.trees import assert_close, assert_identical
 from tesp.adaptation.meta_update import optimiser
 from tesp.adaptation.settings import FastUpdateSettings
-from tesp.config import preset_config
+from tesp.building import build_family, build_method
+from tesp.config import override, preset_config
+from tesp.distributions import Gaussian
 from tesp.interface import Interface
 from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.algorithm import rates_like
 from tesp.methods.gradient.building import make_algorithm
+from tesp.methods.gradient.maesn import MAESN, LatentPolicy
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.settings import AblationSettings, GradientConfig
 from tesp.methods.gradient.tesp import TESP
 from tesp.networks.settings import NetworkSettings
+from tesp.types import Parameters
 
 RATE = 0.05
 
@@ -121,6 +126,41 @@ def test_adapt_sv_whose_rates_are_zero_is_the_shared_policy():
     alone.trials = [kept._replace(gradient_sum=jnp.zeros_like(kept.gradient_sum)) for kept in adaptation.trials]
     assert np.any(adaptation.progress.belief.gradient_sum), "the gradients are there, and go nowhere"
     assert_identical(actual.parameters, meta_update(learner, parameters, state, alone, STEP_SIZE).parameters)
+
+
+def test_adapt_sv_that_begins_at_the_origin_at_a_fixed_rate_is_cavia():
+    """The same method to the last bit; z begins at 0 on every task and after every meta-update, and the rate stays."""
+    sizes = {"embedding_size": 2, "policy_units": (4,), "initial_rate": RATE, "fast_updates": 2, "epochs": 4}
+    cavia = preset_config("point", "quick", "cavia", **sizes)
+    # How rates are learned has no meaning for CAVIA.
+    alike = {"learned_start": False, "fixed_rate": True, "rates_step": 1.0, "project_rates": False, "rate_bound": 1.0}
+    adapt_sv = preset_config("point", "quick", "adapt-sv", **alike, **sizes)
+    methods = [build_method(config, build_family(config)) for config in (cavia, adapt_sv)]
+    assert methods[0] == methods[1]
+    other = override(adapt_sv, learned_start=True)
+    assert methods[0] != build_method(other, build_family(other))
+    algorithm = AdaptSV(2, 2, 2, (4,), RATE, learned_rates=False)
+    parameters, adaptations = meta_train(algorithm, 1, learner=make_learner(algorithm, {"learned_start": False}))
+    np.testing.assert_array_equal(parameters.adapted, 0.0)
+    assert parameters.rates == np.float32(RATE)
+    assert np.all(adaptations[-1].progress.belief.adapted != 0), "fast-updates move it, so that it has a gradient"
+
+
+def test_maesn_without_spread_is_adapt_sv():
+    """σ = exp(−40): every episode has the same z, which the fast-updates move as they move that of AdaptSV."""
+    plain = AdaptSV(2, 2, 2, (4,), RATE)
+    parameters = jax.jit(plain.init)(jax.random.key(0))
+    start = jnp.asarray([0.5, -0.25])
+    latent = Gaussian(start, jnp.full(2, -40.0))
+    of_latent = Parameters(latent, rates_like(latent, RATE), LatentPolicy(parameters.shared, 2))
+    one = adapt(make_learner(MAESN(2, 2, 2, (4,), RATE)), of_latent)
+    other = adapt(make_learner(plain), parameters._replace(adapted=start))
+    moved = one.progress.belief.adapted
+    np.testing.assert_allclose(moved.mean, other.progress.belief.adapted, rtol=1e-4)
+    np.testing.assert_array_equal(moved.log_std, -40.0)
+    assert np.all(moved.mean != start)
+    for r, s in zip(one.rounds, other.rounds, strict=True):
+        np.testing.assert_allclose(r.round.episodes.action, s.round.episodes.action, rtol=1e-4, atol=1e-5)
 
 
 class TestTheOracle:

@@ -7,25 +7,13 @@ from unittest import mock
 import pytest
 
 import tesp
-from helpers.running import shared_learner
+from helpers import running
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
-#: Replaces the numbers of every example that trains, so that it takes seconds. D is as large as one
-#: meta-update, so that training and evaluation share what is compiled.
-TINY = {
-    "meta_updates": 1,
-    "tasks_per_set": 2,
-    "tasks_per_update": 2,
-    "episodes_per_round": 2,
-    "buffer_size": 2,
-    "horizon": 5,
-    "policy_units": (8,),
-    "encoder_units": 8,
-    "epochs": 2,
-    "evaluation_tasks": 0,
-}
+#: Replaces the numbers of every example that trains, so that it takes seconds.
+TINY = running.TINY | {"meta_updates": 1, "evaluation_tasks": 0}
 
 
 def name_of(page: Path) -> str:
@@ -47,6 +35,6 @@ def pages_with(language: str) -> list[Path]:
 def demo(tmp_path_factory):
     """A folder like the one that `make demo` leaves, from a tiny run."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    with mock.patch("tesp.building.build_learner", shared_learner):
+    with mock.patch("tesp.building.build_learner", running.shared_learner):
         tesp.train(tesp.preset_config("point", "quick", **TINY), folder)
     return folder

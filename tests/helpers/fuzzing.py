@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from tesp.errors import TespError
 
 #: How many times the usual number of examples is tried.
@@ -61,6 +63,40 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield value, key
         if isinstance(inside, dict | list):
             yield from _places(inside)
+
+
+#: What an environment may return where something else belongs; makers, for some of it is changed by whoever reads it.
+RETURNED: tuple[Callable[[], Any], ...] = (
+    lambda: None, lambda: True, lambda: -1, lambda: 0.5, lambda: np.nan, lambda: -np.inf, lambda: 1e39,
+    lambda: 10**400, lambda: 2j, lambda: "text", lambda: "", lambda: b"\xff", list, lambda: [1.0, 2.0],
+    lambda: [[1.0], [1.0, 2.0]], tuple, dict, lambda: {"distance": 1}, lambda: {1, 2}, object,
+    lambda: np.float16(1.5), lambda: np.int8(-3), lambda: np.True_, lambda: np.zeros(()), lambda: np.zeros(1),
+    lambda: np.zeros(2), lambda: np.zeros((2, 1)), lambda: np.zeros(2, bool), lambda: np.zeros(0),
+    lambda: np.array(["a", "b"]), lambda: np.array([None, 1], object), lambda: np.array([1, 2j]),
+    lambda: np.datetime64("2020-01-01"), lambda: np.ma.masked_array([1.0, 2.0], [True, False]),
+)  # fmt: skip
+#: Entries of infos that are read, and one that is not.
+_TOLD = ("distance", "distance_reward", "success", "is_success", "healthy", "position", "other", 7)
+
+
+def strange_returns(count: int, seed: int) -> Iterator[Callable[..., tuple[Any, ...]]]:
+    """Yield functions that make of what ``step`` of an environment returns something else, in one place or two."""
+    rng = random.Random(seed)
+    for _ in range(count * FACTOR):
+        places = [(rng.randrange(7), rng.choice(RETURNED), rng.choice(_TOLD)) for _ in range(rng.choice([1, 1, 2]))]
+
+        def change(*returned: Any, places: Any = places) -> Any:
+            parts = list(returned)
+            for place, make, entry in places:
+                if place < 5:
+                    parts[place] = make()
+                elif place == 5 and isinstance(parts[4], dict):
+                    parts[4] = parts[4] | {entry: make()}
+                else:
+                    parts = [*parts, make()][:5]
+            return tuple(parts)
+
+        yield change
 
 
 def damaged_bytes(content: bytes, count: int, seed: int) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tesp.report.figures import style
 from tesp.tasks.family import Family
 from tesp.tasks.point import PointFamily
 
@@ -19,6 +20,7 @@ def blank(path):
 
 def leave_figures_blank(patch):
     """Until ``patch`` is undone, whatever is drawn becomes a tiny blank picture at the place it is meant for."""
+    patch.setattr(style, "settle", lambda _: None)
     patch.setattr(Figure, "savefig", lambda _, path, **__: blank(path))
 
 

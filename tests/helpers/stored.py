@@ -54,6 +54,19 @@ def evaluations(*meta_updates, last=1, shift=0.0, **other):
     ]
 
 
+def trained(meta_update, round_returns=(-90.0, -80.0, -70.0), **other):
+    """A meta-update that took 1000 steps and 10 seconds, by default with a warm-up round and one fast-update."""
+    return {
+        "kind": "train",
+        "meta_update": meta_update,
+        "environment_steps": 1000 * meta_update,
+        "wall_seconds": 10.0 * meta_update,
+        "steps_sampled": 1000,
+        "seconds": 10.0,
+        "round_returns": list(round_returns),
+    } | other
+
+
 def adaptation(fast_update, *, goal=(0.5, 0.5), adaptation_id="first", episodes=2, **other):
     return {
         "kind": "adaptation",

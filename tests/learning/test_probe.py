@@ -6,6 +6,8 @@ not know its task gets at most −1 a step on average, −8 in an episode of 8 s
 gets −2.
 """
 
+from collections import ChainMap
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -13,12 +15,18 @@ import pytest
 
 from helpers.learners import make_learner, meta_update
 from tesp.adaptation.meta_update import optimiser
+from tesp.episodes.rollout import Learner
+from tesp.interface import Interface
 from tesp.methods.gradient.adapt_sv import AdaptSV
+from tesp.methods.gradient.maesn import MAESN, LatentPolicy
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.tesp import TESP
+from tesp.methods.recurrent.configs import RL2Config
+from tesp.methods.recurrent.settings import PPOSettings, RecurrentNetworkSettings
 from tesp.networks.policy import Policy
+from tesp.sampling import SamplingSettings
 from tesp.tasks.simulation import Simulation, Transition
 
 HORIZON = 8
@@ -58,19 +66,33 @@ class Line(Simulation):
 
 
 TESP_ITSELF = TESP(1, 1, 2, (16,), 8, 0.01)
-#: Every family of methods, and what its learner has that is not the default.
+#: Every family of methods, and what its learner has that is not the default: in the fast-updates, in sampling, and in
+#: the meta-update.
 METHODS = {
     "tesp": (TESP_ITSELF, {"fast_updates": 1}, {"buffer_size": 4, "episodes_per_round": 10}),
     "maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
     "meta-sgd": (MetaSGD(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
     "adapt-sv": (AdaptSV(1, 1, 2, (16,), 0.1), WIDE, {"episodes_per_round": 20}),
+    "cavia": (
+        AdaptSV(1, 1, 2, (16,), 0.5, learned_rates=False),
+        {**WIDE, "learned_start": False},
+        {"episodes_per_round": 20},
+    ),
+    "promp": (
+        MAML(1, 1, (16,), 0.1),
+        {**WIDE, "second_order": True, "inner_loss": "likelihood_ratio"},
+        {"episodes_per_round": 20},
+        {"inner_kl_penalty": 5e-4},
+    ),
+    "e-maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}, {"exploration_credit": 1.0}),
+    "maesn": (MAESN(1, 1, 2, (16,), 0.5), WIDE, {"episodes_per_round": 20}, {"embedding_penalty": 0.1}),
     "oracle": (Oracle(1, 1, 1, (16,)), {"fast_updates": 0}, {"episodes_per_round": 20}),
 }
 
 
 def average_return(learner, parameters, seed):
-    """In the last round, over 16 adaptations."""
-    keys = jax.random.split(jax.random.key(seed), 16)
+    """In the last round, over 8 adaptations."""
+    keys = jax.random.split(jax.random.key(seed), 8)
     runs = [learner.adapt(parameters, Line(), GOALS, HORIZON, key) for key in keys]
     return np.mean([run.rounds[-1].outcomes.average_return for run in runs])
 
@@ -80,14 +102,20 @@ def blinded(parameters):
     rates = jax.tree.map(np.zeros_like, parameters.rates)
     if isinstance(parameters.adapted, Policy):
         return parameters._replace(rates=rates)
-    unseeing = eqx.tree_at(lambda p: p.hidden[0].weight, parameters.shared, replace_fn=lambda w: w.at[1:].set(0.0))
+    shared = parameters.shared
+
+    def weights_of_the_first_layer(policy):
+        return (policy.policy if isinstance(policy, LatentPolicy) else policy).hidden[0].weight
+
+    unseeing = eqx.tree_at(weights_of_the_first_layer, shared, replace_fn=lambda w: w.at[1:].set(0.0))
     return parameters._replace(rates=rates, shared=unseeing)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_learns_what_only_an_agent_that_knows_its_task_can_do(name):
-    algorithm, fast, sampling = METHODS[name]
-    learner = make_learner(algorithm, fast, {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}, **sampling)
+    algorithm, fast, sampling, *own = METHODS[name]
+    meta = dict(ChainMap(*own, {"epochs": 10, "kl_bound": 0.05, "judge_last_epoch": False}))
+    learner = make_learner(algorithm, fast, meta, **sampling)
     parameters = jax.jit(algorithm.init)(jax.random.key(0))
     state = jax.jit(optimiser().init)(parameters)
     assert average_return(learner, parameters, seed=1) < UNADAPTED_BOUND + 0.5
@@ -97,3 +125,37 @@ def test_learns_what_only_an_agent_that_knows_its_task_can_do(name):
         parameters, state = updated.parameters, updated.optimiser_state
     assert average_return(learner, parameters, seed=1) > -5.0
     assert average_return(learner, blinded(parameters), seed=1) < UNADAPTED_BOUND + 0.5
+
+
+#: A trial is two episodes. Each task is there eight times: of episodes that follow one another there is one a task.
+SEVERAL = np.tile(GOALS, (8, 1))
+PPO = PPOSettings(learning_rate=5e-3, epochs=4, gradient_norm=1.0, clip=0.2, entropy_weight=0.0)
+NETWORK = RecurrentNetworkSettings(memory_units=16, policy_units=(16,))
+#: Methods that remember.
+REMEMBERING = {"rl2": RL2Config(network=NETWORK, ppo=PPO)}
+
+
+def last_return(learner, parameters, seed):
+    """In the last episode of the trials."""
+    adapted = learner.adapt(parameters, Line(), SEVERAL, HORIZON, jax.random.key(seed), keep_rounds=False)
+    return np.mean(adapted.rounds[-1].outcomes.average_return)
+
+
+def without_memory(parameters):
+    """The same heads, and nothing that is remembered: the memory's weights are zero, and so are its states."""
+    forgetful = eqx.tree_at(lambda n: n.memory, parameters.network, replace_fn=lambda m: jax.tree.map(np.zeros_like, m))
+    return parameters._replace(network=forgetful)
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_learns_to_remember_what_tells_its_task(name):
+    sampling = SamplingSettings(tasks_per_update=len(SEVERAL), episodes_per_round=1)
+    method = REMEMBERING[name].build(Interface((1,), (-1.0,), (1.0,), 1, HORIZON), sampling)
+    learner, state = Learner(method, sampling), jax.jit(method.init)(jax.random.key(0))
+    assert last_return(learner, method.parameters(state), seed=1) < UNADAPTED_BOUND + 0.5
+    for update in range(UPDATES):
+        parameters = method.parameters(state)
+        adaptation = learner.adapt(parameters, Line(), SEVERAL, HORIZON, jax.random.key(100 + update))
+        state, _ = learner.meta_update(state, adaptation, update, UPDATES)
+    assert last_return(learner, method.parameters(state), seed=1) > -5.0
+    assert last_return(learner, without_memory(method.parameters(state)), seed=1) < UNADAPTED_BOUND + 0.5

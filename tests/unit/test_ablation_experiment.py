@@ -315,3 +315,73 @@ class TestStepSizes:
         table = step_sizes.table(tmp_path / "records")
         assert rows_of(table, "point, tesp, found") == ["2", *["−1.5 [−2.0, −1.0]"] * 6]
         assert rows_of(table, "point, tesp, constant-ceiling") == ["1", *["−2.0"] * 6]
+
+
+class TestPages:
+    @pytest.fixture
+    def overview(self, load):
+        return load("overview")
+
+    def test_pages_hold_what_the_records_say(self, load):
+        pages = load("pages")
+        texts = {page: page.read_text(encoding="utf-8") for page in pages.PAGES}
+        outdated = [page.name for page, text in texts.items() if pages.filled(text) != text]
+        assert not outdated, "python experiments/ablation/pages.py writes them anew"
+        used = {found[2] for text in texts.values() for found in pages.PART.finditer(text)}
+        assert used == set(pages.PARTS)
+
+    def test_a_part_is_made_anew(self, load, monkeypatch):
+        pages = load("pages")
+        monkeypatch.setattr(pages, "PARTS", {"one": lambda: "| new |\n"})
+        begin = "<!-- made by experiments/ablation/pages.py: {} -->\n"
+        text = f"before\n{begin.format('one')}\nold\n<!-- end -->\nafter\n"
+        assert pages.filled(text) == f"before\n{begin.format('one')}\n| new |\n\n<!-- end -->\nafter\n"
+        with pytest.raises(KeyError, match="two"):
+            pages.filled(text.replace("one", "two"))
+
+    def test_tables_in_short(self, analysis, overview, invented):
+        runs = invented(
+            ("none", 10, 1.0, -20.0), ("none", 11, 1.0, -30.0), ("A", 10, 1.0, -12.0), ("ABC", 10, 4.0, -5.0)
+        )
+        family = {"tesp": analysis.by_variant(runs)}
+        table = overview.at_equal_updates(family)
+        assert rows_of(table, "TESP") == ["10, 11", "−25", "−35", "−45", "1.0"]
+        assert rows_of(table, "**TESP + A + B + C**") == ["10", "−5", "−15", "−25", "4.0"]
+        # The cheapest takes 40 seconds, in which the dearest has done 10 of 40 meta-updates.
+        table = overview.at_equal_seconds(family)
+        assert rows_of(table, "TESP + A") == ["10", "−12", "−22", "−32", "40"]
+        assert rows_of(table, "**TESP + A + B + C**") == ["10", "−35", "−45", "−55", "10"]
+        assert rows_of(overview.gains(family), "all together") == ["+15 / +15 / +15 (1)"]
+        assert rows_of(overview.gains(family), "A alone") == ["+8 / +8 / +8 (1)"]
+        assert rows_of(overview.at_a_time({"point": family}, ("none", "ABC")), "point") == [
+            *("40", "−25 / −35 / −45", "−35 / −45 / −55")
+        ]
+
+    def test_the_gain_of_the_penalty(self, analysis, overview, invented):
+        runs = invented(("none", 10, 1.0, 0.0), ("ABC", 10, 1.0, -5.0), ("ABC-no-penalty", 10, 1.0, -5.2))
+        table = overview.gains({"tesp": analysis.by_variant(runs)})
+        assert rows_of(table, "all together") == ["−5 / −5 / −5 (1)"]
+        # What rounds to nothing has no sign.
+        assert rows_of(table, "the penalty η") == ["0 / 0 / 0 (1)"]
+
+    def test_a_run_beside_its_best(self, load):
+        returns = {m: dict.fromkeys(TASK_SETS, x) for m, x in ((0, -90.0), (60, -10.0), (75, -20.0), (100, -30.0))}
+        run = load("kept_runs").Run({}, 20, returns, 1.0)
+        # The last quarter of 100 begins with 75.
+        assert (run.best, run.late, run.last) == ([-10.0] * 3, [-25.0] * 3, [-30.0] * 3)
+        assert load("kept_runs")._shares(run) == "0.40 / 0.40 / 0.40"
+
+    def test_whole_runs_are_read_by_method(self, load, monkeypatch):
+        kept = load("kept_runs")
+        runs = kept._kept(r"reacher2-([a-z-]+)-small-seed(\d+)")
+        assert runs["maml", "100"] == "campaign/reacher2-maml-small-seed100"
+        assert not any("a6bc659" in name for name in runs.values())
+        found = {"seed100": -10.0, "seed101": -20.0}
+        monkeypatch.setattr(kept, "_kept", lambda _: {("maml", name[-3:]): name for name in found})
+        monkeypatch.setattr(kept, "_standing_still", lambda _: [-90.0] * 3)
+        monkeypatch.setattr(
+            kept, "load", lambda name: kept.Run({}, 100, {120: dict.fromkeys(TASK_SETS, found[name])}, 1.0)
+        )
+        table = kept.campaign("reacher2")
+        assert rows_of(table, "standing still") == ["100–101", *["−90"] * 3, "–"]
+        assert rows_of(table, "MAML") == ["100–101", *["−15 [−20, −10]"] * 3, "1.00 / 1.00 / 1.00"]

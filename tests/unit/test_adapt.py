@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.running import TINY, shared_learner
+from tesp.agents.given_task import TaskWarning
 from tesp.agents.records import adaptation_records
 from tesp.errors import ConfigurationError
 from tesp.runs import load_run
@@ -49,6 +50,11 @@ def test_the_seed_decides(loaded):
     assert without_identifier(once) == without_identifier(again)
     assert once[0]["adaptation_id"] != again[0]["adaptation_id"]
     assert once[0]["average_return"] != other[0]["average_return"]
+
+
+def test_a_goal_far_from_all_others_is_questioned(loaded):
+    with pytest.warns(TaskWarning, match="The goal .1e.06, 0. lies"):
+        loaded.adapt((1e6, 0.0), 0)
 
 
 @pytest.mark.parametrize("goal", [(0.5,), (0.1, 0.2, 0.3), (np.nan, 0.0), (np.inf, 0.0)])

@@ -7,7 +7,7 @@ import tesp
 from helpers.running import TINY, shared_learner, tiny_config
 from helpers.trees import assert_identical
 from helpers.vector_environments import AutomaticResets
-from tesp.agents.adapting import AdaptedAgent, MetaLearner
+from tesp.agents.adapting import AdaptedAgent, MetaLearner, Origin
 from tesp.agents.rounds import significantly_different
 from tesp.interface import Interface
 from tesp.storage import tensor_files
@@ -279,11 +279,19 @@ class TestFiles:
         np.testing.assert_array_equal(*actions)
         same_rounds(agent.adapt(environment(), 1, progress=False), loaded.adapt(environment(), 1, progress=False))
 
+    def test_a_saved_agent_is_exported_alike(self, agent, tmp_path):
+        loaded = AdaptedAgent.load(agent.save(tmp_path / "agent.safetensors"))
+        written = [tesp.export_onnx(one, tmp_path / name) for one, name in ((agent, "one"), (loaded, "other"))]
+        assert [path.name for path in written[0]] == ["policy.onnx", "encoder.onnx", "buffer.npz"]
+        for one, other in zip(*written, strict=True):
+            assert one.read_bytes() == other.read_bytes()
+
     def test_a_learner_in_one_small_file(self, learner, agent, tmp_path):
         path = learner.save(tmp_path / "deep" / "learner.safetensors")
         loaded = tesp.load(path)
         assert_identical(loaded.parameters, learner.parameters)
         assert (loaded.config, loaded.interface) == (learner.config, learner.interface)
+        assert loaded.origin == learner.origin == Origin(loaded.origin.run, TINY["meta_updates"])
         same_rounds(agent, loaded.adapt(environment(), progress=False))
         assert [file.name for file in path.parent.iterdir()] == [path.name]
 

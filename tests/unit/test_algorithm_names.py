@@ -22,7 +22,11 @@ from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import families
 
-NAMES = ["tesp", "maml", "meta-sgd", "adapt-sv", "oracle", *(f"tesp-v{number}" for number in range(1, 6))]
+#: Those that adapt without a warm-up round.
+WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
+NAMES = ["tesp", *WITHOUT_WARM_UP, "oracle", "rl2", *(f"tesp-v{number}" for number in range(1, 6))]
+#: Those that adapt by gradients.
+GRADIENT = [name for name in NAMES if name != "rl2"]
 ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
 
@@ -48,7 +52,11 @@ def test_every_algorithm_is_built_from_every_preset_and_stored(family, preset, n
     config = preset_config(family, preset, name)
     assert (config.family, config.preset, config.algorithm) == (family, preset, name)
     assert from_json(to_json(config)) == config
-    made = learner_of(config).method.algorithm
+    method = learner_of(config).method
+    if name not in GRADIENT:
+        assert jax.tree.leaves(jax.eval_shape(lambda: method.parameters(method.init(jax.random.key(0)))))
+        return
+    made = method.algorithm
     parameters = jax.eval_shape(made.init, jax.random.key(0))
     of_every_task = len(jax.tree.leaves(parameters.adapted)) > 0
     assert of_every_task == (name != "oracle")
@@ -85,6 +93,10 @@ class TestAblations:
             ("tesp-v4", "fast_update", True),
             ("tesp-v5", "fixed_rate", False),
             ("oracle", "fast_updates", 3),
+            ("cavia", "learned_start", True),
+            ("cavia", "fixed_rate", False),
+            ("promp", "second_order", False),
+            ("promp", "inner_loss", "log_probability"),
         ],
     )
     def test_a_contradiction_names_option_and_algorithm(self, name, option, value):
@@ -109,6 +121,9 @@ class TestAblations:
     @pytest.mark.parametrize("name", ["maml", "meta-sgd", "adapt-sv", "oracle"])
     @pytest.mark.parametrize("option", OPTIONS)
     def test_other_methods_have_none(self, name, option):
+        if (name, option) == ("adapt-sv", "fixed_rate"):
+            assert option in options_of(name), "with which it is CAVIA"
+            return
         with pytest.raises(tesp.ConfigurationError, match=f"{option} is no option of the algorithm '{name}' .*tesp-v1"):
             preset_config("point", "quick", name, **{option: OPTIONS[option]})
 
@@ -117,7 +132,8 @@ class TestWhatHasNoMeaning:
     @pytest.mark.parametrize("name", NAMES)
     def test_every_option_that_a_method_does_not_have_is_refused_with_those_that_it_has(self, name):
         """From Python, in whatever way, and from the command line; even with the value that it has anyway."""
-        plain, values = preset_config("point", "quick", name), values_of(Config())
+        plain, values = preset_config("point", "quick", name), values_of(preset_config("point", "quick", "rl2"))
+        values |= values_of(Config())
         assert absent_from(name)
         for option in sorted(absent_from(name)):
             said = f"{option} is no option of the algorithm '{name}' .*'{name}' has: .*{next(iter(options_of(name)))}"
@@ -144,14 +160,14 @@ class TestWhatHasNoMeaning:
         stored = json.loads(to_json(preset_config("point", "quick", name)))["method"]
         assert {option for group in stored.values() for option in group} == options_of(name).keys()
 
-    @pytest.mark.parametrize("name", sorted(set(NAMES) - {"oracle"}))
+    @pytest.mark.parametrize("name", sorted(set(GRADIENT) - {"oracle"}))
     def test_a_preset_gives_all_methods_the_same_weight(self, name):
         weight = preset_config("wheeled", "quick", name).method.meta.early_loss_weight
         assert weight == preset_config("wheeled", "quick").method.meta.early_loss_weight > 0
 
     @pytest.mark.parametrize("name", NAMES)
     def test_episodes_in_place_of_a_warm_up_round(self, name):
-        if name in ("maml", "meta-sgd", "adapt-sv"):
+        if name in WITHOUT_WARM_UP:
             assert learner_of(preset_config("point", "quick", name, extra_episodes=True)).method.plan.twice
         else:
             assert "extra_episodes" in absent_from(name)
@@ -165,10 +181,11 @@ class TestWhatHasNoMeaning:
 def test_equal_experience_is_for_those_without_a_warm_up_round_that_adapt(name):
     config = tiny_config(algorithm=name)
     given = at_equal_experience(config)
-    extra = name in ("maml", "meta-sgd", "adapt-sv")
+    extra = name in WITHOUT_WARM_UP
     assert given == (override(config, extra_episodes=True) if extra else config)
     learner_of(given)
-    assert at_equal_experience(override(config, fast_updates=0)) == override(config, fast_updates=0)
+    if "fast_updates" in options_of(name):
+        assert at_equal_experience(override(config, fast_updates=0)) == override(config, fast_updates=0)
 
 
 class TestLayers:

@@ -222,6 +222,12 @@ class TestAdapt:
         stored = lines_of(run / "adaptations.jsonl")
         assert [r["fast_update"] for r in stored] == [-1, 0, 1, 2, 3]
 
+    def test_a_goal_far_from_all_others_is_questioned_before_the_work(self, run):
+        done = tesp("adapt", run, "--goal", "1e6,0", "--film", "none", "--fast-updates", "0")
+        assert (done.code, done.err) == (0, "")
+        assert done.out.index("The goal (1e+06, 0) lies 1e+06 m from the origin") < done.out.index("warm-up")
+        assert done.out.count("those of D″ 1.1 to 1.5 m") == 1
+
     @pytest.mark.parametrize("goal", [["0.5"], ["0.1", "0.2", "0.3"], ["nan", "0.1"]])
     def test_goals_that_are_not_possible(self, run, goal):
         before = files(run)

@@ -14,7 +14,7 @@ from tesp.tasks.simulation import Simulation
 
 K = 3
 ROWS = len(TASK_SETS) * (K + 1)
-HINT = "for the oracle: tesp train point --preset quick --algorithm oracle --seed 0 --horizon 6 --tasks-per-set 6"
+HINT = "for the oracle: tesp train point --preset quick --algorithm oracle --seed 0 --horizon 6 --tasks-per-set 4"
 LIKE = "--meta-updates 4 --policy-units 8"
 
 

@@ -1,6 +1,8 @@
 import csv
 import json
+import sys
 
+import onnx
 import pytest
 
 from helpers.reported import adaptation, evaluation
@@ -74,6 +76,62 @@ def test_exported_again_the_newer_records_count(run):
     export_records(run, run / "export")
     assert [row["meta_update"] for row in table(run / "export" / "train.csv")] == ["1", "2", "3"]
     assert sorted(p.name for p in (run / "export").iterdir()) == ["evaluation.csv", "train.csv"]
+
+
+class TestONNX:
+    """What is in the files is tested in test_onnx.py."""
+
+    def test_of_a_run(self, run):
+        done = tesp("export", run, "--format", "onnx", "--checkpoint", "3")
+        assert (done.code, done.err) == (0, "")
+        assert "the learner before any fast-update" in done.out
+        assert [line for line in done.out.splitlines() if line.startswith("written")] == [
+            f"written: {run / 'export' / name}.onnx" for name in ("policy", "encoder")
+        ]
+        model = onnx.load(run / "export" / "encoder.onnx")
+        told = {one.key: json.loads(one.value) for one in model.metadata_props}
+        assert told["run"] == json.loads((run / "config.json").read_text())["run"]
+        assert told["meta_update"] == 3
+        assert not (run / "export" / "train.csv").exists()
+
+    def test_of_a_file(self, run, tmp_path):
+        tesp("export", run, "--output", tmp_path)
+        done = tesp("export", tmp_path / "learner.safetensors", "--format=onnx")
+        assert (done.code, done.err) == (0, "")
+        assert f"written: {tmp_path / 'learner' / 'policy.onnx'}" in done.out
+        tesp("export", run, "--format", "onnx", "--output", tmp_path / "of the run")
+        for name in ("policy.onnx", "encoder.onnx"):
+            assert (tmp_path / "learner" / name).read_bytes() == (tmp_path / "of the run" / name).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            ([], "is a file, which can be exported with --format onnx only"),
+            (["--format=onnx", "--checkpoint=best"], "--checkpoint is not possible with"),
+            (["--format=onnx", "--trust"], "--trust is not possible with"),
+            (["--format=onnx"], "is damaged or no safetensors file"),
+        ],
+    )
+    def test_files_that_are_not_possible(self, tmp_path, words, said):
+        (tmp_path / "given").write_bytes(b"no such file")
+        assert said in tesp("export", tmp_path / "given", *words).sentence()
+        assert [path.name for path in tmp_path.iterdir()] == ["given"]
+
+    def test_refuses_before_anything_else(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "onnx", None)
+        refused = tesp("export", tmp_path / "nothing", "--format", "onnx")
+        assert "onnx is not installed; install it with `pip install 'tesp[onnx]'`" in refused.sentence()
+
+    def test_links_are_not_written_through(self, run, tmp_path):
+        (run / "export").mkdir()
+        (run / "export" / "policy.onnx").symlink_to(tmp_path / "elsewhere")
+        assert "is a symbolic link" in tesp("export", run, "--format", "onnx").sentence()
+        # In a folder that is the user's own, a link is replaced.
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "policy.onnx").symlink_to(tmp_path / "elsewhere")
+        (run / "export" / "policy.onnx").unlink()
+        assert tesp("export", run, "--format", "onnx", "--output", tmp_path / "mine").code == 0
+        assert not (tmp_path / "elsewhere").exists()
 
 
 class TestRefuses:

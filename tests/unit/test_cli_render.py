@@ -20,6 +20,7 @@ from tesp.errors import NonFiniteError
 from tesp.storage.run_folder import RunFolder
 from tesp.tasks.gymnasium.family import GymnasiumFamily
 from tesp.tasks.point import PointFamily
+from tesp.tasks.reacher import reacher2
 from tesp.tasks.wheeled import wheeled
 
 
@@ -30,6 +31,8 @@ class Agent:
         self.history = [SimpleNamespace(fast_update=k) for k in (-1, 0, 1)]
         self.stages = [self] * 3
         self._action = np.full(action_size, 0.3)
+
+        self.agent = SimpleNamespace(remembers=False)
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         assert deterministic
@@ -241,6 +244,13 @@ class TestFamiliesOfOthers:
         assert "make_env takes no render_mode" in told[0]
         assert "no position" in told[0]
         assert written(tmp_path) == []
+
+
+def test_goals_out_of_reach_are_refused_before_the_first_film(make):
+    stand_in = make(reacher2(engine="closed-form", horizon=2, tasks_per_set=4))
+    said = tesp("render", stand_in.folder.path, "--task", "0.5", "0.5", "1e6", "0").sentence()
+    assert "'reacher2' reaches 1.7 m" in said
+    assert stand_in.adapted == []
 
 
 def test_a_trained_run(run):

@@ -50,7 +50,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--tasks-per-update", "7"], "tasks_per_update = 7 is not possible with 2 training tasks"),
+            (["--tasks-per-update", "7"], "tasks_per_update = 7 is not possible with 4 training tasks"),
             (["--algorithms", "maml", "dreamer"], "no algorithm 'dreamer'; known are: tesp, maml, "),
             (["--algorithms"], "needs one algorithm and one seed or more"),
             (["--seeds"], "needs one algorithm and one seed or more"),

@@ -7,6 +7,7 @@ import pytest
 
 from helpers.running import tesp
 from tesp.commands.completion import options, script
+from tesp.methods.registry import absent_from
 
 CASES = [
     ("tesp ev", "evaluate", "resume"),
@@ -61,7 +62,8 @@ def test_knows_every_option_that_help_shows():
         named = {word.strip(",│` ") for line in shown.splitlines() for word in line.split() if word.startswith("--")}
         # What is rules of the table, and the options of other methods and of `tesp train`.
         named = {name for name in named if name.strip("-")}
-        others = {"train": {"--extra-episodes", "--no-extra-episodes"}, "compare": known.keys()}
+        absent = [name.replace("_", "-") for name in absent_from("tesp")]
+        others = {"train": {f"--{no}{name}" for name in absent for no in ("", "no-")}, "compare": known.keys()}
         assert named <= known.keys(), command
         assert known.keys() - named <= others.get(command, set()), command
 

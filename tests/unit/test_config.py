@@ -3,7 +3,9 @@ import json
 import pytest
 
 import tesp
-from helpers.running import as_json, tiny_config
+from helpers.running import as_json, options, tiny_config
+from helpers.running import tesp as tesp_command
+from tesp.adaptation.settings import MetaUpdateSettings
 from tesp.building import build_family, build_learner
 from tesp.config import Config, from_json, override, preset_config, to_json
 
@@ -53,6 +55,30 @@ IMPOSSIBLE = [
 def test_values_that_are_not_possible_are_named(values, said):
     with pytest.raises(tesp.ConfigurationError, match=said):
         preset_config("point", "quick", **values)
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    """Of a configuration from Python and from the command line: in one group of fields, in several, of wrong kinds."""
+    values = {"epochs": 0, "clip": -1.0, "meta_updates": -4, "policy_units": (0,), "seed": -3}
+    parts = [
+        "epochs = 0 is not possible; give 1 or more.",
+        "clip = -1.0 is not possible; give a positive number.",
+        "meta_updates = -4 is not possible; give 0 or more.",
+        "policy_units = (0,) is not possible; give sizes from 1 to 32,768.",
+        "seed = -3 is not possible; give an integer from 0 to 4294967295.",
+    ]
+    with pytest.raises(tesp.ConfigurationError) as error:
+        preset_config("point", "quick", **values)
+    assert sorted(str(error.value).replace(". ", ".\n").splitlines()) == sorted(parts)
+    said = tesp_command("train", "point", *options(**values)).sentence()
+    assert all(part in said for part in parts)
+    compared = tesp_command("compare", "point", "--epochs", 0, "--meta-updates", -4).sentence()
+    assert all(part in compared for part in (parts[0], parts[2]))
+    with pytest.raises(tesp.ConfigurationError, match=r"epochs = 'a' .* clip = None .* meta_updates = \[1\] "):
+        preset_config("point", "quick", epochs="a", clip=None, meta_updates=[1])
+    # What follows is checked one by one again.
+    with pytest.raises(tesp.ConfigurationError, match=r"^epochs = 0 is not possible; give 1 or more\.$"):
+        MetaUpdateSettings(epochs=0, clip=-1.0)
 
 
 def test_a_fixed_step_size_may_lie_outside_the_range_of_the_adaptive_one():
@@ -107,7 +133,7 @@ def test_override_reaches_every_group_and_nothing_else():
 
 def test_options_of_the_family_reach_it():
     family = build_family(tiny_config(spacing=0.2))
-    assert (family.horizon, family.tasks_per_set, family.spacing) == (6, 6, 0.2)
+    assert (family.horizon, family.tasks_per_set, family.spacing) == (6, 4, 0.2)
     assert build_family(Config()).horizon == 100
 
 

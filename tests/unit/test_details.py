@@ -242,7 +242,7 @@ class TestPlot:
         assert (stored / "details.jsonl").read_bytes() == marked
 
     @pytest.mark.parametrize(
-        "words", [("--checkpoint", "3", "--tasks", "2"), ("--checkpoint", "4", "--tasks", "6")], ids=" ".join
+        "words", [("--checkpoint", "3", "--tasks", "2"), ("--checkpoint", "4", "--tasks", "4")], ids=" ".join
     )
     def test_those_of_another_checkpoint_or_number_of_tasks_are_made_again(self, stored, words):
         assert "measuring" in tesp("plot", stored, *words).out

@@ -14,6 +14,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from helpers import pictures, running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
 from tesp import building, compare, config, runs
 from tesp.config import override
-from tesp.methods.registry import absent_from
 from tesp.tasks.registry import families
 
 pytestmark = [
@@ -42,7 +42,7 @@ for program in tesp make pip python; do eval "$program() { ask $program \\"\\$@\
 def tiny(given):
     """A configuration that was parsed in full, at a size that takes seconds, on the family that needs no engine."""
     plain = replace(given, family="point", family_file=None, task=config.FamilySettings())
-    return override(plain, **{name: x for name, x in TINY.items() if name not in absent_from(given.algorithm)})
+    return override(plain, **running.tiny_values(given.algorithm, TINY | running.TINY_OF_OTHERS))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def tiny_runs(trained, monkeypatch):
             (output / name).write_text(re.sub(r'"seed": \d+', f'"seed": {wanted.seed}', text), encoding="utf-8")
         return runs.load_run(output, "latest")
 
-    def compare_one(configs, output, console=None):
+    def compare_one(configs, output, console=None, _work=None):
         for given in configs:
             building.build_method(given, building.build_family(given))
         return compare_all([tiny(configs[0])], output, console)
@@ -127,10 +127,16 @@ def look_at(words: list[str]) -> None:
         assert all(re.search(rf"^{extra} = \[", text, re.MULTILINE) for extra in extras), words
     else:
         script = ROOT / rest[0]
-        shown = subprocess.run([sys.executable, script, *rest[1:], "--help"], capture_output=True, text=True)
-        assert shown.returncode == 0, shown.stderr
+        shown = help_of(script)
         for word in rest[1:]:
-            assert not word.startswith("--") or word in shown.stdout, f"{script} has no option {word}"
+            assert not word.startswith("--") or word in shown, f"{script} has no option {word}"
+
+
+@cache
+def help_of(script: Path) -> str:
+    shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout
 
 
 def with_runs(words: list[str], demo: Path) -> list[str]:

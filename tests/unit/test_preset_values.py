@@ -6,7 +6,7 @@ import pytest
 
 from tesp.config import preset_config
 from tesp.errors import ConfigurationError
-from tesp.presets import PAPER, QUICK, SMALL, merged, presets_of
+from tesp.presets import AS_PUBLISHED, PAPER, QUICK, SMALL, merged, presets_of
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
 
@@ -22,6 +22,15 @@ def test_given_values_go_before_those_of_the_presets():
         "own": {"epochs": 3},
     }
     assert "horizon" not in QUICK
+
+
+def test_values_of_single_methods_are_given_method_by_method():
+    of_methods = {"cavia": {"initial_rate": 0.5}, "maml": {"clip": 0.3}}
+    paper = merged({"paper": {"algorithms": of_methods}})["paper"]["algorithms"]
+    assert paper == PAPER["algorithms"] | {
+        "maml": {"clip": 0.3},
+        "cavia": {**AS_PUBLISHED["cavia"], "initial_rate": 0.5},
+    }
 
 
 def test_the_small_preset_is_a_possible_configuration(monkeypatch):

@@ -30,6 +30,7 @@ EPISODES = {"average_return", "success_rate", "final_distance", "episode_length"
 SAMPLE = EPISODES | {"average_return_std", "tasks", "episodes_per_task"}
 REFERENCE = IDENTITY | SAMPLE | {"reference", "task_set"}
 EVALUATION = IDENTITY | PROGRESS | SAMPLE | {"task_set", "fast_update", "dynamics_noise"}
+EVALUATION |= {"average_return_quantiles"}
 TRAIN = (
     IDENTITY
     | PROGRESS
@@ -119,7 +120,11 @@ class TestWhatARunLeaves:
             first = {"warm_up_return"} if record["fast_update"] == 0 else set()
             assert set(record) == EVALUATION | first
             assert (record["family"], record["algorithm"], record["seed"]) == ("point", "tesp", 0)
-            assert (record["tasks"], record["episodes_per_task"], record["dynamics_noise"]) == (6, 3, 0.0)
+            assert (record["tasks"], record["episodes_per_task"], record["dynamics_noise"]) == (
+                TINY["tasks_per_set"],
+                3,
+                0.0,
+            )
         places = [(r["meta_update"], r["task_set"], r["fast_update"]) for r in stored]
         assert places == [(u, name, k) for u in (0, 2, 4) for name in TASK_SETS for k in range(K + 1)]
 
@@ -135,7 +140,7 @@ class TestWhatARunLeaves:
             assert 0 <= record["admissible_share"] <= 1
             steps += record["steps_sampled"]
             assert record["environment_steps"] == steps
-            assert 0 < record["steps_sampled"] <= 2 * 3 * TINY["horizon"] * ROUNDS
+            assert 0 < record["steps_sampled"] <= TINY["tasks_per_update"] * 3 * TINY["horizon"] * ROUNDS
             parts = [value for name, value in record.items() if name.startswith("seconds_")]
             parts.remove(record["seconds_cpu"])
             assert 0 < sum(parts) <= record["seconds"] + 1e-3
@@ -175,7 +180,7 @@ class TestDeterminism:
         assert any_parameter_differs(trained.parameters, state(reference.path).method.parameters)
 
     def test_threads_change_nothing(self, tmp_path):
-        sizes = {"tasks_per_set": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}
+        sizes = {"tasks_per_set": 2, "tasks_per_update": 2, "horizon": 3, "fast_updates": 1, "epochs": 2}
         tiny = {**sizes, "meta_updates": 1, "evaluate_every": 1}
         paths = []
         for threads in (1, 2):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import pytest
 
@@ -26,22 +27,35 @@ def as_another_process(monkeypatch):
     monkeypatch.setattr(trust, "_OF_RUNS", {})
 
 
-@pytest.fixture
-def ran(tmp_path):
-    """A file that appears when the family's code runs."""
-    return tmp_path / "ran"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where the run is that all tests begin with: consent is to what lies at a place."""
+    return tmp_path_factory.mktemp("place")
 
 
-@pytest.fixture
-def own(tmp_path, ran):
-    """A finished run of a family in a file, whose code has run in none of this process's modules."""
-    file = tmp_path / "code" / "own.py"
+@pytest.fixture(scope="module")
+def stored(place):
+    """A finished run of a family in a file, as it is kept apart."""
+    file = place / "code" / "own.py"
     file.parent.mkdir()
-    file.write_text(FAMILY.format(ran=str(ran)))
-    folder = train(tiny_config(f"{file}:mine", meta_updates=1, horizon=9), tmp_path / "runs" / "own").folder.path
-    family_files._MODULES.clear()
-    ran.unlink()
-    return folder
+    file.write_text(FAMILY.format(ran=str(place / "ran")))
+    with mock.patch.dict(family_files._MODULES, clear=True):
+        run = train(tiny_config(f"{file}:mine", meta_updates=1, horizon=9), place / "runs" / "own")
+    return run.folder.path.rename(place / "stored")
+
+
+@pytest.fixture
+def ran(place):
+    """A file that appears when the family's code runs."""
+    (place / "ran").unlink(missing_ok=True)
+    return place / "ran"
+
+
+@pytest.fixture
+def own(place, stored, ran):  # noqa: ARG001
+    """The run where it was trained; its code has run in none of this process's modules."""
+    shutil.rmtree(place / "runs", ignore_errors=True)
+    return shutil.copytree(stored, place / "runs" / "own")
 
 
 @pytest.fixture

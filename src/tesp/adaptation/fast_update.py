@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tesp.adaptation.objective import Batch, Steps, vanilla_loss
+from tesp.adaptation.objective import INNER_LOSSES, Batch, Steps
 from tesp.adaptation.settings import FastUpdateSettings
 from tesp.types import Episodes, PyTree
 
@@ -57,7 +57,7 @@ def inner_gradient(
 
     def loss(parameters):
         policy, embedding = condition(parameters, shared, context)
-        return vanilla_loss(policy, embedding, batch)
+        return INNER_LOSSES[settings.inner_loss](policy, embedding, batch)
 
     gradient = jax.grad(loss)(adapted)
     squares = sum(jnp.sum(g**2) for g in jax.tree.leaves(gradient))

@@ -11,10 +11,18 @@ from jaxtyping import Array, Bool, Float, Int
 
 from tesp.adaptation.chunks import sum_over_chunks
 from tesp.adaptation.fast_update import Condition, Context, bounded_rates, descend, fast_update
-from tesp.adaptation.objective import Batch, SurrogateTerms, steps_of, surrogate_terms
+from tesp.adaptation.objective import Batch, SurrogateTerms, mean_kl, steps_of, surrogate_terms
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
 from tesp.types import Parameters, PyTree
+
+#: (θ_TE, h^{K+1}) → what is added to the loss of a task with the weight η.
+Penalty = Callable[[PyTree, Float[Array, " embedding"]], Float[Array, ""]]
+
+
+def mean_square(_start: PyTree, embedding: Float[Array, " embedding"]) -> Float[Array, ""]:
+    """Mean over the d entries of (h^{K+1})²; of no entries 0, for algorithms whose policy is conditioned on nothing."""
+    return jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
 
 
 class Past(NamedTuple):
@@ -57,7 +65,7 @@ class TaskTerms(NamedTuple):
     Attributes:
         policy_loss: Clipped surrogate loss on τ^{K+1}.
         kl: Mean KL divergence from the sampling policy on τ^{K+1}.
-        penalty: Mean square of the entries of h^{K+1}, before multiplication with η.
+        penalty: Mean square of the entries of h^{K+1}, or the algorithm's own penalty, before multiplication with η.
         early_loss: Σ_k w_k · clipped surrogate loss on τ^k over the early rounds; 0 without them.
         early_kl: Likewise of the mean KL divergences.
     """
@@ -134,12 +142,15 @@ def task_objective(
     experience: Experience,
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
 ) -> tuple[Float[Array, ""], TaskTerms]:
     """One task's share of the meta-objective (equation 10), and its terms.
 
     L_PPO(τ^{K+1}; θ^{K+1}, h^{K+1}) + η · mean_j (h_j^{K+1})² [+ Σ_k w_k L_PPO(τ^k; θ^k, h^k) over the early rounds]
+    [+ v · mean over k = 1 … K of KL(π^k ‖ π(θ^k, h^k)), π^k the policy that sampled round k]
 
-    Source of the sum over rounds: the multi-step loss of Antoniou, Edwards and Storkey (2019).
+    Sources: of the sum over rounds the multi-step loss of Antoniou, Edwards and Storkey (2019), of the divergence
+    Rothfuss et al. (2019).
     """
     # θ^1 … θ^{K+1} in second order, where the fast-updates are repeated; the early rounds need all of them.
     stages = _stages(condition, parameters, experience.history, fast) if fast.second_order else []
@@ -148,14 +159,24 @@ def task_objective(
     assert context is not None
     policy, embedding = condition(adapted, parameters.shared, context)
     terms = surrogate_terms(policy, embedding, experience.last.batch, meta.clip)
-    # The mean of no entries is 0, for algorithms whose policy is conditioned on nothing.
-    penalty = jnp.sum(embedding**2) / max(embedding.shape[-1], 1)
+    penalty = penalty_of(parameters.adapted, embedding)
     loss = terms.policy_loss + meta.embedding_penalty * penalty
     early = SurrogateTerms(jnp.zeros_like(loss), jnp.zeros_like(loss))
     if experience.early:
         early = _early_terms(condition, parameters, experience, stages, fast, meta.clip)
         loss = loss + early.policy_loss
+    if meta.inner_kl_penalty and experience.history:
+        loss = loss + meta.inner_kl_penalty * _inner_kl(condition, parameters.shared, stages, experience.history)
     return loss, TaskTerms(terms.policy_loss, terms.kl, penalty, *early)
+
+
+def _inner_kl(condition: Condition, shared: PyTree, stages: list[PyTree], history: tuple[Past, ...]):
+    """Mean over rounds 1 … K of the divergence from the policy that sampled the round to that of the present θ^k."""
+    divergences = [
+        mean_kl(*condition(adapted, shared, past.context), past.batch)
+        for adapted, past in zip(stages, history, strict=False)
+    ]
+    return sum(divergences) / len(divergences)
 
 
 def _early_terms(condition, parameters, experience, stages, fast, clip) -> SurrogateTerms:
@@ -253,6 +274,7 @@ def meta_update(
     learned_rates: bool,
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
 ) -> MetaUpdated:
     """Run the PPO epochs of one meta-update in one compiled loop and keep the best parameters.
 
@@ -270,8 +292,9 @@ def meta_update(
         learned_rates: Whether α is trained.
         fast: Settings of the fast-updates.
         meta: Settings of the meta-update.
+        penalty_of: What η weighs.
     """
-    objective = _objective(condition, learned_rates, fast, meta)
+    objective = _objective(condition, learned_rates, fast, meta, penalty_of)
     weights = experience.early_weights
     total_weight = 1.0 if weights is None else 1.0 + jnp.sum(weights[0])
     experience = pack_experience(experience, meta.tasks_at_once)
@@ -319,11 +342,13 @@ def _moved(
     return moved._replace(rates=bounded_rates(moved.rates, fast.rate_bound)) if meta.project_rates else moved
 
 
-def _objective(condition, learned_rates, fast, meta) -> Callable:
+def _objective(condition, learned_rates, fast, meta, penalty_of) -> Callable:
     def objective(parameters: Parameters, data: Experience):
         if not learned_rates:
             parameters = parameters._replace(rates=jax.lax.stop_gradient(parameters.rates))
-        return task_objective(condition, parameters, data, fast, meta)
+        if not fast.learned_start:
+            parameters = parameters._replace(adapted=jax.lax.stop_gradient(parameters.adapted))
+        return task_objective(condition, parameters, data, fast, meta, penalty_of)
 
     return objective
 

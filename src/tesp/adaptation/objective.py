@@ -1,5 +1,6 @@
 """The two losses of one task, as functions of what the fast-updates and the meta-update change."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from tesp.adaptation.chunks import pack, sum_over_chunks
-from tesp.estimators.losses import clipped_surrogate_loss, masked_mean, policy_gradient_loss
+from tesp.estimators.losses import clipped_surrogate_loss, likelihood_ratio_loss, masked_mean, policy_gradient_loss
 from tesp.types import Episodes, PyTree
 
 
@@ -77,14 +78,46 @@ class SurrogateTerms(NamedTuple):
 
 def vanilla_loss(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch | Steps) -> Float[Array, ""]:
     """L(τ): the policy gradient loss of one task, the objective of the fast-update (equation 9)."""
+    return _mean(_vanilla, policy, embedding, batch)
+
+
+def _mean(of_chunk: Callable, policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch | Steps):
+    """Mean over the valid steps of one task, from means over chunks with their weights."""
     steps = steps_of(batch)
-    return sum_over_chunks(_vanilla, (policy, embedding), steps, steps.exists)[0]
+    return sum_over_chunks(of_chunk, (policy, embedding), steps, steps.exists)[0]
 
 
 def _vanilla(parameters, chunk: Steps):
     policy, embedding = parameters
     log_p = policy(chunk.observation, embedding).log_probability(chunk.action)
     return chunk.weight * policy_gradient_loss(log_p, chunk.advantages, chunk.exists), ()
+
+
+def ratio_loss(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch | Steps) -> Float[Array, ""]:
+    """L_LR(τ): the policy gradient loss of one task by the ratio to the policy that sampled the batch."""
+    return _mean(_by_ratio, policy, embedding, batch)
+
+
+def _by_ratio(parameters, chunk: Steps):
+    policy, embedding = parameters
+    log_p = policy(chunk.observation, embedding).log_probability(chunk.action)
+    behaviour = chunk.behaviour.log_probability(chunk.action)
+    return chunk.weight * likelihood_ratio_loss(log_p, behaviour, chunk.advantages, chunk.exists), ()
+
+
+#: Objectives of the fast-update, by the name that configurations give them.
+INNER_LOSSES = {"log_probability": vanilla_loss, "likelihood_ratio": ratio_loss}
+
+
+def mean_kl(policy: PyTree, embedding: Float[Array, " embedding"], batch: Batch | Steps) -> Float[Array, ""]:
+    """Mean over valid steps of KL(behaviour ‖ policy) of one task, to be differentiated."""
+    return _mean(_kl, policy, embedding, batch)
+
+
+def _kl(parameters, chunk: Steps):
+    policy, embedding = parameters
+    divergence = chunk.behaviour.kl_divergence(policy(chunk.observation, embedding))
+    return chunk.weight * masked_mean(divergence, chunk.exists), ()
 
 
 def surrogate_terms(

@@ -21,6 +21,13 @@ class FastUpdateSettings(Settings):
     """Gradients of the fast-update are clipped to this global norm."""
     second_order: bool = False
     """Differentiate the meta-update through the gradients of the fast-updates, on the stored episodes."""
+    inner_loss: Literal["log_probability", "likelihood_ratio"] = "log_probability"
+    """What the fast-updates descend on: log π · Â, or ρ · Â with the ratio ρ of π to the policy that acted. Their
+    gradients are the same where the episodes were sampled; `second_order` differentiates them once more, and then only
+    the ratio accounts for what would have been sampled."""
+    learned_start: bool = True
+    """Let the meta-update train what the fast-updates begin from. Off: it stays what it is in a fresh meta-learner, the
+    origin for AdaptSV and CAVIA."""
 
     def __post_init__(self):
         require_at_least(self, 0, "fast_updates")
@@ -72,7 +79,8 @@ class MetaUpdateSettings(Settings):
     stop_at_kl_bound: bool = False
     """End the epochs of a meta-update as soon as the mean KL divergence passes the bound."""
     embedding_penalty: float = 0.01
-    """η, weight of the mean square of the task embedding's entries."""
+    """η, weight of the mean square of the task embedding's entries; for MAESN of the divergence of the latent that
+    fast-updates begin from, KL(N(μ¹, σ¹²) ‖ N(0, 1))."""
     early_loss_weight: float = 0.0
     """w, weight of a PPO loss on the rounds before the last: the warm-up round and rounds 1 … K, each at its own θ^k
     and h^k, which are differentiated. Nothing else in the objective trains what the agent does while it explores, so
@@ -82,6 +90,12 @@ class MetaUpdateSettings(Settings):
     ratio, and so on."""
     early_loss_final: float = 1.0
     """What is left of w at the end of the run, as a share; it changes linearly from meta-update to meta-update."""
+    inner_kl_penalty: float = 0.0
+    """Weight of the mean KL divergence from the policies that acted before the fast-updates, over these rounds; in
+    second order."""
+    exploration_credit: float = 0.0
+    """What the rounds before the last are credited with of the last round's return: every action of theirs with so many
+    times the task's mean return, less the mean over tasks. As published: 1; without bias for N episodes: N."""
     tasks_at_once: int = 0
     """Tasks a device computes in one vectorised call (0: one on a CPU, all on an accelerator). Only where it is one
     task can the steps that it has not be skipped."""
@@ -95,7 +109,7 @@ class MetaUpdateSettings(Settings):
                 "Give 2 or more, or judge_last_epoch."
             )
         require_positive(self, "learning_rate", "rates_step", "clip", "kl_bound")
-        require_weight(self, "embedding_penalty", "early_loss_weight")
+        require_weight(self, "embedding_penalty", "early_loss_weight", "inner_kl_penalty", "exploration_credit")
         require_share(self, "early_loss_ratio", "early_loss_final")
         if not 0 <= self.parameter_average < 1:
             raise impossible("parameter_average", self.parameter_average, "0 or more and less than 1")

@@ -27,7 +27,7 @@ from tesp.numerics import with_usual_numerics
 from tesp.progress import ProgressBar, stderr_if
 from tesp.storage import tensor_files
 from tesp.storage.interfaces import interface_from
-from tesp.storage.strict_json import dumps, loads
+from tesp.storage.strict_json import dumps, loads, structured
 from tesp.tasks.checks import checked_count
 from tesp.tasks.gymnasium.given import Environment, EnvironmentOf
 from tesp.tasks.gymnasium.vector_pool import VectorPool
@@ -35,6 +35,19 @@ from tesp.tasks.simulation import EnvironmentPool, Simulation
 from tesp.types import PyTree
 
 LEARNER, AGENT = "trained-learner", "adapted-agent"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a meta-learner comes from.
+
+    Attributes:
+        run: Identity of the run that trained it; None if it is not known.
+        meta_update: Meta-updates after which its parameters were what they are; likewise.
+    """
+
+    run: str | None = None
+    meta_update: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,14 @@ class MetaLearner:
         interface: What it sees and does.
         parameters: What training learned: θ_TE, α and θ_policy for TESP.
         learner: Its method, compiled.
+        origin: Where it comes from.
     """
 
     config: Config
     interface: Interface
     parameters: PyTree
     learner: Learner
+    origin: Origin = Origin()
 
     def adapt(
         self,
@@ -71,6 +86,7 @@ class MetaLearner:
                 from the task: whatever task it has must be the same after every reset.
             fast_updates: K; by default as in training. May be more, or 0.
             episodes: N, episodes of every round; by default as in training. One is enough to run, more tell more.
+                Methods that remember leave no choice.
             horizon: H, steps after which an episode is cut off if the environment does not end it before; by default
                 as in training.
             seed: Seed of the actions' noise and of the environment's resets.
@@ -85,7 +101,8 @@ class MetaLearner:
             NonFiniteError: An observation, a reward or a gradient became NaN or infinite.
 
         Warns:
-            AdaptationWarning: The return of the last round does not differ significantly from that of the first.
+            AdaptationWarning: The return of the last round does not differ significantly from that of the first; not
+                where the method says that a round is a single episode, which cannot tell.
         """
         k, n = self._checked(fast_updates, episodes)
         seed = checked_seed(seed)
@@ -122,7 +139,16 @@ class MetaLearner:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 0:
             raise ConfigurationError(f"fast_updates = {k!r} is not possible; give an integer, 0 or more.")
         default = self.learner.sampling.episodes_per_round
-        return int(k), checked_count("episodes", default if episodes is None else episodes)
+        return int(k), self._checked_episodes(default if episodes is None else episodes)
+
+    def _checked_episodes(self, episodes: int) -> int:
+        only = self.learner.method.plan.episodes
+        if only is not None and episodes != only:
+            raise ConfigurationError(
+                f"episodes = {episodes!r} is not possible with the algorithm {self.config.algorithm!r}, every round of "
+                f"which has {only}. Leave it out, and give more fast_updates for more episodes."
+            )
+        return checked_count("episodes", episodes)
 
     @with_usual_numerics
     def _adapt(
@@ -184,7 +210,7 @@ class MetaLearner:
             )
         assert adaptation.progress is not None
         newest = stages[-1]
-        if len(history) > 1:
+        if len(history) > 1 and method.plan.episodes is None:
             warn_if_alike(history[-len(stages) - (since is not None)], history[-1])
         progress = jax.tree.map(np.asarray, adaptation.progress)
         return AdaptedAgent(self, newest.agent, newest.embedding, history, seed, progress, stages)
@@ -214,10 +240,14 @@ class MetaLearner:
 
     def __reduce__(self):
         # Compiled programs stay behind: the method is made again of the configuration, as when a file is read.
-        return _unpickled, (self.config, self.interface, jax.tree.map(np.asarray, self.parameters))
+        return _unpickled, (self.config, self.interface, jax.tree.map(np.asarray, self.parameters), self.origin)
 
     def _description(self) -> dict[str, Any]:
-        return {"config": to_json(self.config), "interface": dumps(asdict(self.interface))}
+        return {
+            "config": to_json(self.config),
+            "interface": dumps(asdict(self.interface)),
+            "origin": asdict(self.origin),
+        }
 
     @classmethod
     @with_usual_numerics
@@ -225,11 +255,13 @@ class MetaLearner:
         try:
             config = from_json(description["config"])
             interface = interface_from(loads(description["interface"]))
+            # Version 0.1 did not say.
+            origin = structured(description.get("origin", {}), Origin)
             learner = build_learner(config, interface)
         except (ConfigurationError, KeyError, TypeError, ValueError) as error:
             raise RunFolderError(f"The description in {path} cannot be used. {error}") from error
         template = eqx.filter_eval_shape(_drawn, learner.method, jax.random.key(0))
-        return cls(config, interface, tensor_files.filled("parameters", template, arrays, str(path)), learner)
+        return cls(config, interface, tensor_files.filled("parameters", template, arrays, str(path)), learner, origin)
 
 
 class AdaptedAgent(Predictor):
@@ -296,9 +328,9 @@ class AdaptedAgent(Predictor):
             )
         more = checked_count("fast_updates", fast_updates)
         before = len(self.history[-1].judged_returns)
-        n = checked_count("episodes", before if episodes is None else episodes)
-        horizon = self.progress.round.episodes.valid.shape[-1]
         learner = self.meta_learner
+        n = learner._checked_episodes(before if episodes is None else episodes)
+        horizon = self.progress.round.episodes.valid.shape[-1]
         with EnvironmentOf(env, learner.interface, n) as pool:
             return learner._adapt(pool, self, self.fast_updates + more, n, horizon, self.seed, stderr_if(progress))
 
@@ -338,8 +370,8 @@ class AdaptedAgent(Predictor):
             raise RunFolderError(f"{path} is damaged: {error!r}. Save the agent again.") from error
 
 
-def _unpickled(config: Config, interface: Interface, parameters: PyTree) -> MetaLearner:
-    return MetaLearner(config, interface, parameters, build_learner(config, interface))
+def _unpickled(config: Config, interface: Interface, parameters: PyTree, origin: Origin) -> MetaLearner:
+    return MetaLearner(config, interface, parameters, build_learner(config, interface), origin)
 
 
 def _drawn(method: Method, key) -> PyTree:

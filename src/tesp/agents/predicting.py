@@ -26,18 +26,32 @@ class Remembered(NamedTuple):
     action: Float[np.ndarray, "row action"]
 
 
+def bounds_in_single_precision(
+    interface: Interface,
+) -> tuple[Float[np.ndarray, " action"], Float[np.ndarray, " action"]]:
+    """Return the least and the greatest action, rounded towards the inside: the bounds may be of double precision."""
+    low, high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
+    up, down = low.astype(np.float32), high.astype(np.float32)
+    return (
+        np.where(up < low, np.nextafter(up, np.float32(np.inf)), up),
+        np.where(down > high, np.nextafter(down, np.float32(-np.inf)), down),
+    )
+
+
 class Predictor:
-    """Acts like a model of Stable-Baselines3."""
+    """Acts like a model of Stable-Baselines3.
+
+    Attributes:
+        goes_on: For agents with memory: whether an episode begins with what the one before it has left, which its
+            ``state`` and ``reward`` tell, so that the agent goes on adapting. Otherwise every episode begins with what
+            was remembered at the end of the adaptation; within an episode it remembers in either case.
+    """
 
     def __init__(self, agent: Agent, interface: Interface, seed: int):
         self.agent, self._interface = agent, interface
+        self.goes_on = False
         self._low, self._high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
-        # Rounded towards the inside: the bounds may be of double precision.
-        up, down = self._low.astype(np.float32), self._high.astype(np.float32)
-        self._bounds = (
-            np.where(up < self._low, np.nextafter(up, np.float32(np.inf)), up),
-            np.where(down > self._high, np.nextafter(down, np.float32(-np.inf)), down),
-        )
+        self._bounds = bounds_in_single_precision(interface)
         self._action_shape = np.shape(interface.action_low)
         self._generator = np.random.default_rng(seed)
 
@@ -58,7 +72,8 @@ class Predictor:
                 pass it through.
             episode_start: Which of several episodes begin now; by default none, or all where ``state`` is None.
             deterministic: The mode of the agent's distribution instead of a sample from it.
-            reward: For agents with memory the reward of the step before; not asked for where all episodes begin.
+            reward: For agents with memory the reward of the step before; not asked for where all episodes begin, unless
+                the agent ``goes_on`` and a ``state`` is given: then it is the last one of the episode before.
 
         Returns:
             The action in the environment's units, within its bounds, with the first axis of the observation; and
@@ -104,17 +119,16 @@ class Predictor:
             begins = np.full(count, state is None)
         else:
             begins = np.array(np.broadcast_to(episode_start, count), bool) | (state is None)
-        if reward is None and not begins.all():
+        before = None if state is None else Remembered(*state)
+        if reward is None and (not begins.all() or (self.goes_on and before is not None)):
             raise ConfigurationError(
                 "reward is None, but the agent has memory, which the reward of the step before belongs to; give it."
             )
         memory = action = None
         if begins.any():
-            seed = int(self._generator.integers(2**32))
-            memory = jax.tree.map(np.asarray, _start(self.agent, jax.random.split(jax.random.key(seed), count)))
+            memory = self._begun(count, before if self.goes_on else None, reward)
             action = np.zeros((count, len(self._low)), np.float32)
-        if state is not None:
-            before = Remembered(*state)
+        if before is not None:
 
             def kept(fresh, old):
                 return np.where(begins.reshape(-1, *(1,) * (np.ndim(old) - 1)), fresh, old)
@@ -123,6 +137,14 @@ class Predictor:
             action = before.action if action is None else kept(action, before.action)
         told = np.where(begins, 0.0, 0.0 if reward is None else reward).astype(np.float32)
         return memory, Seen(rows, action, told, begins)
+
+    def _begun(self, count: int, before: Remembered | None, reward) -> PyTree:
+        """Return what episodes begin with: what was left of the ones before, if they are to go on."""
+        if before is None:
+            keys = jax.random.split(jax.random.key(int(self._generator.integers(2**32))), count)
+            return jax.tree.map(np.asarray, _start(self.agent, keys))
+        rewards = np.broadcast_to(np.asarray(reward, np.float32), count)
+        return jax.tree.map(np.asarray, _resumed(self.agent, before.memory, before.action, rewards))
 
 
 @jax.jit
@@ -133,3 +155,8 @@ def _act(agent: Agent, memory: PyTree, seen: Seen, noise: Float[Array, "row acti
 @jax.jit
 def _start(agent: Agent, keys: Key[Array, " row"]) -> PyTree:
     return jax.vmap(agent.start)(keys)
+
+
+@jax.jit
+def _resumed(agent: Agent, memory: PyTree, action: Float[Array, "row action"], reward: Float[Array, " row"]) -> PyTree:
+    return jax.vmap(agent.resumed)(memory, action, reward)

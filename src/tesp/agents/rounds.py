@@ -1,7 +1,6 @@
 """The rounds of an adaptation to one task: what happened in them, and whether it changed anything."""
 
 import warnings
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +11,6 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 from tesp.episodes.collect import Outcomes
 from tesp.episodes.rollout import RoundResult
 from tesp.errors import ConfigurationError
-from tesp.tasks.family import Family
 
 #: Separates the randomness of adapting to a single task from that of training and evaluation.
 _ADAPTATION = 0x7E5A
@@ -121,17 +119,3 @@ def checked_seed(seed: int) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise ConfigurationError(f"seed = {seed!r} is not possible; give an integer from 0 to {2**32 - 1}.")
     return int(seed)
-
-
-def checked_task(family: Family, task: Sequence[float] | np.ndarray) -> Float[np.ndarray, " parameter"]:
-    """Return a task as a row of numbers.
-
-    Raises:
-        ConfigurationError: It has another number of parameters than the family's, or is not finite.
-    """
-    row = np.asarray(task, np.float64)
-    if row.shape != (family.task_size,) or not np.isfinite(row).all():
-        raise ConfigurationError(
-            f"The task {row.tolist()} is not possible; a task of {family.name!r} has {family.task_size} finite numbers."
-        )
-    return row

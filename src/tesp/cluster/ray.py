@@ -154,6 +154,18 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
     folder = _own_folder()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
+        _begin(ray, store, folder)
+    except Exception as error:
+        raise ConfigurationError(f"Ray cannot be started on this machine: {first_line(error)}.") from error
+    listening = {node["NodeManagerAddress"] for node in ray.nodes()}
+    if not listening <= {"127.0.0.1", "::1"}:
+        ray.shutdown()
+        raise TespError(f"Ray would listen on {', '.join(listening)}, beyond this machine; it was stopped.")
+
+
+def _begin(ray: Any, store: int, folder: Path, attempts: int = 2) -> None:
+    """Start Ray; once more if its own limit of half a minute was too short, as it is where all cores are busy."""
+    try:
         # Where a program has imported Ray before, the switch in the environment comes too late.
         with _replaced("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", False), _signals_kept(), fork_allowed():
             ray.init(
@@ -165,11 +177,10 @@ def _start(ray: Any, store: int, stack: contextlib.ExitStack) -> None:
                 **_QUIETLY,
             )
     except Exception as error:
-        raise ConfigurationError(f"Ray cannot be started on this machine: {first_line(error)}.") from error
-    listening = {node["NodeManagerAddress"] for node in ray.nodes()}
-    if not listening <= {"127.0.0.1", "::1"}:
         ray.shutdown()
-        raise TespError(f"Ray would listen on {', '.join(listening)}, beyond this machine; it was stopped.")
+        if attempts < 2 or "timed out" not in str(error):
+            raise
+        _begin(ray, store, folder, attempts - 1)
 
 
 def _own_folder() -> Path:

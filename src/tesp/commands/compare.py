@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from tesp.bounds import all_together
 from tesp.commands.parsing import for_help, options_in, plain, with_value, without_options
 from tesp.commands.running import RunningArguments, worker_of
 from tesp.errors import ConfigurationError
@@ -71,7 +72,9 @@ def run(arguments: list[str], console: Console) -> None:
         # An option holds for all methods that have it; what a method's name stands for, no option changes.
         words = without_options(others, absent_from(algorithm) | entry_of(algorithm).implied.keys())
         default = for_help(preset_config(family, chosen.preset, algorithm))
-        config = plain(tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=words, prog=program, default=default))
+        with all_together():
+            parsed = tyro.cli(tyro.conf.OmitArgPrefixes[type(default)], args=words, prog=program, default=default)
+        config = plain(parsed)
         if chosen.equal_experience:
             config = compare.at_equal_experience(config)
         configs += [dataclasses.replace(config, seed=seed) for seed in dict.fromkeys(chosen.seeds)]

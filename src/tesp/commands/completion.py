@@ -26,6 +26,9 @@ _ARGUMENTS = {
     "render": "render:RenderArguments",
     "report": "report:ReportArguments",
     "export": "export:ExportArguments",
+    "card": "card:CardArguments",
+    "push": "push:PushArguments",
+    "pull": "pull:PullArguments",
     "list": "listing:ListArguments",
     "completion": "completion:CompletionArguments",
 }

@@ -1,12 +1,13 @@
 """``tesp evaluate``."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from tesp.commands.parsing import Folder, Trust, parse
+from tesp.commands.parsing import Folder, Oracles, Trust, parse
 from tesp.commands.showing import print_table
 from tesp.errors import ConfigurationError, LocatedError, TespError
 from tesp.progress import ProgressBar
@@ -23,8 +24,7 @@ class EvaluateArguments:
     """`best` (highest return on D′), `latest`, a number of meta-updates, or `all` checkpoints that were kept."""
     dynamics_noise: tuple[float, ...] = (0.0,)
     """σ of noise N(0, σ²) that is added to the state after every control step; one evaluation for each."""
-    oracle: Path | None = None
-    """The run of the oracle to compare with; by default one of the same tasks beside the run, if any."""
+    oracle: Oracles = ()
     trust: Trust = False
 
 
@@ -50,7 +50,7 @@ def run(arguments: list[str], console: Console) -> None:
 
 
 def _evaluate_all(
-    run, checkpoints, noises, oracle: Path | None, console: Console, bar: ProgressBar
+    run, checkpoints, noises, oracle: Sequence[Path], console: Console, bar: ProgressBar
 ) -> LocatedError | None:
     """Evaluate every checkpoint under every σ; return the last error among those that were left out."""
     failure, references, done = None, {}, 0
@@ -69,21 +69,21 @@ def _evaluate_all(
     return failure
 
 
-def _references(run, sigma: float, given: Path | None):
+def _references(run, sigma: float, named: Sequence[Path]):
     """Return the records of standing still, and the oracle as a run or None: both on the run's tasks and under σ."""
-    from tesp.report.oracles import oracle_folder
+    from tesp.report.oracles import oracle_folders
     from tesp.report.records import RunRecords
 
     still = [{"kind": "reference", "reference": "stand_still", **row} for row in run.stand_still(sigma)]
     config = run.folder.read_config()
-    place = oracle_folder(run.folder.path, RunRecords(run.folder.path.name, config, {}), given)
+    (place,) = oracle_folders([run.folder.path], [RunRecords(run.folder.path.name, config, {})], named)
     if place is None:
         return still, None
     try:
         return still, _evaluated_oracle(place, sigma)
     except (TespError, OSError):
         # What merely lies beside the run may be damaged in ways that its records do not show.
-        if given is not None:
+        if named:
             raise
         return still, None
 

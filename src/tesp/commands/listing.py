@@ -14,8 +14,10 @@ from tesp.errors import TespError
 
 @dataclass(frozen=True)
 class ListArguments:
-    """List families, presets and runs."""
+    """List families, presets and runs; or the learners that come with the package."""
 
+    trained: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """List the learners that come with the package instead."""
     folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
     """Where the runs lie."""
 
@@ -26,6 +28,9 @@ def run(arguments: list[str], console: Console) -> None:
     from tesp.tasks.registry import families
 
     parsed = parse(ListArguments, arguments, "tesp list")
+    if parsed.trained:
+        console.print(_trained_table())
+        return
     table = Table(title="families")
     for title in ("family", "observation", "action", "horizon", "presets"):
         table.add_column(title)
@@ -50,6 +55,21 @@ def run(arguments: list[str], console: Console) -> None:
     console.print(table)
     for line in damaged:
         console.print(line, markup=False)
+
+
+def _trained_table() -> Table:
+    """Return the table of the learners that come with the package, from their cards."""
+    from tesp import trained
+    from tesp.report.words import SIGNS, number
+
+    table = Table(title="trained learners", caption="mean returns; `tesp card NAME` says more")
+    for title in ("name", *SIGNS.values()):
+        table.add_column(title, justify="left" if title == "name" else "right")
+    for name in trained.names():
+        (described,) = trained.front_matter(trained.card(name))["model-index"]
+        returns = {r["dataset"]["type"]: r["metrics"][0]["value"] for r in described["results"]}
+        table.add_row(name, *(number(returns[task_set], 1) for task_set in SIGNS))
+    return table
 
 
 def _sizes(name: str) -> tuple[int, int, int]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tesp.bounds import all_together
+
 if TYPE_CHECKING:
     from tesp.config import Config
 
@@ -20,10 +22,19 @@ Trust = Annotated[
     ),
 ]
 
+Oracles = Annotated[
+    tyro.conf.UseAppendAction[tuple[Path, ...]],
+    tyro.conf.arg(
+        help="The run of the oracle that frames the results, or a folder of runs; again for every further seed. By "
+        "default one of the same tasks beside each run, if any."
+    ),
+]
+
 
 def parse(kind, arguments: list[str], program: str, description: str | None = None):
     """Return an instance of the dataclass ``kind``, or print help or the error and exit."""
-    return tyro.cli(kind, args=arguments, prog=program, description=description)
+    with all_together():
+        return tyro.cli(kind, args=arguments, prog=program, description=description)
 
 
 def with_commas_split(words: Sequence[str], *options: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import Trust, parse
+from tesp.commands.parsing import Oracles, Trust, parse
 from tesp.commands.showing import draw, draw_details, find_details, load_for_details
 from tesp.errors import ConfigurationError
 from tesp.report.records import read_run
@@ -33,8 +33,7 @@ class PlotArguments:
     """Tasks of each set in these details, from the first (0: all); by default the `evaluation_tasks` of the run."""
     output: Path | None = None
     """Folder of the figures; by default `figures` in the run folder, or here for several runs."""
-    oracle: Path | None = None
-    """The run of the oracle that frames the figures; by default one of the same tasks beside the run, if any."""
+    oracle: Oracles = ()
     trust: Trust = False
 
 

@@ -1,7 +1,6 @@
 """``tesp render``."""
 
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from tesp.commands.parsing import Trust, parse, with_commas_split
+from tesp.commands.showing import telling
 from tesp.errors import ConfigurationError, TespError
 from tesp.report.words import SIGNS
 
@@ -123,14 +123,11 @@ def _draw_still(family, path: Path, view: View, console: Console) -> View:
 
 def _adapt(run, task: np.ndarray, seed: int, console: Console):
     """Adapt to a task; a warning becomes a line of the command."""
+    from tesp.agents.given_task import TaskWarning
     from tesp.agents.rounds import AdaptationWarning
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", AdaptationWarning)
-        agent = run.adapt(task, seed=seed, console=console)
-    for warning in caught:
-        console.print(str(warning.message), markup=False)
-    return agent
+    with telling(console, TaskWarning, AdaptationWarning):
+        return run.adapt(task, seed=seed, console=console)
 
 
 def film_task(family, task, agent, path: Path, console: Console, view: View = "body", seed: int = 0):
@@ -189,7 +186,7 @@ def _chosen_tasks(parsed: RenderArguments, run, console: Console) -> dict[str, n
     if parsed.task and parsed.index:
         raise ConfigurationError("--task and --index were both given; choose tasks by one of them.")
     if parsed.task:
-        return _given_tasks(parsed.task, run.family.task_size)
+        return _given_tasks(parsed.task, run.family)
     tasks, name = run.task_sets[parsed.task_set].tasks, SIGNS[parsed.task_set]
     for place in parsed.index:
         if not 0 <= place < len(tasks):
@@ -199,9 +196,13 @@ def _chosen_tasks(parsed: RenderArguments, run, console: Console) -> dict[str, n
     return {f"{parsed.task_set}-{place}": tasks[place] for place in dict.fromkeys(parsed.index or (0,))}
 
 
-def _given_tasks(numbers: tuple[float, ...], size: int) -> dict[str, np.ndarray]:
+def _given_tasks(numbers: tuple[float, ...], family) -> dict[str, np.ndarray]:
+    """Return the tasks that were given as numbers, all of which are possible."""
+    from tesp.agents.given_task import checked_task
+
+    size = family.task_size
     if len(numbers) % size or not np.isfinite(numbers).all():
         given = " ".join(f"{number:g}" for number in numbers)
         raise ConfigurationError(f"--task {given} is not possible; every task has {size} finite numbers.")
-    rows = np.array(numbers, float).reshape(-1, size)
+    rows = [checked_task(family, row) for row in np.array(numbers, float).reshape(-1, size)]
     return {"task-" + re.sub(r"[^\d.e+-]+", "_", " ".join(f"{value:g}" for value in row)): row for row in rows}

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import Trust, parse
+from tesp.commands.parsing import Oracles, Trust, parse
 from tesp.commands.reproducing import reproducing_command
 from tesp.errors import ConfigurationError, TespError
 
@@ -22,8 +22,7 @@ class ReportArguments:
     """The run folders."""
     output: Path | None = None
     """The file to write; by default `report.html` in the run folder, or here for several runs."""
-    oracle: Path | None = None
-    """The run of the oracle that frames the results; by default one of the same tasks beside each run, if any."""
+    oracle: Oracles = ()
     trust: Trust = False
 
 
@@ -37,7 +36,7 @@ def run(arguments: list[str], console: Console) -> None:
     console.print(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)", markup=False)
 
 
-def write_report(folders: Sequence[Path], output: Path, oracle: Path | None = None, trust: bool = False) -> Path:
+def write_report(folders: Sequence[Path], output: Path, oracle: Sequence[Path] = (), trust: bool = False) -> Path:
     """Write the report of runs of one family to a file, whole or not at all, and return its path.
 
     What can be drawn from records, the details of single tasks among them, is drawn for the report. The folders
@@ -46,7 +45,7 @@ def write_report(folders: Sequence[Path], output: Path, oracle: Path | None = No
     Args:
         folders: The run folders.
         output: The file, which may exist.
-        oracle: The run of the oracle; by default one that lies beside each run.
+        oracle: Runs of the oracle, or folders of runs; by default those that lie beside the runs.
         trust: Whether a copy of a family's file may be run although your own training did not write it: it says which
             presets the family has. Without, the report lacks the command that trains the run.
 
@@ -62,8 +61,9 @@ def write_report(folders: Sequence[Path], output: Path, oracle: Path | None = No
     _check_runs(folders)
     for folder in folders if trust else ():
         allow(folder)
+    own = _own_oracles(folders, oracle)
     with tempfile.TemporaryDirectory() as drawn:
-        sources = [_source(folder, Path(drawn) / str(number), oracle) for number, folder in enumerate(folders)]
+        sources = [_source(folder, Path(drawn) / str(number), own[number]) for number, folder in enumerate(folders)]
         combined = _combined(folders, Path(drawn), oracle) if len(folders) > 1 else None
         text = render(sources, combined)
     try:
@@ -99,7 +99,18 @@ def _check_runs(folders: Sequence[Path]) -> None:
         raise ConfigurationError(f"The runs are of several families: {found}; write one report for each family.")
 
 
-def _source(folder: Path, drawn: Path, oracle: Path | None):
+def _own_oracles(folders: Sequence[Path], named: Sequence[Path]) -> list[list[Path]]:
+    """Return for each run the oracle of its own among those that are named; nothing for any if none is."""
+    from tesp.report.oracles import oracle_folders
+    from tesp.report.records import read_run
+
+    if not named:
+        return [[] for _ in folders]
+    runs = [read_run(folder) for folder in folders]
+    return [[found] for found in oracle_folders(folders, runs, named) if found is not None]
+
+
+def _source(folder: Path, drawn: Path, oracle: Sequence[Path]):
     """Return a run with the command that reproduces it, and with what can be drawn from its records."""
     from tesp.commands.showing import draw, draw_details, stored_details
     from tesp.config import preset_config, to_json
@@ -126,7 +137,7 @@ def _source(folder: Path, drawn: Path, oracle: Path | None):
     return Source(folder, run, command, reason, preset, sorted(drawn.glob("*.png")), details, oracle)
 
 
-def _combined(folders: Sequence[Path], drawn: Path, oracle: Path | None) -> Path:
+def _combined(folders: Sequence[Path], drawn: Path, oracle: Sequence[Path]) -> Path:
     """Draw the learning curves of all runs in one figure, with a bootstrap interval over seeds like the table's."""
     from tesp.report.figures.learning_curves import plot_learning_curves
     from tesp.report.oracles import oracles_of

@@ -1,6 +1,9 @@
 """Showing a run: its table, its figures, and the details of single tasks that some of them need."""
 
 import shlex
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +20,24 @@ def finish(folder: Path, console: Console) -> None:
     run = read_run(folder)
     print_table(run, folder, console, oracle=oracle_beside(folder, run))
     draw([folder], "meta_updates", folder / "figures", console)
+
+
+@contextmanager
+def telling(console: Console, *kinds: type[Warning]) -> Iterator[None]:
+    """Let warnings of some kinds be lines of the command, as soon as there is one."""
+    with warnings.catch_warnings():
+        for kind in kinds:
+            warnings.simplefilter("always", kind)
+        usual = warnings.showwarning
+
+        def show(message, category, *where, **more) -> None:
+            if issubclass(category, kinds):
+                console.print(str(message), markup=False)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def print_table(run, folder: Path, console: Console, title: str | None = None, oracle=None) -> None:
@@ -51,7 +72,7 @@ def _oracle_command(folder: Path, config) -> str:
 
 
 def draw(
-    folders: list[Path], x: str, output: Path, console: Console, published: bool = False, oracle: Path | None = None
+    folders: list[Path], x: str, output: Path, console: Console, published: bool = False, oracle: Sequence[Path] = ()
 ) -> None:
     """Draw the figures that a run's records allow."""
     from tesp.report.figures.dynamics_noise import plot_dynamics_noise

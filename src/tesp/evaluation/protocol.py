@@ -18,6 +18,9 @@ from tesp.types import PyTree
 #: Separates the randomness of evaluation from that of training.
 _EVALUATION = 0x7E57
 
+#: What is told of how the returns of single tasks are spread, in per cent of the tasks.
+QUANTILES = (0, 5, 25, 50, 75, 95, 100)
+
 
 class Evaluator:
     """Evaluates parameters on the task sets of a run, always the same way.
@@ -97,12 +100,14 @@ def summarise(adaptation: Adaptation) -> list[dict[str, Any]]:
     """Return one row for every round after k = 0…K fast-updates.
 
     ``average_return`` is the mean over tasks and episodes of the sum over the episode of the distance reward
-    (the control cost is left out). The row of k = 0 also has the return of the warm-up round, if there is one.
+    (the control cost is left out), and ``average_return_quantiles`` are those of the tasks' means over episodes. The
+    row of k = 0 also has the return of the warm-up round, if there is one.
     """
     rows = []
     for result in adaptation.rounds:
         if result.fast_update >= 0:
-            rows.append({"fast_update": result.fast_update, **outcome_columns(result.outcomes)})
+            spread = {"average_return_quantiles": _quantiles_over_tasks(result.outcomes)}
+            rows.append({"fast_update": result.fast_update, **outcome_columns(result.outcomes), **spread})
     if adaptation.rounds[0].fast_update < 0:
         rows[0]["warm_up_return"] = mean_return(adaptation.rounds[0].outcomes)
     return rows
@@ -111,6 +116,12 @@ def summarise(adaptation: Adaptation) -> list[dict[str, Any]]:
 def mean_return(outcomes: Outcomes) -> float:
     """Return the mean of the average return over tasks and judged episodes."""
     return float(outcomes.of_judged().average_return.mean())
+
+
+def _quantiles_over_tasks(outcomes: Outcomes) -> dict[str, float]:
+    per_task = outcomes.of_judged().average_return.mean(axis=1)
+    found = np.percentile(per_task, QUANTILES)
+    return {str(name): float(value) for name, value in zip(QUANTILES, found, strict=True)}
 
 
 def outcome_columns(outcomes: Outcomes) -> dict[str, Any]:

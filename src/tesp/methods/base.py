@@ -23,11 +23,13 @@ class Plan(NamedTuple):
         first: Number of the first round: 0, or −1 if a round in which nothing is known yet only fills the belief.
         last: Number of the last round: K, how often the method infers after round 0.
         twice: Whether the first round has twice as many episodes as the others.
+        episodes: How many episodes every round has, where the method leaves no choice.
     """
 
     first: int
     last: int
     twice: bool = False
+    episodes: int | None = None
 
 
 class Round(NamedTuple):

@@ -2,12 +2,13 @@
 
 import functools
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from tesp.errors import ConfigurationError, did_you_mean
-from tesp.methods.gradient.settings import ABSENT, GradientConfig
+from tesp.methods.gradient.settings import ABSENT, RATES, GradientConfig
+from tesp.methods.recurrent.settings import BECAUSE, SINGLE
 from tesp.methods.settings import MethodConfig
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Entry:
         algorithm: What makes its algorithm, if it is one that adapts by gradients.
         implied: Options without whose values it would not be what its name says.
         absent: Options of its kind of configuration that it does not have.
+        because: Why it has the implied values, where the name alone does not say it.
     """
 
     config: "str | type[MethodConfig]"
     algorithm: AlgorithmFactory | None = None
     implied: Mapping[str, Any] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
+    because: str = ""
 
     @property
     def kind(self) -> type[MethodConfig]:
@@ -52,8 +55,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _gradient(where: str, implied: Mapping[str, Any] | None = None) -> Entry:
-    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, ABSENT[where])
+def _gradient(
+    where: str, implied: Mapping[str, Any] | None = None, without: Iterable[str] = (), own: Iterable[str] = ()
+) -> Entry:
+    absent = ABSENT[where].union(without).difference(own)
+    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, absent)
+
+
+def _recurrent(config: str) -> Entry:
+    return Entry(f"tesp.methods.recurrent.configs:{config}", None, SINGLE, because=BECAUSE)
 
 
 METHODS: dict[str, Entry] = {
@@ -61,7 +71,16 @@ METHODS: dict[str, Entry] = {
     "maml": _gradient("maml:MAML"),
     "meta-sgd": _gradient("meta_sgd:MetaSGD"),
     "adapt-sv": _gradient("adapt_sv:AdaptSV"),
+    "cavia": _gradient("adapt_sv:AdaptSV", {"learned_start": False, "fixed_rate": True}, RATES),
+    "promp": _gradient(
+        "maml:MAML",
+        {"inner_loss": "likelihood_ratio", "second_order": True},
+        own=("inner_loss", "inner_kl_penalty"),
+    ),
+    "e-maml": _gradient("maml:MAML", own=("exploration_credit",)),
+    "maesn": _gradient("maesn:MAESN"),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
+    "rl2": _recurrent("RL2Config"),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }
 

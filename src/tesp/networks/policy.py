@@ -40,17 +40,17 @@ class ConditionalPolicy(eqx.Module):
     """
 
     @abc.abstractmethod
-    def condition(self, embedding: Float[Array, " embedding"]) -> PyTree:
-        """Return what the embedding contributes: a pytree of arrays."""
+    def condition(self, embedding: Float[Array, "*each embedding"]) -> PyTree:
+        """Return what the embedding contributes: a pytree of arrays. There may be one of each observation."""
 
     @abc.abstractmethod
     def respond(self, observation: Float[Array, "*batch observation"], conditioned: PyTree) -> Gaussian:
         """Return the distribution of the action under what `condition` gave."""
 
     def __call__(
-        self, observation: Float[Array, "*batch observation"], embedding: Float[Array, " embedding"]
+        self, observation: Float[Array, "*batch observation"], embedding: Float[Array, "*each embedding"]
     ) -> Gaussian:
-        """Return the distribution of the action for every observation of one task."""
+        """Return the distribution of the action for every observation, under one embedding or under one of each."""
         return self.respond(observation, self.condition(embedding))
 
 

@@ -12,69 +12,107 @@ from tesp.storage.config_file import read_config
 from tesp.trust import digest_of
 
 
-def oracle_beside(folder: str | Path, run: RunRecords, given: Path | None = None) -> RunRecords | None:
-    """Return the finished oracle of the same tasks, if one lies beside a run's folder; or one that is given.
+def oracle_beside(folder: str | Path, run: RunRecords, named: Sequence[Path] = ()) -> RunRecords | None:
+    """Return the finished oracle of the same tasks, if one lies beside a run's folder; or one that is named.
 
     Args:
         folder: The run's folder.
         run: The run.
-        given: As for `oracle_folder`.
+        named: As for `oracle_folders`.
 
     Raises:
-        ConfigurationError: As for `oracle_folder`.
-        RunFolderError: What is given cannot be read.
+        ConfigurationError: As for `oracle_folders`.
+        RunFolderError: As for `oracle_folders`.
     """
-    found = oracle_folder(folder, run, given)
+    (found,) = oracle_folders([folder], [run], named)
     return None if found is None else read_run(found)
 
 
-def oracle_folder(folder: str | Path, run: RunRecords, given: Path | None = None) -> Path | None:
-    """Return the folder of the finished oracle of a run's tasks, if one lies beside the run's folder; or one given.
+def oracle_folders(
+    folders: Sequence[str | Path], runs: Sequence[RunRecords], named: Sequence[Path] = ()
+) -> list[Path | None]:
+    """Return for each run the folder of a finished oracle of its tasks: one that is named, or one beside the run.
 
     Of several the one that is most like the run counts: of the same policy and as many meta-updates, if there is one. A
     folder counts if it is whole and its family is the same, which includes the file that defines it: nothing is ever
-    run that the run itself would not run. Others are passed over: they are nobody's concern here.
+    run that the run itself would not run. What else lies beside a run, or in a folder of runs that is named, is passed
+    over: it is nobody's concern here.
 
     Args:
-        folder: The run's folder.
-        run: The run.
-        given: The folder of the oracle where the user names it.
+        folders: The runs' folders.
+        runs: The runs.
+        named: Runs of the oracle, or folders of runs, where the user names some; then every run must have one of them.
 
     Raises:
-        ConfigurationError: What is given is no oracle of the same tasks.
-        RunFolderError: What is given cannot be read.
+        ConfigurationError: A run that is named is no oracle of the tasks of any run, a run has none among them, or is
+            an oracle itself.
+        RunFolderError: A run that is named cannot be read.
     """
-    folder = Path(folder)
-    if given is not None:
-        if not _is_oracle_of(read_run(given), given, run, folder):
+    pairs = list(zip(map(Path, folders), runs, strict=True))
+    if not named:
+        return [_most_alike(_runs_in(folder.resolve().parent), run, folder) for folder, run in pairs]
+    if own := [folder for folder, run in pairs if run.is_oracle]:
+        raise ConfigurationError(f"{own[0]} is an oracle itself; leave out this run, or --oracle.")
+    given: dict[Path, RunRecords] = {}
+    for place in named:
+        inside = {} if (place / "config.json").is_file() else _runs_in(place)
+        given |= inside or {place: read_run(place)}
+        if not inside and not any(_is_oracle_of(given[place], place, run, folder) for folder, run in pairs):
             raise ConfigurationError(
-                f"{given} is no finished oracle of the tasks of {folder}; give --oracle a run of the algorithm "
-                f"{ORACLE!r} with the same family, options and seed."
+                f"{place} is no finished oracle of the tasks of {_listed(folders)}; give --oracle a run of the "
+                f"algorithm {ORACLE!r} with the same family, options and seed."
             )
-        return given
-    found = []
-    for config in sorted(folder.resolve().parent.glob("[!.]*/config.json")):
-        with contextlib.suppress(TespError, OSError, ValueError, KeyError, TypeError):
-            # Most folders are of other methods: their records need not be read.
-            if read_config(config.parent).get("algorithm") != ORACLE:
-                continue
-            if _is_oracle_of(oracle := read_run(config.parent), config.parent, run, folder):
-                found.append((_likeness(oracle.config, run.config), config.parent))
-    return max(found, key=lambda pair: pair[0], default=(0, None))[1]
+    found = [_most_alike(given, run, folder) for folder, run in pairs]
+    if without := [folder for folder, oracle in zip(folders, found, strict=True) if oracle is None]:
+        raise ConfigurationError(
+            f"No run that --oracle names is a finished oracle of the tasks of {_listed(without)}; give one for each "
+            "seed, or leave out --oracle for those that lie beside the runs."
+        )
+    return found
 
 
-def oracles_of(folders: Sequence[Path], runs: Sequence[RunRecords], given: Path | None = None) -> list[RunRecords]:
+def oracles_of(folders: Sequence[Path], runs: Sequence[RunRecords], named: Sequence[Path] = ()) -> list[RunRecords]:
     """Return the oracles of runs, one for each seed; none if the runs hold oracles of their own.
 
     Args:
         folders: The folders of the runs.
         runs: The runs.
-        given: As for `oracle_folder`.
+        named: As for `oracle_folders`.
+
+    Raises:
+        ConfigurationError: As for `oracle_folders`.
+        RunFolderError: As for `oracle_folders`.
     """
-    if any(run.is_oracle for run in runs):
+    if not named and any(run.is_oracle for run in runs):
         return []
-    found = [oracle_beside(folder, run, given) for folder, run in zip(folders, runs, strict=True)]
-    return list({oracle.config["seed"]: oracle for oracle in found if oracle is not None}.values())
+    found = [read_run(folder) for folder in dict.fromkeys(oracle_folders(folders, runs, named)) if folder is not None]
+    return list({oracle.config["seed"]: oracle for oracle in found}.values())
+
+
+def _runs_in(place: Path) -> dict[Path, RunRecords]:
+    """Return the runs of the oracle in a folder; whatever else is there, damaged runs included, is passed over."""
+    found = {}
+    for config in sorted(place.glob("[!.]*/config.json")):
+        with contextlib.suppress(TespError, OSError, ValueError, KeyError, TypeError):
+            # Most folders are of other methods: their records need not be read.
+            if read_config(config.parent).get("algorithm") == ORACLE:
+                found[config.parent] = read_run(config.parent)
+    return found
+
+
+def _most_alike(oracles: Mapping[Path, RunRecords], run: RunRecords, folder: Path) -> Path | None:
+    found = []
+    for place, oracle in oracles.items():
+        with contextlib.suppress(TespError, OSError, ValueError, KeyError, TypeError):
+            if _is_oracle_of(oracle, place, run, folder):
+                found.append((_likeness(oracle.config, run.config), place))
+    return max(found, key=lambda pair: pair[0], default=(0, None))[1]
+
+
+def _listed(folders: Sequence[str | Path]) -> str:
+    """Return the names of folders, of many the first few."""
+    more = f" and {len(folders) - 3} more" if len(folders) > 4 else ""
+    return ", ".join(map(str, folders[:3] if more else folders)) + more
 
 
 def _is_oracle_of(oracle: RunRecords, place: Path, run: RunRecords, folder: Path) -> bool:

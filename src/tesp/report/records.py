@@ -1,5 +1,7 @@
 """Read what a run has written, without JAX."""
 
+import gzip
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,9 @@ from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.words import ORACLE, TASK_SETS
 from tesp.storage.config_file import read_config
 from tesp.storage.records import Record, read_records
+
+#: How the records of a run end where only they were kept.
+ARCHIVED = ".jsonl.gz"
 
 
 def groups_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -118,6 +123,29 @@ def read_run(folder: str | Path) -> RunRecords:
     for record in read_records(folder / "records.jsonl"):
         records.setdefault(record["kind"], []).append(record)
     return RunRecords(folder.resolve().name, stored, records)
+
+
+def read_archived(records: str | Path) -> RunRecords:
+    """Return a run of which only the records and the configuration were kept.
+
+    Args:
+        records: ``NAME.jsonl.gz``, the compressed ``records.jsonl`` of a run; ``NAME.config.json`` lies beside it.
+
+    Raises:
+        RunFolderError: One of the two is missing or damaged.
+    """
+    records = Path(records)
+    name = records.name.removesuffix(ARCHIVED)
+    try:
+        config = json.loads(records.with_name(f"{name}.config.json").read_text(encoding="utf-8"))
+        with gzip.open(records, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+    except (OSError, EOFError, ValueError) as error:
+        raise RunFolderError(f"{records} or its configuration cannot be read: {error}.") from error
+    kept: dict[str, list[Record]] = {}
+    for row in rows:
+        kept.setdefault(row["kind"], []).append(row)
+    return RunRecords(name, config, kept)
 
 
 def tasks_by_set(records: Sequence[Record]) -> dict[str, list[Record]]:

@@ -20,6 +20,9 @@ FIELDS = {
     "wall_seconds": "wall_seconds",
 }
 
+#: The field of a meta-update's record that holds how much of it this one took.
+TAKEN = {"environment_steps": "steps_sampled", "wall_seconds": "seconds"}
+
 #: Resamples of a bootstrap, and the seed that makes its result the same every time.
 RESAMPLES, RESAMPLING_SEED = 9999, 0
 
@@ -39,6 +42,20 @@ class Curve:
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainingRounds:
+    """Returns of the rounds of training, the mean over the seeds of one algorithm.
+
+    Attributes:
+        x: Where each meta-update began, in what `FIELDS` counts; the mean over seeds, (meta-update,).
+        returns: By the fast-updates before the round (−1 for the warm-up round): average return of the tasks that were
+            drawn for the meta-update, in metre·steps, (meta-update,).
+    """
+
+    x: np.ndarray
+    returns: dict[int, np.ndarray]
 
 
 def group_runs(runs: Sequence[RunRecords]) -> dict[str, list[RunRecords]]:
@@ -87,6 +104,43 @@ def curve(runs: Sequence[RunRecords], task_set: str, x: str, band: str) -> Curve
     else:
         low, high = bootstrap_interval(returns)
     return Curve(values[..., 0].mean(axis=0), returns.mean(axis=0), low, high)
+
+
+def training_rounds(runs: Sequence[RunRecords], x: str) -> TrainingRounds | None:
+    """Return what the rounds of an algorithm's training returned, at the meta-updates that every seed has recorded.
+
+    A meta-update samples with the parameters from before it, so that is where its returns belong: they stand beside the
+    evaluation of the same parameters.
+
+    Args:
+        runs: The algorithm's runs, one per seed.
+        x: A key of ``FIELDS``.
+
+    Returns:
+        The returns; None if there are none.
+    """
+    found = [_rounds(run, x) for run in runs]
+    shared = sorted(set.intersection(*(set(rounds) for rounds in found)))
+    if not shared:
+        return None
+    count = len(found[0][shared[-1]]) - 1
+    kept = [update for update in shared if all(len(rounds[update]) == count + 1 for rounds in found)]
+    if not kept:
+        return None
+    # (seed, meta-update, x or round)
+    values = np.array([[rounds[update] for update in kept] for rounds in found], float).mean(axis=0)
+    first = runs[0].fast_updates + 1 - count
+    return TrainingRounds(values[:, 0], {first + place: values[:, 1 + place] for place in range(count)})
+
+
+def _rounds(run: RunRecords, x: str) -> dict[int, list[float]]:
+    """Return x and the returns of the rounds by meta-update; of one that was done twice the later ones."""
+    found = {}
+    for record in run.records.get("train", []):
+        end, took = record.get(FIELDS[x]), 1 if x == "meta_updates" else record.get(TAKEN[x], 0.0)
+        if end is not None and record.get("round_returns"):
+            found[record["meta_update"]] = [end - took, *record["round_returns"]]
+    return found
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +194,12 @@ def _check_group(algorithm: str, runs: Sequence[RunRecords]) -> None:
             )
 
 
+#: What runs of one kind may differ in: the seed, and what no result depends on.
+_WITHOUT_EFFECT = frozenset(
+    ("seed", "threads", "checkpoint_every", "keep_checkpoints", "tensorboard", "wandb", "wandb_project")
+)
+
+
 def _settings(run: RunRecords) -> dict[str, Any]:
     """Return what determines a run but for its seed, flat."""
     flat = {}
@@ -148,7 +208,7 @@ def _settings(run: RunRecords) -> dict[str, Any]:
     if isinstance(file := flat.get("family_file"), str):
         # Every run has a copy of its own.
         flat["family_file"] = trust.digest_of(Path(file).parent)
-    return {name: value for name, value in flat.items() if name not in ("seed", "threads")}
+    return {name: value for name, value in flat.items() if name not in _WITHOUT_EFFECT}
 
 
 def _points(run: RunRecords, task_set: str, x: str) -> dict[int, tuple[float, float]]:

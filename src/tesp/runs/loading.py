@@ -1,10 +1,9 @@
 """Load what was trained."""
 
 import os
-from pathlib import Path
 
-from tesp import building
-from tesp.agents.adapting import MetaLearner
+from tesp import building, trained
+from tesp.agents.adapting import MetaLearner, Origin
 from tesp.config import Config
 from tesp.runs.run import Run
 from tesp.runs.states import load_state
@@ -41,16 +40,18 @@ def load(path: str | os.PathLike[str], checkpoint: str | int = "best", *, trust:
     """Load a trained meta-learner, to adapt it to an environment of your own.
 
     Args:
-        path: The folder of a run, or a file that ``tesp export`` or `MetaLearner.save` wrote.
+        path: The folder of a run, a file that ``tesp export`` or `MetaLearner.save` wrote, or the name of a learner
+            that comes with the package, such as ``tesp/reacher2``; ``tesp list --trained`` shows all.
         checkpoint: Which checkpoint of a run: ``"best"`` (highest return on D′), ``"latest"``, or a number of
             meta-updates. A file holds one.
         trust: As for `load_run`. No code is run for a learner of one of the library's methods, whatever its family.
 
     Raises:
-        RunFolderError: It is neither, is damaged, or has no such checkpoint.
+        RunFolderError: It is none of them, is damaged, or has no such checkpoint.
         UntrustedError: As for `load_run`.
     """
-    if Path(path).is_file():
+    path = trained.located(path)
+    if path.is_file():
         return MetaLearner.load(path)
     folder = opened(path, trust)
     config = stored_config(folder, with_family=True)
@@ -58,7 +59,8 @@ def load(path: str | os.PathLike[str], checkpoint: str | int = "best", *, trust:
     interface = folder.read_interface() or building.build_family(config).interface
     learner = building.build_learner(config, interface)
     state = load_state(folder, config, learner, checkpoint)
-    return MetaLearner(config, interface, learner.method.parameters(state.method, evaluated=True), learner)
+    parameters = learner.method.parameters(state.method, evaluated=True)
+    return MetaLearner(config, interface, parameters, learner, Origin(folder.identity, state.meta_update))
 
 
 def opened(path: str | os.PathLike[str], trust: bool) -> RunFolder:

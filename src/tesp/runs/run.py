@@ -1,14 +1,14 @@
 """A run on disk with a state of its meta-learner."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from tesp.agents.adapting import AdaptedAgent, MetaLearner
-from tesp.agents.rounds import checked_task
+from tesp.agents.adapting import AdaptedAgent, MetaLearner, Origin
+from tesp.agents.given_task import checked_task, warn_if_far
 from tesp.config import Config
 from tesp.episodes.rollout import Learner
 from tesp.evaluation.protocol import Evaluator, stand_still
@@ -19,6 +19,35 @@ from tesp.task_sets import TASK_SETS, TaskSet
 from tesp.tasks.checks import checked_count
 from tesp.tasks.family import Family
 from tesp.types import PyTree
+
+
+def adapt_to_task_of(
+    family: Family,
+    task_sets: Mapping[str, TaskSet],
+    learner: MetaLearner,
+    task: Sequence[float] | np.ndarray,
+    fast_updates: int | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    console: Console | None = None,
+) -> AdaptedAgent:
+    """Adapt a meta-learner to one task of its family, through the family's own simulations.
+
+    Args:
+        family: The family.
+        task_sets: D, D′ and D″ of it: a task far from all of them is warned about.
+        learner: The meta-learner.
+        task: As for `Run.adapt`, like everything else.
+        fast_updates: K.
+        episodes: N.
+        seed: Seed of the sampling.
+        console: Where progress is shown.
+    """
+    row = checked_task(family, task)
+    warn_if_far(family, row, task_sets, stacklevel=4)
+    count = learner.config.sampling.episodes_per_round if episodes is None else episodes
+    simulation = family.simulate(checked_count("episodes", count), learner.config.schedule.threads)
+    return learner.adapt_to_task(simulation, row, fast_updates, episodes=count, seed=seed, console=console)
 
 
 @dataclass(frozen=True)
@@ -49,7 +78,8 @@ class Run:
     @property
     def meta_learner(self) -> MetaLearner:
         """What was learned, apart from the run: to be adapted to environments, or saved to one file."""
-        return MetaLearner(self.config, self.family.interface, self.parameters, self.learner)
+        origin = Origin(self.folder.identity, self.state.meta_update)
+        return MetaLearner(self.config, self.family.interface, self.parameters, self.learner, origin)
 
     def adapt(
         self,
@@ -70,17 +100,15 @@ class Run:
             console: Where progress is shown; by default nowhere.
 
         Raises:
-            ConfigurationError: The task has another number of parameters than the family's, or a number is not
-                possible.
+            ConfigurationError: The task has another number of parameters than the family's or is a goal out of the
+                body's reach, or a number is not possible.
 
         Warns:
+            TaskWarning: The task lies far from all those that the family draws.
             AdaptationWarning: The return of the last round does not differ significantly from that of the first.
         """
-        row = checked_task(self.family, task)
-        count = self.config.sampling.episodes_per_round if episodes is None else episodes
-        simulation = self.family.simulate(checked_count("episodes", count), self.config.schedule.threads)
-        return self.meta_learner.adapt_to_task(
-            simulation, row, fast_updates, episodes=count, seed=seed, console=console
+        return adapt_to_task_of(
+            self.family, self.task_sets, self.meta_learner, task, fast_updates, episodes, seed, console
         )
 
     def stand_still(self, dynamics_noise: float = 0.0) -> list[dict[str, Any]]:

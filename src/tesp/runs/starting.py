@@ -305,7 +305,7 @@ def _callbacks(folder, config, state, console, finished) -> Iterator[Callback]:
     if config.log.tensorboard:
         from tesp.training.tensorboard_callback import WriteTensorBoard  # Slow to import.
 
-        yield WriteTensorBoard(folder, state.meta_update)
+        yield WriteTensorBoard(folder, as_dict(config), state.meta_update)
     if console is not None:
         yield ShowProgress(console, config.schedule, state.meta_update, folder.path.name)
 

@@ -174,9 +174,9 @@ class Checkpoints:
         known = self._manager.metadata(meta_update)
         require_same(self._folder / str(meta_update), (known.custom_metadata or {}).get(FIELD), self._identity)
         try:
-            known = self._manager.item_metadata(meta_update)["state"]
+            fields = known.item_metadata["state"]
             for name in _LATER_FIELDS:
-                if known is not None and name not in known:
+                if fields is not None and name not in fields:
                     template.pop(name, None)
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(template))
             stored = self._manager.restore(meta_update, args=arguments)["state"]

@@ -107,6 +107,7 @@ _ELSEWHERE: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("final_distance", "episode_length", "dynamics_noise", "warm_up_return"), _is_number),
     **dict.fromkeys(("tasks", "episodes_per_task", "steps_sampled", "boundary_radius", "step_size"), _is_number),
     "round_returns": _are_numbers,
+    "average_return_quantiles": _are_named_numbers,
 }
 
 #: Of a meta-update the same for what the training writes itself; a method's metrics are its own.
@@ -237,4 +238,6 @@ def _measured(name: str, value: Any) -> Any:
         return value
     if isinstance(value, list):
         return [math.nan if x is None else x for x in value]
+    if isinstance(value, dict):
+        return {inner: math.nan if x is None else x for inner, x in value.items()}
     return math.nan if value is None else value

@@ -352,7 +352,7 @@ def versions() -> dict[str, str]:
     """Return what results depend on besides the configuration: versions, and on what they are computed."""
     import jax  # Slow to import, and whoever only reads a folder has no need of it.
 
-    packages = {name: metadata.version(name) for name in PACKAGES}
+    packages = _packages()
     devices = jax.devices()
     machine = {"processor": processor_name(), "devices": f"{len(devices)} × {devices[0].device_kind}"}
     commit = _commit()
@@ -363,6 +363,12 @@ def versions() -> dict[str, str]:
         **machine,
         **({"commit": commit} if commit else {}),
     }
+
+
+@cache
+def _packages() -> dict[str, str]:
+    """Return the versions of the packages that results depend on; reading them takes a tenth of a second."""
+    return {name: metadata.version(name) for name in PACKAGES}
 
 
 @cache

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,9 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
     source = Path(path)
     if not source.is_file():
         raise RunFolderError(f"There is no file {source}; give one that {_spoken(kind)} was saved to.")
-    try:
-        with safe_open(source, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
-    except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"{source} is damaged or no safetensors file: {error}.") from error
+    with _opened(source) as file:
+        metadata = file.metadata() or {}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
     found = metadata.get("kind")
     if found != kind:
         raise RunFolderError(
@@ -107,6 +105,25 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
     elif digest != _digest(metadata, arrays):
         raise RunFolderError(f"{source} is damaged: it does not hold what was written. Restore it or save it again.")
     return arrays, description
+
+
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """Return what kind of file `write` wrote there; None if it wrote another one.
+
+    Raises:
+        RunFolderError: It is damaged, or no such file.
+    """
+    with _opened(Path(path)) as file:
+        return (file.metadata() or {}).get("kind")
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Any]:
+    try:
+        with safe_open(source, framework="numpy") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(f"{source} is damaged or no safetensors file: {error}.") from error
 
 
 #: What the digest is called in a file's metadata.

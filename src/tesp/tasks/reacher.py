@@ -98,6 +98,11 @@ class ArmBody:
     fingertip_length: float
     speed_limit: float
 
+    @property
+    def reach(self) -> float:
+        """Distance of the fingertip from the first joint where the arm is stretched, Σ_i l_i, in metres."""
+        return (self.links - 1) * self.link_length + self.fingertip_length
+
     @cache  # noqa: B019 (there are two bodies in a process)
     def build_model(self) -> mujoco.MjModel:
         """Compile the arm."""
@@ -137,7 +142,7 @@ def reacher2(
     Raises:
         ConfigurationError: An option is not possible.
     """
-    return _reacher(ARM_2, engine, Goals(arrival=0.06, **options), horizon, tasks_per_set)
+    return _reacher(ARM_2, engine, Goals(arrival=0.06, reach=ARM_2.reach, **options), horizon, tasks_per_set)
 
 
 def reacher4(
@@ -158,7 +163,7 @@ def reacher4(
     Raises:
         ConfigurationError: An option is not possible.
     """
-    goals = Goals(arrival=0.11, **{"spacing": 0.11, **options})
+    goals = Goals(arrival=0.11, reach=ARM_4.reach, **{"spacing": 0.11, **options})
     return _reacher(ARM_4, engine, goals, horizon, tasks_per_set)
 
 

@@ -65,19 +65,23 @@ class WriteRecords(Callback):
         append_records(self._folder.records, records)
 
 
-#: Columns that say where a number belongs and are no curves themselves.
-_NOT_DRAWN = ("meta_update", "seed", "fast_update", "tasks", "episodes_per_task")
+#: Columns that say where a number belongs, or how it was measured, and are no curves themselves.
+_NOT_DRAWN = ("meta_update", "seed", "fast_update", "tasks", "episodes_per_task", "dynamics_noise")
+
+#: The same of an evaluation: its twelve rows or more would repeat what the meta-updates tell.
+_PLACE = ("environment_steps", "wall_seconds")
 
 
 def scalars(record: Record) -> dict[str, int | float]:
     """Return the numbers of a training or evaluation record by the names that curves have; lists are left out."""
-    group = record["kind"]
+    group, left_out = record["kind"], _NOT_DRAWN
     if group == "evaluation":
         group += f"/{record['task_set']}/k{record['fast_update']}"
+        left_out += _PLACE
     return {
         f"{group}/{name}": value
         for name, value in record.items()
-        if isinstance(value, int | float) and name not in _NOT_DRAWN
+        if isinstance(value, int | float) and name not in left_out
     }
 
 

@@ -144,3 +144,21 @@ def test_a_ray_of_this_machine_alone():
     assert dict(os.environ) == environment
     assert signal.getsignal(signal.SIGTERM) is handler
     assert not cluster.ray.is_initialized()
+
+
+@pytest.mark.parametrize(("said", "times"), [("The current node timed out during startup.", 2), ("No disk.", 1)])
+def test_a_start_that_took_too_long_is_tried_once_more(tmp_path, said, times):
+    class Ray:
+        begun = ended = 0
+
+        def init(self, **_):
+            self.begun += 1
+            raise RuntimeError(said)
+
+        def shutdown(self):
+            self.ended += 1
+
+    fake = Ray()
+    with pytest.raises(RuntimeError, match=said):
+        ray._begin(fake, 2**28, tmp_path)
+    assert fake.begun == fake.ended == times

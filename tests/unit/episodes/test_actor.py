@@ -19,19 +19,19 @@ TASKS, EPISODES = 5, 12
 def policies(request):
     """One policy per task, with a leading axis."""
     create = CONDITIONINGS[request.param].create
-    fresh = jax.vmap(lambda key: create(key, 3, 2, 2, (8, 8)))(jax.random.split(jax.random.key(0), TASKS))
-    return random_like(fresh, 1, 0.5)
+    drawn = jax.jit(jax.vmap(lambda key: create(key, 3, 2, 2, (8, 8))))
+    return random_like(drawn(jax.random.split(jax.random.key(0), TASKS)), 1, 0.5)
 
 
 def shared(policies):
-    return jax.tree.map(lambda x: x[1], policies)
+    return jax.tree.map(lambda x: np.asarray(x)[1], policies)
 
 
 def actor(policies, own):
-    embedding = jnp.asarray(np.random.default_rng(2).normal(size=(TASKS, 2)), jnp.float32)
-    parts = jax.vmap(lambda policy, h: policy_agent(own, policy, h).own, in_axes=(0 if own else None, 0))
+    embedding = np.random.default_rng(2).normal(size=(TASKS, 2)).astype(np.float32)
+    parts = jax.jit(jax.vmap(lambda policy, h: policy_agent(own, policy, h).own, in_axes=(0 if own else None, 0)))
     mine = parts(policies if own else shared(policies), embedding)
-    agents = policy_agent(own, shared(policies), embedding[0]).of(mine)
+    agents = policy_agent(own, shared(policies), jnp.asarray(embedding[0])).of(mine)
     return Actor(agents, TASKS, EPISODES), embedding
 
 
@@ -43,9 +43,9 @@ def test_equals_acting_for_each_row_alone(policies, own, count):
     rows = np.sort(generator.permutation(TASKS * EPISODES)[:count])
     observation, noise = (generator.normal(size=(count, size)).astype(np.float32) for size in (3, 2))
     action, (mean, log_std) = act(rows, Seen(observation), noise)
-    policy = jax.vmap(lambda p, s, h: p(s, h), in_axes=(0 if own else None, 0, 0))
+    policy = jax.jit(jax.vmap(lambda p, s, h: p(s, h), in_axes=(0 if own else None, 0, 0)))
     task = rows // EPISODES
-    given = jax.tree.map(lambda x: x[task], policies) if own else shared(policies)
+    given = jax.tree.map(lambda x: np.asarray(x)[task], policies) if own else shared(policies)
     expected_mean, expected_log_std = policy(given, observation, embedding[task])
     np.testing.assert_allclose(mean, expected_mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(log_std, expected_log_std, rtol=1e-5, atol=1e-6)

@@ -55,6 +55,15 @@ def test_one_row_for_every_number_of_fast_updates():
     assert [row.get("warm_up_return") for row in rows] == [-9, None, None]
 
 
+def test_a_row_tells_how_the_tasks_are_spread():
+    result = RoundResult(0, None, None, outcomes([[-1, -2, -3], [-4, -6, -8]]))
+    [row] = summarise(Adaptation([result]))
+    found = row["average_return_quantiles"]
+    assert list(found) == ["0", "5", "25", "50", "75", "95", "100"]
+    # The tasks' means are −2 and −6.
+    assert [found[name] for name in ("0", "25", "50", "100")] == [-6.0, -5.0, -4.0, -2.0]
+
+
 def test_algorithms_without_a_warm_up_round_report_none():
     assert "warm_up_return" not in summarise(rounds(0, 1))[0]
 

@@ -11,7 +11,7 @@ from tesp.networks.gru import GRU
 
 EPISODES, STEPS, INPUTS, UNITS = 4, 5, 3, 2
 
-last_state = jax.jit(GRU.last_state)
+last_state, states = jax.jit(GRU.last_state), jax.jit(GRU.states)
 create = jax.jit(lambda key: GRU.create(key, INPUTS, UNITS))
 
 
@@ -34,6 +34,11 @@ def sequences(float64):  # noqa: ARG001
     return jnp.asarray(rng.normal(size=(EPISODES, STEPS, INPUTS))), jnp.asarray(np.arange(STEPS) < lengths[:, None])
 
 
+@pytest.fixture
+def start(float64):  # noqa: ARG001
+    return jnp.asarray(np.random.default_rng(6).normal(size=(EPISODES, UNITS)))
+
+
 def equinox_cell(gru):
     """Equinox's cell has the same gates in the same order, and keeps its weights transposed."""
     cell = eqx.nn.GRUCell(INPUTS, UNITS, key=jax.random.key(0))
@@ -43,15 +48,21 @@ def equinox_cell(gru):
 
 def reference(gru, inputs, valid):
     """A plain scan over one episode at a time, left to automatic differentiation."""
+    return reference_states(gru, jnp.zeros((EPISODES, UNITS)), inputs, valid)[:, -1]
+
+
+def reference_states(gru, start, inputs, valid):
+    """Likewise, with the state after every step."""
     cell = equinox_cell(gru)
 
-    def of_one_episode(inputs, valid):
+    def of_one_episode(start, inputs, valid):
         def step(state, x):
-            return jnp.where(x[1], cell(x[0], state), state), None
+            following = jnp.where(x[1], cell(x[0], state), state)
+            return following, following
 
-        return jax.lax.scan(step, jnp.zeros(UNITS), (inputs, valid))[0]
+        return jax.lax.scan(step, start, (inputs, valid))[1]
 
-    return jax.vmap(of_one_episode)(inputs, valid)
+    return jax.vmap(of_one_episode)(start, inputs, valid)
 
 
 def test_equals_equinox_step_by_step(gru, sequences):
@@ -108,6 +119,50 @@ def test_derivative_under_vmap(gru, sequences):
         assert_close(task_slice(together, task), alone(task_slice(many, task), inputs), rtol=1e-12)
 
 
+class TestTheStatesOfAllSteps:
+    def test_are_those_of_a_plain_scan(self, gru, start, sequences):
+        inputs, valid = sequences
+        actual = states(gru, start, inputs, valid)
+        np.testing.assert_allclose(actual, reference_states(gru, start, inputs, valid), rtol=1e-12, atol=1e-14)
+        np.testing.assert_array_equal(actual[0, 1:], np.broadcast_to(actual[0, 0], actual[0, 1:].shape))
+        from_zero = states(gru, jnp.zeros_like(start), inputs, valid)
+        np.testing.assert_array_equal(from_zero[:, -1], last_state(gru, inputs, valid))
+
+    def test_are_made_one_by_one_too(self, gru, start, sequences):
+        inputs, _ = sequences
+        step, state = jax.jit(GRU.step), start
+        for t in range(STEPS):
+            state = step(gru, state, inputs[:, t])
+        everywhere = states(gru, start, inputs, jnp.ones((EPISODES, STEPS), bool))
+        np.testing.assert_allclose(state, everywhere[:, -1], rtol=1e-12, atol=1e-14)
+
+    # In the padding too, where the state before it stands again; and where whole segments are left out.
+    @pytest.mark.parametrize("longest", [STEPS, 2])
+    def test_have_the_derivative_of_a_plain_scan(self, gru, start, sequences, longest):
+        inputs, valid = sequences
+        valid = valid & (np.arange(STEPS) < longest)
+        weight = jnp.asarray(np.random.default_rng(3).normal(size=(EPISODES, STEPS, UNITS)))
+
+        def scalar(function):
+            def total(gru, start, inputs):
+                return jnp.sum(weight * function(gru, start, inputs, valid) ** 2)
+
+            return jax.jit(jax.grad(total, argnums=(0, 1, 2)))
+
+        actual, expected = (scalar(f)(gru, start, inputs) for f in (GRU.states, reference_states))
+        assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+        assert all(np.all(leaf) for leaf in jax.tree.leaves(expected[:2])), "every weight must be put to the test"
+
+    def test_do_not_depend_on_what_stands_in_the_padding(self, gru, start, sequences):
+        inputs, valid = sequences
+
+        def total(gru, start, inputs):
+            return jnp.sum(gru.states(start, inputs, valid) ** 2)
+
+        slope = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))
+        assert_identical(slope(gru, start, jnp.where(valid[..., None], inputs, jnp.nan)), slope(gru, start, inputs))
+
+
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, 1e300])
 def test_padding_changes_nothing(gru, sequences, garbage):
     inputs, valid = sequences
@@ -135,15 +190,17 @@ def test_segments_that_no_episode_reaches_are_skipped(gru, sequences, monkeypatc
     inputs, valid = sequences
     valid = valid & (np.arange(STEPS) < longest)
     valid = valid.at[1].set(np.arange(STEPS) < longest)
-    jax.block_until_ready(jax.jit(jax.grad(lambda g: jnp.sum(g.last_state(inputs, valid))))(gru))
-    jax.effects_barrier()
-    assert sorted(calls) == ["_advance"] * segments + ["_retreat"] * segments
+    for function in (GRU.last_state, lambda g, *given: g.states(jnp.zeros((EPISODES, UNITS)), *given)):
+        calls.clear()
+        jax.block_until_ready(jax.jit(jax.grad(lambda g, f=function: jnp.sum(f(g, inputs, valid))))(gru))
+        jax.effects_barrier()
+        assert sorted(calls) == ["_advance"] * segments + ["_retreat"] * segments
 
 
 @pytest.mark.parametrize(("steps", "shape"), [(5, (3, 2)), (4, (2, 2)), (1, (1, 1)), (7, (4, 2))])
 def test_segments(steps, shape):
     x = jnp.arange(2 * steps).reshape(2, steps)
-    cut = module._in_segments(x)
+    cut = module.in_segments(x)
     assert cut.shape == (*shape, 2)
     flat = cut.reshape(-1, 2).T
     np.testing.assert_array_equal(flat[:, :steps], x)

@@ -13,13 +13,13 @@ import imageio_ffmpeg
 import mujoco
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image, ImageDraw, ImageOps, ImageSequence
 
 from helpers.pictures import FAMILY, Walker, shades_of_red
 from tesp.errors import ConfigurationError, TespError
 from tesp.report.films import playing
 from tesp.report.films.filming import film, stages_of
-from tesp.report.films.panels import Page
+from tesp.report.films.panels import Page, write_centred
 from tesp.report.films.playing import Episode, Player, Stage, extent
 from tesp.tasks.drawing import GOAL_COLOUR
 from tesp.tasks.wheeled import wheeled
@@ -151,13 +151,20 @@ class TestWhatIsShown:
         assert 2.5 < extent([episode(-2.5)], 2.0, 3.0) < 3.0
         assert extent([episode(40.0)], 2.0, 3.0) == 3.0
 
+    @pytest.mark.parametrize("text", ["short", "a name of a family " * 9, "W" * 300])
+    def test_a_line_stays_within_its_width(self, text):
+        image = Image.new("L", (400, 40), 255)
+        write_centred(ImageDraw.Draw(image), text, (200.0, 20.0), 240, size=18, fill=0)
+        left, _, right, _ = ImageOps.invert(image).getbbox()
+        assert 80 <= left < right <= 320
+
     def test_stages_of_an_agent(self):
         def agent(value):
             def predict(observation, deterministic=False):
                 assert deterministic
                 return observation + value, None
 
-            return SimpleNamespace(predict=predict)
+            return SimpleNamespace(predict=predict, agent=SimpleNamespace(remembers=False))
 
         history = [SimpleNamespace(fast_update=k) for k in (-1, 0, 1, 2)]
         stages = stages_of(SimpleNamespace(stages=[agent(v) for v in range(4)], history=history))
@@ -173,6 +180,22 @@ class TestWhatIsShown:
         assert stages_of(SimpleNamespace(stages=[], history=history)) == []
         cold = stages_of(SimpleNamespace(stages=[agent(0), agent(1)], history=history[1:3]))
         assert [stage.title for stage in cold] == ["before adaptation", "after 1 fast-update"]
+
+    def test_an_agent_with_memory_is_told_what_it_returned_and_what_that_brought(self):
+        told = []
+
+        def predict(_, state, *, deterministic, reward):
+            assert deterministic
+            told.append((state, reward))
+            return np.zeros(2), len(told)
+
+        agent = SimpleNamespace(predict=predict, agent=SimpleNamespace(remembers=True))
+        (stage,) = stages_of(SimpleNamespace(stages=[agent], history=[SimpleNamespace(fast_update=0)]))
+        environment = gymnasium.make("tesp/Point-v0", goal=(0.6, 0.8), max_episode_steps=3)
+        for _ in range(2):
+            told.clear()
+            Player(environment, "plane", 0, 64).play(stage)
+            assert told == [(None, None), (1, pytest.approx(-1.0)), (2, pytest.approx(-1.0))]
 
 
 class TestFiles:

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from helpers.looking import caption, legend, lines
-from helpers.stored import REFERENCES, TASK_SETS, evaluation, evaluations, read, reference
+from helpers.stored import REFERENCES, TASK_SETS, evaluation, evaluations, read, reference, trained
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.figures.learning_curves import plot_learning_curves
+from tesp.report.figures.training_rounds import moving_mean, window_of
 from tesp.report.published import published_ant
 from tesp.report.seeds import curve
 from tesp.report.words import TOLD
@@ -72,6 +73,69 @@ def test_alone_the_oracle_has_a_curve():
     for axes in plot_learning_curves([run(algorithm="oracle", shift=40.0)], "a.png").axes:
         assert set(lines(axes)) == {"Oracle (1 seed)", "standing still"}
         np.testing.assert_array_equal(lines(axes)["Oracle (1 seed)"].get_ydata(), [-50.0, -25.0])
+
+
+STAGES = ["warm-up round", "before any fast-update", "after 1 fast-update"]
+
+
+class TestTheTrainingBelow:
+    """A panel for each method with a line for every round, where the parameters that sampled it are evaluated."""
+
+    def trained(self, *updates, algorithm="tesp", seed=0, rounds=(-90.0, -80.0, -70.0)):
+        below = [trained(m, [r + m + 4.0 * seed for r in rounds]) for m in updates]
+        return read([*REFERENCES, *evaluations(0, 2, algorithm=algorithm, seed=seed), *below])
+
+    @pytest.mark.parametrize(
+        ("x", "places"), [("meta_updates", [0, 1]), ("environment_steps", [0, 1000]), ("wall_seconds", [0.0, 10.0])]
+    )
+    def test_a_line_for_every_round(self, x, places):
+        figure = plot_learning_curves([self.trained(1, 2)], "a.png", x)
+        *_, below = figure.axes
+        assert len(figure.axes) == 4
+        assert legend(figure) == ["TESP (1 seed)", "standing still", "while training:", *STAGES]
+        for label, first in zip(STAGES, (-89.0, -79.0, -69.0), strict=True):
+            np.testing.assert_array_equal(lines(below)[label].get_xdata(), places)
+            np.testing.assert_array_equal(lines(below)[label].get_ydata(), [first, first + 1.0])
+        assert lines(below)["standing still"].get_ydata()[0] == -150.0
+        assert "Below: average return of each round" in caption(figure)
+
+    def test_the_mean_over_the_seeds_at_the_meta_updates_that_all_have(self):
+        runs = [self.trained(1, 2, 2, 3), self.trained(1, 2, seed=1)]
+        below = plot_learning_curves(runs, "a.png").axes[3]
+        np.testing.assert_array_equal(lines(below)[STAGES[2]].get_ydata(), [-67.0, -66.0])
+
+    def test_every_method_has_a_panel_of_its_own_and_its_own_rounds(self):
+        runs = [self.trained(1, 2), self.trained(1, 2, algorithm="maml", rounds=(-80.0, -70.0))]
+        runs += [self.trained(1, algorithm="oracle", rounds=(-5.0,))]
+        *_, tesp, maml = plot_learning_curves(runs, "a.png").axes
+        assert [axes.get_title() for axes in (tesp, maml)] == ["TESP while training", "MAML while training"]
+        assert set(STAGES) <= set(lines(tesp))
+        assert STAGES[0] not in lines(maml)
+        assert {*STAGES[1:], TOLD} <= set(lines(maml))
+
+    @pytest.mark.parametrize(
+        "record", [{}, {"round_returns": None}, {"round_returns": []}, {"environment_steps": None}]
+    )
+    def test_what_was_not_recorded_is_left_out(self, record):
+        lacking = {name: x for name, x in (trained(2) | record).items() if record or name != "round_returns"}
+        run = read([*evaluations(0), lacking])
+        assert len(plot_learning_curves([run], "a.png", "environment_steps").axes) == 3
+        more = read([*evaluations(0), lacking, trained(1), trained(3)])
+        below = plot_learning_curves([more], "a.png", "environment_steps").axes[3]
+        np.testing.assert_array_equal(lines(below)[STAGES[0]].get_xdata(), [0, 2000])
+
+    def test_many_meta_updates_are_means_over_neighbours_and_the_single_ones_pale(self):
+        below = plot_learning_curves([self.trained(*range(1, 301))], "a.png").axes[3]
+        pale = [line for line in below.lines if line.get_alpha()]
+        assert len(pale) == 3
+        # A straight line is its own mean over neighbours, up to its ends.
+        np.testing.assert_allclose(lines(below)[STAGES[0]].get_ydata(), pale[0].get_ydata())
+
+
+def test_a_moving_mean():
+    found = moving_mean(np.array([0.0, 3.0, 6.0, 0.0, 0.0]), 3)
+    np.testing.assert_array_equal(found, [0.0, 3.0, 3.0, 2.0, 0.0])
+    assert [window_of(count) for count in (1, 60, 119, 120, 300, 1000)] == [1, 1, 1, 3, 5, 17]
 
 
 def test_the_published_curve_is_a_dotted_line_over_ours_on_request():

@@ -2,8 +2,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from helpers.stored import evaluation, evaluations, read, reference, write_run
+from tesp.errors import TespError
 from tesp.report.figures.reference_lines import draw_references
-from tesp.report.oracles import oracle_beside, oracle_records, oracles_of
+from tesp.report.oracles import oracle_beside, oracle_folders, oracle_records, oracles_of
 from tesp.report.records import read_run
 from tesp.report.words import TOLD
 
@@ -113,6 +114,62 @@ def test_no_oracle_is_sought_where_one_is_given(tmp_path):
     folders, runs = zip(tesp(tmp_path), (folder, read_run(folder)), strict=True)
     assert oracles_of(folders[:1], runs[:1])
     assert oracles_of(folders, runs) == []
+
+
+class TestNamed:
+    """What --oracle names, as often as there are seeds, or the folder that holds all of them."""
+
+    @pytest.fixture
+    def runs(self, tmp_path):
+        """Runs of two seeds, with an oracle for each elsewhere, among other things."""
+        (tmp_path / "elsewhere").mkdir()
+        for seed in (0, 1):
+            records = evaluations(0, algorithm="oracle", seed=seed)
+            oracle(tmp_path / "elsewhere", f"oracle{seed}", records, seed=seed)
+        write_run(tmp_path / "elsewhere" / "other", evaluations(0), **CONFIG)
+        (tmp_path / "elsewhere" / "damaged").mkdir()
+        (tmp_path / "elsewhere" / "damaged" / "config.json").write_text("{")
+        return tuple(zip(*(tesp(tmp_path, f"tesp{seed}", seed) for seed in (0, 1)), strict=True))
+
+    @pytest.mark.parametrize("names", [("oracle0", "oracle1"), ("oracle1", "oracle0"), ("",), ("", "oracle0")])
+    def test_each_run_has_the_one_of_its_seed(self, tmp_path, runs, names):
+        named = [tmp_path / "elsewhere" / name for name in names]
+        assert [found.name for found in oracles_of(*runs, named)] == ["oracle0", "oracle1"]
+        assert [found.name for found in oracle_folders(*runs, named)] == ["oracle0", "oracle1"]
+        folders, records = runs
+        assert oracle_beside(folders[1], records[1], [tmp_path / "elsewhere"]).name == "oracle1"
+
+    def test_it_goes_before_one_that_lies_beside(self, tmp_path, runs):
+        folders, records = runs
+        oracle(tmp_path, "beside")
+        assert oracle_beside(folders[0], records[0]).name == "beside"
+        assert oracle_beside(folders[0], records[0], [tmp_path / "elsewhere"]).name == "oracle0"
+
+    @pytest.mark.parametrize(
+        ("names", "said"),
+        [
+            (
+                ("oracle0",),
+                "No run that --oracle names is a finished oracle of the tasks of .*tesp1; give one for each",
+            ),
+            (("oracle0", "oracle1", "other"), "other is no finished oracle of the tasks of .*tesp0, .*tesp1; give"),
+            (("oracle0", "damaged"), "damaged"),
+            (("oracle0", "none"), "none is not a folder"),
+        ],
+    )
+    def test_what_is_of_no_use_is_refused(self, tmp_path, runs, names, said):
+        named = [tmp_path / "elsewhere" / name for name in names]
+        with pytest.raises(TespError, match=said):
+            oracles_of(*runs, named)
+
+    def test_a_folder_without_an_oracle_is_refused(self, tmp_path, runs):
+        with pytest.raises(TespError, match="is not a run folder"):
+            oracles_of(*runs, [tmp_path])
+
+    def test_an_oracle_needs_none(self, tmp_path, runs):
+        place = tmp_path / "elsewhere" / "oracle0"
+        with pytest.raises(TespError, match="oracle0 is an oracle itself"):
+            oracles_of([*runs[0], place], [*runs[1], read_run(place)], [place])
 
 
 def test_what_the_oracle_returns_is_the_last_round_of_its_last_complete_evaluation():

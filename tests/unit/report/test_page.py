@@ -153,6 +153,22 @@ class TestSeveralRuns:
         page = report(*folders, output=tmp_path / "r.html")
         assert "oracle (knows the task)" not in rows_of(page, 0, "Training tasks D")
 
+    @pytest.mark.parametrize("folder", [False, True])
+    def test_oracles_may_be_named_one_for_each_seed_or_by_their_folder(self, tmp_path, folder):
+        folders = [make_run(tmp_path / "runs" / str(seed), seed=seed) for seed in (0, 1)]
+        told = [
+            make_run(tmp_path / "told" / str(seed), shift=50.0 + seed, last=0, algorithm="oracle", seed=seed)
+            for seed in (0, 1)
+        ]
+        named = [word for place in ([tmp_path / "told"] if folder else told) for word in ("--oracle", place)]
+        page = report(*folders, *named, output=tmp_path / "r.html")
+        name, group = "oracle (knows the task)", "Training tasks D"
+        assert [rows_of(page, table, group)[name][0].split()[0] for table in (0, 1, 4)] == ["−45.5", "−46.0", "−45.0"]
+        assert tesp("plot", *folders, *named, "--output", tmp_path / "figures").code == 0
+        refused = tesp("plot", *folders, "--oracle", told[0], "--output", tmp_path / "none")
+        assert f"of the tasks of {folders[1]}; give one for each seed" in refused.sentence()
+        assert not (tmp_path / "none").exists()
+
     def test_each_run_has_its_command_and_all_share_one_figure(self, tmp_path):
         folders = [make_run(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
         page = report(*folders, output=tmp_path / "r.html")

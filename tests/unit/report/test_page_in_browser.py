@@ -1,10 +1,13 @@
 """The report in a real browser without a network: it loads without a complaint, and everything in it shows."""
 
+import io
 import os
 import shutil
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from helpers.reported import adaptation, draw, evaluation, film, make_run
@@ -90,6 +93,53 @@ def test_pictures_and_films_show_and_the_page_fits(browser, reports, name, pictu
             page.wait_for_function("video => video.error || video.readyState >= 2", arg=video.element_handle())
             assert video.evaluate("video => [video.error, video.videoWidth]") == [None, 128]
         assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+#: Columns of pixels at an edge of a box in which its shadow must be seen.
+EDGE = 8
+
+
+def shadows(box):
+    """How much darker the left and the right edge of a box are than without a shadow, and the rest between them."""
+
+    def seen():
+        return np.array(Image.open(io.BytesIO(box.screenshot(animations="disabled"))).convert("L"), float)
+
+    shown = seen()
+    box.evaluate("box => { box.style.backgroundImage = 'none' }")
+    difference = (seen() - shown).mean(axis=0)
+    box.evaluate("box => { box.style.backgroundImage = '' }")
+    return difference[2:EDGE].mean(), difference[-EDGE:-2].mean(), abs(difference[24:-24]).max()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (400, "dark")])
+def test_a_box_that_can_be_scrolled_shows_where_there_is_more(browser, reports, width, scheme):
+    least = 10.0 if scheme == "light" else 4.0
+    with page_of(browser, reports["one"], width, scheme) as page:
+        boxes = [box for box in page.locator(".scroll").all() if box.is_visible()]
+        kinds = {True: 0, False: 0}
+        for box in boxes:
+            hidden = box.evaluate("box => box.scrollWidth - box.clientWidth")
+            kinds[hidden > 0] += 1
+            for place in {0, hidden}:
+                box.evaluate("(box, place) => { box.scrollLeft = place }", place)
+                left, right, between = shadows(box)
+                assert (left > least, right > least) == (place > 0, place < hidden)
+                assert between < 3.0
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("document.documentElement.scrollLeft = 99, document.documentElement.scrollLeft") == 0
+    assert kinds[True] > 3
+    assert kinds[False] > 0
+
+
+def test_a_phone_is_told_of_figures_that_go_on(browser, reports):
+    for width, told in ((400, True), (1200, False)):
+        with page_of(browser, reports["one"], width) as page:
+            captions = page.locator("figure:has(img.wide) figcaption").all()
+            assert captions
+            for caption in captions:
+                after = caption.evaluate("caption => getComputedStyle(caption, '::after').content")
+                assert ("Scroll sideways" in after) == told
 
 
 def test_a_film_plays(browser, reports):

@@ -76,6 +76,14 @@ def test_arrays_that_are_whole_and_wrong(path, learner, change, said):
     assert f"{name} {said}" in str(error.value)
 
 
+@pytest.mark.parametrize("origin", [3, {"run": 3}, {"run": "a", "meta_update": "b"}, {"more": 1}])
+def test_an_origin_that_is_none(path, learner, origin):
+    arrays = tensor_files.named("parameters", learner.parameters)
+    tensor_files.write(path, LEARNER, arrays, learner._description() | {"origin": origin})
+    with pytest.raises(RunFolderError, match=r"The description in .*learner\.safetensors cannot be used"):
+        MetaLearner.load(path)
+
+
 @pytest.mark.parametrize("description", ["[]", "null", "{", "3", "[" * 100_000, '{"config": 3, "interface": {}}'])
 def test_descriptions_that_are_none(path, learner, monkeypatch, description):
     monkeypatch.setattr(

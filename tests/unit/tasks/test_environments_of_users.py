@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tesp
+from helpers.fuzzing import FACTOR, refusal, strange_returns
 from helpers.running import TINY, records, shared_learner, state, tiny_config
 from helpers.running import tesp as command
 from tesp.errors import ConfigurationError, EnvironmentFailedError, NonFiniteError
@@ -169,6 +170,33 @@ def test_what_can_be_used_is(kind):
     pool.close()
 
 
+def test_whatever_is_returned_is_of_the_right_kinds_or_refused():
+    """One task's environment alone and several side by side agree on which it is."""
+    refused = 0
+    for spoil in strange_returns(150, seed=0):
+        taken, said = [], []
+        for count in (1, 2):
+            pool = VectorPool(vectorised(lambda spoil=spoil: Line(spoil, step=1), count)[0])
+            pool.start(np.arange(count), np.zeros((count, 1)), np.arange(count))
+            assert pool.size == count
+
+            def steps(pool=pool, count=count, taken=taken):
+                for _ in range(3):
+                    taken.append(pool.step(np.zeros((count, 2))))
+
+            said.append(refusal(steps))
+            pool.close()
+        assert (said[0] is None) == (said[1] is None), said
+        refused += said[0] is not None
+        assert all("\n" not in sentence and len(sentence) < 1000 for sentence in said if sentence)
+        for done in taken:
+            assert done.reward.dtype == done.distance.dtype == np.float64
+            assert done.success.dtype == done.healthy.dtype == bool
+            assert done.observation.shape[1:] == (2,)
+            assert np.issubdtype(done.observation.dtype, np.floating)
+    assert 0.3 < refused / (150 * FACTOR) < 0.95
+
+
 class TestInTraining:
     """What goes wrong later loses nothing, and says where it was."""
 
@@ -210,7 +238,7 @@ class TestInTraining:
 
     def resets_of(self, meta_updates):
         rounds = 5 * 3
-        return 2 + 3 * TINY["tasks_per_set"] + 3 * TINY["tasks_per_set"] * rounds + meta_updates * 3 * rounds
+        return 2 + 3 * TINY["tasks_per_set"] * (1 + rounds) + meta_updates * TINY["tasks_per_update"] * rounds
 
     @pytest.mark.parametrize(
         ("spoil", "said"),

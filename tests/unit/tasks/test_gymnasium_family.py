@@ -12,7 +12,7 @@ from helpers.running import tiny_config
 from tesp.episodes.collect import Stopwatch, collect
 from tesp.errors import ConfigurationError
 from tesp.interface import Interface
-from tesp.presets import presets_of
+from tesp.presets import PAPER, presets_of
 from tesp.storage.interfaces import interface_from
 from tesp.storage.strict_json import dumps, loads
 from tesp.tasks import registry
@@ -145,7 +145,7 @@ class TestFamily:
             make_family("the-line", spacing=0.1)
 
     def test_presets(self, line):
-        assert presets_of(line)["paper"] == {"round_budget": "steps"}
+        assert presets_of(line)["paper"] == PAPER
         own = dataclasses.replace(line, preset_values={"quick": {"learning_rate": 5e-3}, "long": {"meta_updates": 9}})
         assert presets_of(own)["quick"] == {**presets_of(line)["quick"], "learning_rate": 5e-3}
         assert presets_of(own)["long"] == {"meta_updates": 9}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tesp.errors import ConfigurationError, NonFiniteError, TespError
-from tesp.presets import presets_of
+from tesp.presets import PAPER, presets_of
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.goals.goals import Goals
 
@@ -197,7 +197,7 @@ def test_sizes_options_and_presets(family):
     assert family.options == {"horizon": 200, "tasks_per_set": 6}
     assert make(factory_options={"wind": 2}).options["wind"] == 2
     presets = presets_of(family)
-    assert presets["paper"] == {"round_budget": "steps"}
+    assert presets["paper"] == PAPER
     assert presets["quick"]["policy_units"] == (64, 64)
     given = {"paper": {"epochs": 4}, "quick": {"epochs": 3, "encoder_units": 8}, "own": {"epochs": 2}}
     assert presets_of(make(preset_values=given)) == {

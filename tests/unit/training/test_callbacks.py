@@ -1,12 +1,15 @@
 import io
 import struct
 
+import numpy as np
 import pytest
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 from helpers.running import assert_same_run, records, shared_learner, tesp, tiny_config
 from tesp import runs
+from tesp.storage.records import append_records
 from tesp.storage.run_folder import RunFolder
 from tesp.training.callbacks import Callback, ShowProgress, TimeLeft
 from tesp.training.settings import ScheduleSettings
@@ -51,7 +54,8 @@ def events_of(data):
 
 
 def scalars(folder):
-    return {(event.step, value.tag): value.simple_value for event in events(folder) for value in event.summary.value}
+    values = ((event.step, value) for event in events(folder) for value in event.summary.value)
+    return {(step, value.tag): value.simple_value for step, value in values if value.HasField("simple_value")}
 
 
 @pytest.fixture
@@ -59,24 +63,79 @@ def folder(tmp_path):
     return RunFolder(tmp_path)
 
 
-def test_tensorboard_gets_every_number(folder):
-    writer = WriteTensorBoard(folder, 0)
-    writer.on_records([{"kind": "reference", "average_return": -9.0}, TRAINED, EVALUATED])
+CONFIG = {
+    "family": "point",
+    "seed": 0,
+    "schedule": {"meta_updates": 3},
+    "method": {"network": {"units": (8, 8), "x": None}},
+}
+
+
+def hyper_parameters(folder):
+    """What TensorBoard's page of hyper-parameters is made of, once for every time that it was written."""
+    told = [
+        HParamsPluginData.FromString(value.metadata.plugin_data.content).session_start_info.hparams
+        for event in events(folder)
+        for value in event.summary.value
+        if value.tag == "_hparams_/session_start_info"
+    ]
+    return [{name: getattr(x, x.WhichOneof("kind")) for name, x in found.items()} for found in told]
+
+
+def test_tensorboard_gets_every_number_that_changes(folder):
+    writer = WriteTensorBoard(folder, CONFIG, 0)
+    earlier = {name: x - 1 if name not in ("seed", "kind", "round_returns") else x for name, x in TRAINED.items()}
+    evaluated = EVALUATED | {"dynamics_noise": 0.0, "success_rate": 0.5}
+    later = evaluated | {"meta_update": 8, "average_return": -1.0, "wall_seconds": 3.0}
+    writer.on_records([{"kind": "reference", "average_return": -9.0}, earlier, TRAINED, evaluated, later])
     # Written at once, not only at the end.
     assert scalars(folder.tensorboard) == {
+        (2, "train/average_return"): -3.25,
+        (2, "train/steps_sampled"): 499.0,
+        (2, "train/seconds"): -0.5,
+        (2, "train/wall_seconds"): 0.5,
         (3, "train/average_return"): -2.25,
         (3, "train/steps_sampled"): 500.0,
         (3, "train/seconds"): 0.5,
         (3, "train/wall_seconds"): 1.5,
-        (4, "evaluation/in_distribution/k1/wall_seconds"): 2.5,
         (4, "evaluation/in_distribution/k1/average_return"): -2.0,
+        (8, "evaluation/in_distribution/k1/average_return"): -1.0,
     }
     writer.close()
 
 
+def test_tensorboard_gets_all_points_of_a_number_once_it_changes(folder):
+    """Also where the run was continued in between; what never was a number does not change."""
+    values = [(0.0, float("nan")), (0.0, float("nan")), (0.0, float("nan")), (0.5, float("nan")), (0.5, 1.0)]
+    for update, (rate, distance) in enumerate(values, 1):
+        record = {
+            "kind": "train",
+            "meta_update": update,
+            "success_rate": rate,
+            "final_distance": distance,
+            "epochs": 20,
+        }
+        writer = WriteTensorBoard(folder, CONFIG, update - 1)
+        append_records(folder.records, [record])
+        writer.on_records([record])
+        writer.close()
+        curve = {step: value for (step, tag), value in scalars(folder.tensorboard).items() if "success" in tag}
+        assert curve == ({} if update < 4 else {step: values[step - 1][0] for step in range(1, update + 1)})
+    distances = {step: value for (step, tag), value in scalars(folder.tensorboard).items() if "distance" in tag}
+    assert distances == pytest.approx({1: np.nan, 2: np.nan, 3: np.nan, 4: np.nan, 5: 1.0}, nan_ok=True)
+    assert "train/epochs" not in {tag for _, tag in scalars(folder.tensorboard)}
+
+
+def test_tensorboard_is_told_the_configuration_once(folder):
+    for first in (0, 2):
+        WriteTensorBoard(folder, CONFIG, first).close()
+    told = {"run.family": "point", "run.seed": 0.0, "schedule.meta_updates": 3.0, "network.units": "[8, 8]"}
+    assert hyper_parameters(folder.tensorboard) == [told]
+
+
 def test_tensorboard_of_a_resumed_run_marks_what_is_done_again(folder):
     for first in (0, 2, 2):
-        writer = WriteTensorBoard(folder, first)
+        writer = WriteTensorBoard(folder, CONFIG, first)
         writer.on_records([TRAINED])
         writer.close()
     assert len(list(folder.tensorboard.iterdir())) == 3
@@ -84,13 +143,23 @@ def test_tensorboard_of_a_resumed_run_marks_what_is_done_again(folder):
     assert starts == [3, 3]
 
 
-def test_tensorboard_of_a_run_agrees_with_its_records(reference):
+def test_tensorboard_of_a_run_agrees_with_its_records_and_has_no_constant_curve(reference):
     drawn = scalars(reference.path / "tensorboard")
+    told = {tag for _, tag in drawn}
     for record in records(reference.path, "train"):
         assert drawn[record["meta_update"], "train/policy_loss"] == pytest.approx(record["policy_loss"])
     for record in records(reference.path, "evaluation"):
         tag = f"evaluation/{record['task_set']}/k{record['fast_update']}/average_return"
         assert drawn[record["meta_update"], tag] == pytest.approx(record["average_return"])
+    curves = {tag: [value for (_, other), value in drawn.items() if other == tag] for tag in told}
+    assert [tag for tag, values in curves.items() if len(set(values)) == 1] == []
+    assert "train/epochs_run" not in told
+    [found] = hyper_parameters(reference.path / "tensorboard")
+    assert (found["run.family"], found["network.policy_units"], found["task.horizon"]) == (
+        "point",
+        "[8]",
+        6.0,
+    )
 
 
 def test_a_resumed_run_writes_events_beside_the_earlier_ones(run):

@@ -30,8 +30,12 @@ from tesp.training.callbacks import WriteRecords
 EVALUATION_ROWS = 3 * 4
 
 
-def train(folder, family="point"):
-    return tesp("train", family, *options(), "--output", folder)
+#: More tasks than a meta-update takes, so that its rounds differ from those of an evaluation.
+MORE_TASKS = {"tasks_per_set": 6, "tasks_per_update": 2}
+
+
+def train(folder, family="point", **overrides):
+    return tesp("train", family, *options(**overrides), "--output", folder)
 
 
 @pytest.fixture
@@ -137,7 +141,7 @@ class BrokenSimulation(PointSimulation):
     def __init__(self, family, count):
         super().__init__(family, count)
         self.rounds = self.steps = 0
-        self.training = count == TINY["tasks_per_update"] * TINY["episodes_per_round"]
+        self.training = count == MORE_TASKS["tasks_per_update"] * TINY["episodes_per_round"]
 
     def reset(self, tasks):
         self.rounds, self.steps = self.rounds + 1, 0
@@ -183,7 +187,7 @@ def assert_good(folder, meta_update):
 class TestNotFinite:
     def test_observation(self, broken_family, tmp_path):
         folder = tmp_path / "run"
-        stopped = train(folder, broken_family)
+        stopped = train(folder, broken_family, **MORE_TASKS)
         assert stopped.code == 1
         blamed = index_of(BrokenSimulation.spoilt_goals[0], folder)
         goal = ", ".join(f"{x:g}" for x in BrokenSimulation.spoilt_goals[0])
@@ -199,14 +203,14 @@ class TestNotFinite:
 
         def spoilt(simulation, act, tasks, noise, stopwatch, seeds):
             episodes, outcomes = collect(simulation, act, tasks, noise, stopwatch, seeds)
-            if len(tasks) == TINY["tasks_per_update"]:
+            if len(tasks) == MORE_TASKS["tasks_per_update"]:
                 drawn.append(tasks)
                 if len(drawn) == 7:
                     episodes.reward[1] = np.inf
             return episodes, outcomes
 
         monkeypatch.setattr(rollout, "collect", spoilt)
-        stopped = train(tmp_path / "run")
+        stopped = train(tmp_path / "run", **MORE_TASKS)
         assert stopped.code == 1
         blamed = index_of(drawn[-1][1], tmp_path / "run")
         assert f"gradient of the fast-update became NaN or infinite in task {blamed} (in fast-update 1 on the task" in (
@@ -259,7 +263,7 @@ class TestNotFinite:
 
         collect = rollout.collect
         monkeypatch.setattr(rollout, "collect", spoil)
-        stopped = train(tmp_path / "run")
+        stopped = train(tmp_path / "run", **MORE_TASKS)
         assert stopped.code == 1
         assert "in task 4 (in fast-update 2 on the task (" in stopped.line()
         assert "), in the set in_distribution, in the evaluation after 0 meta-updates;" in stopped.line()

@@ -21,7 +21,11 @@ class AdaptSV(Algorithm):
 
     The embedding penalty falls on the mean square of the adapted z.
 
-    Source: section 5.1 of the TESP paper, after the latent variable of MAESN (Gupta et al. 2018).
+    With ``learned_rates`` off there is one rate for all entries; if the start is not learned either, so that every task
+    begins from z = 0, it is CAVIA.
+
+    Source: section 5.1 of the TESP paper, after the latent variable of MAESN (Gupta et al. 2018). CAVIA: Zintgraf,
+    Shiarlis, Kurin, Hofmann and Whiteson (2019), with the fast-updates and meta-update of the TESP paper.
     """
 
     observation_size: int = eqx.field(static=True)
@@ -37,12 +41,13 @@ class AdaptSV(Algorithm):
     least_std: float = eqx.field(static=True, default=0.0)
 
     def init(self, key: PRNGKeyArray) -> Parameters:
-        """Draw the shared policy; z is zero, and every rate starts at ``initial_rate``."""
+        """Draw the shared policy; z is zero. α starts at ``initial_rate``, and is one scalar if it is not learned."""
         policy = CONDITIONINGS[self.conditioning].create(
             key, self.observation_size, self.embedding_size, self.action_size, self.policy_units, self.least_std
         )
         z = jnp.zeros(self.embedding_size)
-        return Parameters(z, rates_like(z, self.initial_rate), policy)
+        rates = rates_like(z, self.initial_rate) if self.learned_rates else jnp.full((), self.initial_rate, float)
+        return Parameters(z, rates, policy)
 
     def policy(self, adapted, shared):
         """Return the shared policy."""

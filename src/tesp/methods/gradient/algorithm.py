@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tesp.adaptation.meta_update import mean_square
 from tesp.types import Episodes, Parameters, PyTree
 
 
@@ -37,6 +38,14 @@ class Algorithm(eqx.Module):
     action_size: eqx.AbstractVar[int]
     embedding_size: eqx.AbstractVar[int]
 
+    @property
+    def noise_size(self) -> int:
+        """Entries of the standard normal noise that is drawn once for every episode.
+
+        Where there are some, they stand behind the observation in what the policy responds to.
+        """
+        return 0
+
     @abc.abstractmethod
     def init(self, key: PRNGKeyArray) -> Parameters:
         """Draw the parameters of a fresh meta-learner."""
@@ -57,6 +66,15 @@ class Algorithm(eqx.Module):
                 warm-up round, which keep no buffer.
             task: The task itself; only an oracle may look at it.
         """
+
+    def penalty(self, start: PyTree, embedding: Float[Array, " embedding"]) -> Float[Array, ""]:
+        """Return what the meta-update adds to the loss of a task, with the weight η; by default the mean square.
+
+        Args:
+            start: What the fast-updates begin from, ``adapted`` of the parameters.
+            embedding: What the policy is conditioned on after them.
+        """
+        return mean_square(start, embedding)
 
 
 def rates_like(adapted: PyTree, initial_rate: float) -> PyTree:

@@ -63,6 +63,7 @@ def make_algorithm(config: GradientConfig, algorithm: Callable[..., Algorithm], 
         "action_size": interface.action_size,
         "task_size": interface.task_size,
         "embedding_size": network.embedding_size,
+        "latent_size": network.embedding_size,
         "policy_units": tuple(network.policy_units),
         "encoder_units": network.encoder_units,
         "initial_rate": config.fast.initial_rate if ablation.fast_update else 0.0,
@@ -86,7 +87,8 @@ def _require_conditional_policy(algorithm: Algorithm, name: str, observation_siz
         return algorithm.policy(fresh.adapted, fresh.shared)
 
     def response(made):
-        return made.respond(jnp.zeros((1, observation_size)), made.condition(jnp.zeros(algorithm.embedding_size)))
+        seen = jnp.zeros((1, observation_size + algorithm.noise_size))
+        return made.respond(seen, made.condition(jnp.zeros(algorithm.embedding_size)))
 
     made = eqx.filter_eval_shape(policy, jax.random.key(0))
     if not isinstance(made, ConditionalPolicy):

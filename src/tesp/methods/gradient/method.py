@@ -1,6 +1,7 @@
-"""Methods that adapt by gradient steps: TESP, MAML, Meta-SGD, AdaptSV, and the oracle, which takes none."""
+"""Methods that adapt by gradient steps: TESP, MAML, AdaptSV and others, and the oracle, which takes none."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,9 +22,10 @@ from tesp.adaptation.task_axis import replicate, shard_tasks
 from tesp.errors import NonFiniteError
 from tesp.estimators.advantages import advantages
 from tesp.estimators.settings import EstimationSettings
-from tesp.methods.base import Method, Metrics, Plan
-from tesp.methods.gradient.agent import policy_agent
+from tesp.methods.base import Method, Metrics, Plan, Round
+from tesp.methods.gradient.agent import beside, policy_agent
 from tesp.methods.gradient.algorithm import Algorithm
+from tesp.methods.gradient.e_maml import credited
 from tesp.methods.gradient.rates import rate_records
 from tesp.types import Episodes, Parameters, PyTree
 
@@ -139,7 +141,7 @@ class GradientMethod(Method):
     def agent(self, parameters, belief):
         """Return the policy of θ^{k+1} under h^{k+1}."""
         policy = self.algorithm.policy(belief.adapted, parameters.shared)
-        return policy_agent(self.algorithm.adapts_policy, policy, belief.embedding)
+        return policy_agent(self.algorithm.adapts_policy, policy, belief.embedding, self.algorithm.noise_size)
 
     def estimate(self, episodes):
         """Return advantages (generalised advantage estimation over a linear baseline)."""
@@ -155,12 +157,19 @@ class GradientMethod(Method):
             parameters.rates,
             parameters.shared,
             Context(belief.buffer, belief.task),
-            Batch(experience.episodes, experience.estimates),
+            self._batch(experience),
             self.fast,
         )
         gradient_sum = jax.tree.map(jnp.add, belief.gradient_sum, updated.gradient)
         stepped = belief._replace(adapted=updated.adapted, gradient_sum=gradient_sum, norm=updated.norm)
         return self._with_buffer(stepped, experience.episodes)
+
+    def _batch(self, experience: Round) -> Batch:
+        """Return the round's episodes as the policy sees them, with their advantages."""
+        episodes = experience.episodes
+        if self.algorithm.noise_size:
+            episodes = replace(episodes, observation=beside(episodes.observation, experience.memory))
+        return Batch(episodes, experience.estimates)
 
     def _with_buffer(self, belief: Belief, episodes: Episodes) -> Belief:
         if self.algorithm.warm_up:
@@ -177,7 +186,7 @@ class GradientMethod(Method):
         knows = belief.buffer is not None or not self.algorithm.warm_up
         context = Context(belief.buffer, belief.task) if knows else None
         return Kept(
-            Past(context, belief.embedding, Batch(experience.episodes, experience.estimates)),
+            Past(context, belief.embedding, self._batch(experience)),
             belief.gradient_sum,
             belief.norm,
         )
@@ -232,11 +241,14 @@ class GradientMethod(Method):
         past = tuple(kept.past for kept in before)
         # Rounds are passed on only where an option asks for them: they cost memory and compilation.
         history = tuple(one for one in past if one.context is not None) if self.fast.second_order else ()
-        if self.meta.early_loss_weight == 0 or not past:
+        credit = self.meta.exploration_credit
+        if not past or (self.meta.early_loss_weight == 0 and credit == 0):
             return Experience(last.past, last.gradient_sum, history)
         sums = () if self.fast.second_order else tuple(k.gradient_sum for k in before if k.past.context is not None)
         count = len(last.past.embedding)
         weights = early_weights(self.meta, len(past), progress)
+        if credit:
+            past, weights = credited(past, last.past, weights, credit, self.estimation.discount), np.ones_like(weights)
         weights = shard_tasks(np.broadcast_to(weights, (count, *weights.shape)), count)
         return Experience(last.past, last.gradient_sum, history, past, sums, weights)
 
@@ -259,9 +271,16 @@ def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: C
 @eqx.filter_jit
 def _meta_update(method: GradientMethod, parameters, optimiser_state, experience, step_size) -> MetaUpdated:
     algorithm = method.algorithm
-    condition = partial(_condition, algorithm)
     return meta_update(
-        condition, parameters, optimiser_state, experience, step_size, algorithm.learned_rates, method.fast, method.meta
+        partial(_condition, algorithm),
+        parameters,
+        optimiser_state,
+        experience,
+        step_size,
+        algorithm.learned_rates,
+        method.fast,
+        method.meta,
+        algorithm.penalty,
     )
 
 

@@ -30,7 +30,7 @@ class AblationSettings(Settings):
     fast_update: bool = True
     """Off: α = 0, one task encoder for all tasks, which only the meta-update trains (V4)."""
     fixed_rate: bool = False
-    """Every rate stays at `initial_rate` (V5)."""
+    """Every rate stays at `initial_rate` (V5; for AdaptSV a part of CAVIA)."""
 
     def __post_init__(self):
         if self.fixed_rate and not self.fast_update:
@@ -56,19 +56,22 @@ class ExperienceSettings(Settings):
 _ABLATIONS = frozenset({"buffer", "adapt_policy", "fast_update", "fixed_rate"})
 _ENCODER = frozenset({"encoder_units", "buffer_size"})
 _EMBEDDING = frozenset({"embedding_size", "conditioning", "embedding_penalty"})
-_RATES = frozenset({"rates_step", "project_rates"})
+RATES = frozenset({"rates_step", "project_rates"})
 _ADAPTATION = frozenset(
     {"initial_rate", "rate_bound", "inner_gradient_norm", "second_order", "extra_episodes"}
     | {"early_loss_weight", "early_loss_ratio", "early_loss_final"}
 )
+#: What single methods have, and the others do not.
+_SINGLE = frozenset({"learned_start", "inner_loss", "inner_kl_penalty", "exploration_credit"})
 
 #: Options that the library's methods do not have, by where their algorithms are.
 ABSENT: dict[str, frozenset[str]] = {
-    "tesp:TESP": frozenset({"extra_episodes"}),
-    "maml:MAML": _ABLATIONS | _ENCODER | _EMBEDDING | _RATES,
-    "meta_sgd:MetaSGD": _ABLATIONS | _ENCODER | _EMBEDDING,
-    "adapt_sv:AdaptSV": _ABLATIONS | _ENCODER,
-    "oracle:Oracle": _ABLATIONS | _ENCODER | _RATES | _ADAPTATION | {"embedding_size", "embedding_penalty"},
+    "tesp:TESP": _SINGLE | {"extra_episodes"},
+    "maml:MAML": _SINGLE | _ABLATIONS | _ENCODER | _EMBEDDING | RATES,
+    "meta_sgd:MetaSGD": _SINGLE | _ABLATIONS | _ENCODER | _EMBEDDING,
+    "adapt_sv:AdaptSV": (_SINGLE | _ABLATIONS | _ENCODER) - {"learned_start", "fixed_rate"},
+    "maesn:MAESN": _SINGLE | _ABLATIONS | _ENCODER,
+    "oracle:Oracle": _SINGLE | _ABLATIONS | _ENCODER | RATES | _ADAPTATION | {"embedding_size", "embedding_penalty"},
 }
 
 
@@ -76,9 +79,9 @@ def absent_of(algorithm: Callable[..., Any]) -> frozenset[str]:
     """Return which options an algorithm does not have: sizes and rates that its constructor does not name."""
     named = set(inspect.signature(algorithm).parameters)
     if {"keep_all", "learned_rates", "adapts_policy", "encoder_units"} <= named:
-        return frozenset()
+        return _SINGLE
     asked = {"encoder_units", "embedding_size", "conditioning", "initial_rate", "least_std"}
-    return _ABLATIONS | (asked - named)
+    return _SINGLE | _ABLATIONS | (asked - named)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray
 from tesp.methods.gradient.algorithm import Algorithm, rates_like
 from tesp.networks.policy import CONDITIONINGS
 from tesp.networks.task_encoder import TaskEncoder
-from tesp.types import Parameters
+from tesp.types import Parameters, PyTree
 
 
 class TESP(Algorithm):
@@ -55,7 +55,11 @@ class TESP(Algorithm):
         """Return the shared policy, or the task's own where it is adapted too."""
         return adapted[1] if self.adapts_policy else shared
 
+    def encoder(self, adapted: PyTree) -> TaskEncoder:
+        """Return the task encoder, with which nothing else is adapted unless the policy is too."""
+        return adapted[0] if self.adapts_policy else adapted
+
     def embedding(self, adapted, buffer, task):
         """Return the mean embedding of the buffered episodes (equation 5)."""
-        encoder = adapted[0] if self.adapts_policy else adapted
-        return encoder(buffer)
+        assert buffer is not None
+        return self.encoder(adapted)(buffer)

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from tesp.errors import ConfigurationError
 from tesp.report import words
 from tesp.report.figures import style
+from tesp.report.figures.fitting import shortened
 from tesp.report.records import Record, learned_rates
 
-#: Height of a layer's row in inches.
-ROW = 0.42
+#: Height of a layer's row in inches, and characters of its name that are shown.
+ROW, NAME = 0.42, 36
 
 
 def plot_rates(records: Sequence[Record], output: str | Path) -> Figure:
@@ -50,7 +51,8 @@ def plot_rates(records: Sequence[Record], output: str | Path) -> Figure:
         capprops={"color": style.colour(0)},
         flierprops={"marker": "o", "markersize": 3.5, "markerfacecolor": style.colour(0), "markeredgewidth": 0.0},
     )
-    axes.set_yticks(range(len(layers)), [f"{record['layer']} ({record['entries']:,})" for record in layers])
+    names = [f"{shortened(record['layer'], NAME)} ({record['entries']:,})" for record in layers]
+    axes.set_yticks(range(len(layers)), names, parse_math=False)
     axes.invert_yaxis()
     _write_shares(axes, layers)
     style.legend(figure, "upper center")

@@ -1,6 +1,5 @@
 """How every figure looks, and how it is written."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from tesp.errors import ConfigurationError
+from tesp.report.figures.fitting import TITLE_PAD, settle, wrapped
 from tesp.storage.files import written_beside
 
 #: Okabe and Ito's colours, told apart by every common kind of colour vision; yellow is too faint for lines.
@@ -31,8 +31,14 @@ LABEL_SIZE = 10
 TICK_SIZE = 9
 CAPTION_SIZE = 8.5
 
-#: Characters of a caption that surely fit into an inch.
-CAPTION_CHARACTERS = 14
+#: Width of a legend's label before it goes on in the next line, in inches.
+LEGEND_WIDTH = 2.3
+
+#: Height of a further line of a caption, in inches.
+CAPTION_LINE = 0.15
+
+#: Share of a figure's width or height that text across it may take.
+FULL = 0.97
 
 #: Dots per inch of a figure made of pixels.
 RESOLUTION = 150
@@ -55,6 +61,11 @@ def marker(index: int) -> str:
     return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 
+def blank(size: tuple[float, float], layout: Any = "constrained") -> Figure:
+    """Return a new figure without panels; width and height are in inches, ``layout`` is as for `panels`."""
+    return Figure(figsize=size, layout=layout, dpi=RESOLUTION)
+
+
 def panels(
     size: tuple[float, float], rows: int = 1, columns: int = 1, layout: Any = "constrained", **shared: Any
 ) -> tuple[Figure, np.ndarray]:
@@ -67,13 +78,13 @@ def panels(
         layout: Matplotlib's layout engine; ``compressed`` for panels of a fixed aspect.
         **shared: ``sharex`` and ``sharey``.
     """
-    figure = Figure(figsize=size, layout=layout)
+    figure = blank(size, layout)
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
 def tidy(axes: Axes, title: str, x: str = "", y: str = "") -> None:
     """Give a panel its title and labels, a light grid and no frame at the top and right."""
-    axes.set_title(title, fontsize=TITLE_SIZE, pad=8)
+    axes.set_title(title, fontsize=TITLE_SIZE, pad=TITLE_PAD, parse_math=False)
     axes.set_xlabel(x, fontsize=LABEL_SIZE)
     axes.set_ylabel(y, fontsize=LABEL_SIZE)
     axes.grid(color=GRID, linewidth=0.8)
@@ -122,24 +133,43 @@ def bar(
 def legend(figure: Figure, place: str = "right center", columns: int | None = None) -> None:
     """Draw one legend beside all panels, each label once; above or below them it lies in a row.
 
+    Long labels go on in the next line, and where there are more entries than fit the rows become shorter and the figure
+    higher.
+
     Args:
         figure: The figure, whose panels have labelled artists.
         place: Where, outside of the panels.
-        columns: Entries in a row; by default one at the right, and all elsewhere.
+        columns: Most entries in a row; by default one at the right, and all elsewhere.
     """
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    columns = columns or (1 if place.startswith("right") else len(entries))
+    beside = place.startswith("right")
+    columns = max(columns or (1 if beside else len(entries)), 1)
+    labels = [wrapped(label, LEGEND_WIDTH, LABEL_SIZE) for label in entries]
     look: dict[str, Any] = {"loc": f"outside {place}", "fontsize": LABEL_SIZE, "frameon": False}
-    figure.legend(list(entries.values()), list(entries), ncols=max(columns, 1), **look)
+    while True:
+        drawn = figure.legend(list(entries.values()), labels, ncols=columns, **look)
+        for text in drawn.get_texts():
+            text.set_parse_math(False)
+        box = drawn.get_window_extent()
+        if columns == 1 or box.width <= FULL * figure.bbox.width:
+            break
+        drawn.remove()
+        columns -= 1
+    height, most = box.height / figure.dpi, figure.get_figheight()
+    if beside:
+        figure.set_figheight(max(most, height / FULL))
+    elif (rows := -(-len(entries) // columns)) > 1:
+        figure.set_figheight(most + height * (1 - 1 / rows))
 
 
 def caption(figure: Figure, text: str) -> None:
-    """Write a sentence below the panels, on as many lines as the figure's width needs."""
-    lines = textwrap.fill(text, int(CAPTION_CHARACTERS * figure.get_figwidth()))
-    figure.supxlabel(lines, fontsize=CAPTION_SIZE, color=GREY)
+    """Write a sentence below the panels, on as many lines as the figure's width needs; many lines make it higher."""
+    lines = wrapped(text, FULL * figure.get_figwidth(), CAPTION_SIZE)
+    figure.set_figheight(figure.get_figheight() + CAPTION_LINE * max(lines.count("\n") - 1, 0))
+    figure.supxlabel(lines, fontsize=CAPTION_SIZE, color=GREY, parse_math=False)
 
 
 def check_output(output: str | Path) -> Path:
@@ -159,10 +189,12 @@ def check_output(output: str | Path) -> Path:
 
 
 def save(figure: Figure, output: str | Path) -> None:
-    """Write a figure whole or not at all, making its folder if need be.
+    """Write a figure whole or not at all, making its folder if need be; its texts keep clear of each other.
 
     Raises:
         ConfigurationError: The ending is not a known picture format.
     """
-    with written_beside(check_output(output)) as beside:
+    path = check_output(output)
+    settle(figure)
+    with written_beside(path) as beside:
         figure.savefig(beside, dpi=RESOLUTION, facecolor="white")

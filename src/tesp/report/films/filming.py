@@ -56,7 +56,7 @@ def stages_of(agent: Any) -> list[Stage]:
     """
     rounds = agent.history[len(agent.history) - len(agent.stages) :]
     return [
-        Stage(_title(number, done.fast_update), partial(_act, stage))
+        _stage(_title(number, done.fast_update), stage)
         for number, (stage, done) in enumerate(zip(agent.stages, rounds, strict=True))
     ]
 
@@ -67,8 +67,18 @@ def _title(number: int, fast_update: int) -> str:
     return words.agent(fast_update) if fast_update else "after the warm-up round"
 
 
+def _stage(title: str, agent: Any) -> Stage:
+    if agent.agent.remembers:
+        return Stage(title, partial(_act_with_memory, agent), remembers=True)
+    return Stage(title, partial(_act, agent))
+
+
 def _act(agent: Any, observation: Any) -> Any:
     return agent.predict(observation, deterministic=True)[0]
+
+
+def _act_with_memory(agent: Any, observation: Any, state: Any, reward: float | None) -> tuple[Any, Any]:
+    return agent.predict(observation, state, deterministic=True, reward=reward)
 
 
 def film(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from tesp.report.figures.fitting import shortened
 from tesp.report.films.playing import Episode
 from tesp.tasks.drawing import HALF_WIDTH, draw_plane
 
@@ -31,7 +32,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def write_centred(draw: ImageDraw.ImageDraw, text: str, centre: tuple[float, float], width: int, **style) -> None:
-    """Write one line about a point, smaller if it is wider than ``width`` pixels.
+    """Write one line about a point, smaller if it is wider than ``width`` pixels, and in the end without its middle.
 
     Args:
         draw: What is written on.
@@ -43,6 +44,10 @@ def write_centred(draw: ImageDraw.ImageDraw, text: str, centre: tuple[float, flo
     size, bold, fill = style.get("size", 16), style.get("bold", False), style.get("fill", INK)
     while size > 8 and draw.textlength(text, font(size, bold)) > width:
         size -= 1
+    most = len(text)
+    while most > 1 and draw.textlength(shortened(text, most), font(size, bold)) > width:
+        most -= 1
+    text = shortened(text, most)
     draw.text(centre, text, font=font(size, bold), fill=fill, anchor="mm")
 
 

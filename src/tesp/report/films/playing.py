@@ -35,10 +35,13 @@ class Stage:
     Attributes:
         title: What stands above its panel, for instance ``after 1 fast-update``.
         act: Maps an observation to an action, both in the environment's own units.
+        remembers: Whether it has memory: ``act`` then takes the observation, the state that it returned last (None
+            where an episode begins) and the reward of the step before, and returns the action and the state.
     """
 
     title: str
-    act: Callable[[Any], Any]
+    act: Callable[..., Any]
+    remembers: bool = False
 
 
 @dataclass
@@ -159,9 +162,13 @@ class Player:
         observation, info = self._environment.reset(seed=self._seed)
         episode.note(info)
         self._look(episode)
-        ended = False
+        ended, state, reward = False, None, None
         while not ended and episode.length < MOST_STEPS:
-            observation, reward, terminated, truncated, info = self._environment.step(stage.act(observation))
+            if stage.remembers:
+                action, state = stage.act(observation, state, reward)
+            else:
+                action = stage.act(observation)
+            observation, reward, terminated, truncated, info = self._environment.step(action)
             episode.returns.append(episode.returns[-1] + float(info.get("distance_reward", reward)))
             episode.note(info)
             self._look(episode)

@@ -21,12 +21,14 @@ PICTURES = {
 }
 FILMS = {".mp4": "video/mp4", ".webm": "video/webm"}
 
-#: A picture with a greater ratio of width to height keeps a readable size on a narrow screen, where it is scrolled.
-WIDE = 1.6
+#: A picture with a greater ratio of width to height keeps a readable size on a narrow screen, where it is scrolled; so
+#: does a figure of this library of more pixels across, whose texts would be too small.
+WIDE, READABLE = 1.6, 700
 
 #: What the figures of this library show, in the order of the report.
 CAPTIONS = {
-    "learning_curves": "Learning curves: return after the last fast-update against training, on D, D′ and D″.",
+    "learning_curves": "Learning curves: return after the last fast-update against training, on D, D′ and D″. Below, "
+    "where it was recorded, what every round of the training returned.",
     "fast_updates": "What each fast-update gains: return after k fast-updates at the end of training.",
     "trajectories": "Paths of the latest adaptation, one panel for each round.",
     "task_paths": "Paths after all fast-updates, for many tasks at once.",
@@ -47,7 +49,7 @@ class Medium:
         caption: What it shows.
         source: The file itself as a ``data:`` address.
         is_video: Whether a browser plays it rather than shows it; a GIF is a picture.
-        is_wide: Whether a picture is much wider than high.
+        is_wide: Whether a picture keeps its size on a narrow screen, where it is scrolled.
     """
 
     name: str
@@ -95,7 +97,7 @@ def _caption(stem: str) -> str:
 def _is_wide(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
-            return picture.width > WIDE * picture.height
+            return picture.width > WIDE * picture.height or (path.stem in CAPTIONS and picture.width > READABLE)
     except UnidentifiedImageError as error:
         raise RunFolderError(f"{path} is not a picture that can be read; remove it or draw it again.") from error
 

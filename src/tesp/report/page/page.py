@@ -38,7 +38,7 @@ class Source:
         drawn: Figures that were drawn from the run's records for the report; they go before those of the same name
             in the folder, which may be of earlier records.
         details: Records of every task by itself and of the learned rates; empty if there are none.
-        oracle: The run of the oracle where one was named; otherwise one that lies beside the run is taken.
+        oracle: The run of the oracle, if one was named; otherwise one that lies beside the run is taken.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Source:
     preset: Mapping[str, Any] | None = None
     drawn: Sequence[Path] = ()
     details: Sequence[Record] = ()
-    oracle: Path | None = None
+    oracle: Sequence[Path] = ()
 
 
 def render(sources: Sequence[Source], combined: Path | None = None) -> str:
@@ -94,9 +94,10 @@ def _results(sources: Sequence[Source]) -> list[Result]:
     if len(sources) == 1:
         return results_of_run(runs[0], oracle_beside(sources[0].folder, runs[0], sources[0].oracle))
     rows = comparison_rows(runs)
+    named = [oracle for source in sources for oracle in source.oracle]
     # Oracles that lie beside the runs were not asked for, so one that does not fit is left out rather than refused.
-    with contextlib.suppress(ConfigurationError):
-        rows = comparison_rows([*runs, *oracles_of([source.folder for source in sources], runs, sources[0].oracle)])
+    with contextlib.nullcontext() if named else contextlib.suppress(ConfigurationError):
+        rows = comparison_rows([*runs, *oracles_of([source.folder for source in sources], runs, named)])
     return tables.over_seeds(rows)
 
 

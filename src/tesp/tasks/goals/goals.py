@@ -66,6 +66,7 @@ class Goals:
         boundary_radius: D and D′ lie within, D″ beyond, in metres.
         outer_radius: D″ lies within, in metres.
         spacing: Least distance between goals, in metres.
+        reach: The body gets no further than this from the origin whatever it does, in metres; None where it may.
 
     Raises:
         ConfigurationError: A length is negative or not finite, or the radii do not increase in this order.
@@ -76,10 +77,13 @@ class Goals:
     boundary_radius: float = 1.1
     outer_radius: float = 1.5
     spacing: float = 0.10
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         for option in fields(self):
-            object.__setattr__(self, option.name, checked_length(option.name, getattr(self, option.name)))
+            value = getattr(self, option.name)
+            if value is not None or option.default is not None:
+                object.__setattr__(self, option.name, checked_length(option.name, value))
         if not self.inner_radius < self.boundary_radius < self.outer_radius:
             raise ConfigurationError(
                 f"inner_radius is {self.inner_radius:g}, boundary_radius {self.boundary_radius:g} and "
@@ -100,6 +104,12 @@ class Goals:
     def outside_area(self) -> Annulus:
         """Where D″ lies."""
         return Annulus(self.boundary_radius, self.outer_radius)
+
+    def within_reach(self, goal: Float[np.ndarray, "2"]) -> bool:
+        """Tell whether an episode may ever arrive at a goal; those of D, D′ and D″ are never doubted."""
+        if self.reach is None:
+            return True
+        return float(np.hypot(*goal)) < max(self.reach + self.arrival, self.outer_radius)
 
     def sample_task_sets(self, name: str, seed: int, count: int) -> dict[str, TaskSet]:
         """Draw D, D′ and D″, ``count`` goals each; the same name, options and seed always give the same goals.

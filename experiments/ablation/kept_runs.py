@@ -1,0 +1,236 @@
+"""What single runs reached, as tables, from the records that are kept of them in `experiments/records`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from analysis import LATE, markdown, mean_and_range
+from stored import AblationRun
+from variants import flat
+
+from tesp.report import words
+from tesp.report.records import ARCHIVED, RunRecords, read_archived
+
+RECORDS = Path(__file__).parents[1] / "records"
+
+#: The preset `quick` of the point.
+POINT = tuple(f"leads/point-tesp-quick-seed{seed}" for seed in (0, 1, 2))
+#: The arm for long, without the loss on every round and with it.
+LOSS = {
+    "A and C": "leads/reacher2-tesp-small-without-early-loss-seed10",
+    "A, B and C": "leads/reacher2-tesp-seed10-first-step-4e-3",
+}
+#: Runs of the preset `small` of the arm of two links, and with a bound below which no σ falls.
+BOUNDED = {
+    "no bound": "leads/reacher2-small-tesp-std0-seed10",
+    "σ ≥ 0.3": "leads/reacher2-small-tesp-std0.3-seed10",
+}
+#: Half as long, with a step size that is lowered over the last third; without a bound on σ and with one.
+SETTLED = (
+    *(f"leads/reacher2-small-tesp-settle-seed{seed}" for seed in (10, 11, 12)),
+    *(f"leads/reacher2-small-meta-sgd-settle-seed{seed}" for seed in (10, 11)),
+    "leads/reacher2-small-maml-settle-seed10",
+    "leads/reacher2-small-adapt-sv-settle-seed10",
+    "leads/reacher2-small-meta-sgd-settle-std0.5-seed10",
+    "leads/reacher2-small-maml-settle-std0.5-seed10",
+)
+#: With the bound, and a longer average of the parameters; on the arm and on wheeled.
+LONGER = (
+    "leads/reacher2-small-tesp-settle-std0.5-average0.97-seed10",
+    "leads/reacher2-small-meta-sgd-150-seed10",
+    "leads/reacher2-small-meta-sgd-settle-std0.5-average0.97-seed11",
+    *(f"leads/reacher2-small-maml-150-seed{seed}" for seed in (10, 11)),
+    *(f"leads/reacher2-small-adapt-sv-150-seed{seed}" for seed in (10, 11)),
+    "leads/wheeled-small-meta-sgd-150-seed10",
+)
+#: The preset `small` as it is now: as these, but with 120 meta-updates instead of 150.
+SMALL = (
+    "leads/reacher2-small-meta-sgd-120-seed12",
+    *(f"leads/reacher2-small-maml-120-seed{seed}" for seed in (10, 12)),
+    *(f"leads/reacher2-small-adapt-sv-120-seed{seed}" for seed in (10, 12)),
+    "leads/wheeled-small-tesp-120-seed10",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The records of one run.
+
+    Attributes:
+        config: Its configuration.
+        tasks: Tasks of each set that it was evaluated on.
+        returns: Average return after K fast-updates, by meta-update and task set.
+        seconds: CPU seconds of all meta-updates.
+    """
+
+    config: Mapping[str, Any]
+    tasks: int
+    returns: dict[int, dict[str, float]]
+    seconds: float
+
+    @property
+    def best(self) -> list[float]:
+        """The highest return on each set, each at its own time."""
+        return [max(row[name] for row in self.returns.values()) for name in words.TASK_SETS]
+
+    @property
+    def late(self) -> list[float]:
+        """The mean return on each set over the last quarter of the run, its first evaluation included."""
+        begin = (1 - LATE) * max(self.returns)
+        return [float(np.mean([row[s] for m, row in self.returns.items() if m >= begin])) for s in words.TASK_SETS]
+
+    @property
+    def last(self) -> list[float]:
+        """The return on each set at the end."""
+        return list(self.returns[max(self.returns)].values())
+
+
+def load(name: str) -> Run:
+    """Read the stored records of a run."""
+    run = _stored(name)
+    found = run.evaluations()
+    last = max(fast_update for _, _, fast_update in found)
+    returns: dict[int, dict[str, float]] = {}
+    for update in sorted({update for update, _, _ in found}):
+        returns[update] = {name: found[update, name, last]["average_return"] for name in words.TASK_SETS}
+    seconds = sum(row["seconds_cpu"] for row in run.records["train"])
+    return Run(run.config, run.records["evaluation"][-1]["tasks"], returns, seconds)
+
+
+def _stored(name: str) -> RunRecords:
+    return read_archived(RECORDS / f"{name}{ARCHIVED}")
+
+
+def adaptation(names: Sequence[str]) -> str:
+    """Return the table of what fast-updates are worth at the end of runs, as means over them."""
+    stored = [_stored(name).records for name in names]
+    rows = []
+    for task_set, title in words.SHORT.items():
+        still = [row["average_return"] for each in stored for row in each["reference"] if row["task_set"] == task_set]
+        ends = [_end(each["evaluation"], task_set) for each in stored]
+        after = [[row["average_return"] for row in rounds] for rounds in zip(*ends, strict=True)]
+        last = [rounds[-1] for rounds in ends]
+        success, distance = (float(np.mean([row[x] for row in last])) for x in ("success_rate", "final_distance"))
+        means = [words.number(float(np.mean(values)), 1) for values in (still, *after)]
+        rows.append([title, *means, words.percent(success), words.number(distance, 3)])
+    ks = [f"k = {k}" for k in range(len(rows[0]) - 4)]
+    return markdown([["task set", "standing still", *ks, "success", "distance (m)"], *rows])
+
+
+def _end(evaluations: Sequence[dict[str, Any]], task_set: str) -> list[dict[str, Any]]:
+    """Return the last evaluation on a task set, by the number of fast-updates."""
+    end = max(row["meta_update"] for row in evaluations)
+    found = [row for row in evaluations if (row["meta_update"], row["task_set"]) == (end, task_set)]
+    return sorted(found, key=lambda row: row["fast_update"])
+
+
+def course(name: str) -> str:
+    """Return the table of a run's evaluations."""
+    returns = load(name).returns
+    rows = [[str(update), *(words.number(x, 1) for x in row.values())] for update, row in returns.items()]
+    return markdown([["meta-updates", *words.SIGNS.values()], *rows])
+
+
+def beside(names: Mapping[str, str]) -> str:
+    """Return the table of the evaluations of several runs side by side, each under a title."""
+    runs = {title: load(name).returns for title, name in names.items()}
+    updates = sorted({update for returns in runs.values() for update in returns})
+    cells = [[_three(list(r[update].values()), 0) if update in r else "–" for r in runs.values()] for update in updates]
+    return markdown([["meta-updates", *runs], *([str(u), *row] for u, row in zip(updates, cells, strict=True))])
+
+
+def bounded() -> str:
+    """Return the table of `BOUNDED`."""
+    runs = {name: load(path) for name, path in BOUNDED.items()}
+    rows = [[name, _three(run.best), _three(run.late), _shares(run), _three(run.last, 0)] for name, run in runs.items()]
+    return markdown([["", "best", "mean of the last quarter", "share", "last"], *rows])
+
+
+def settled() -> str:
+    """Return the table of `SETTLED`."""
+    rows = [[*_names(run), _bound(run), str(run.tasks), *_read(run)] for run in map(load, SETTLED)]
+    return markdown([["method", "seed", "least σ", "tasks", "best", "mean of the last quarter", "share"], *rows])
+
+
+def longer(names: Sequence[str]) -> str:
+    """Return the table of runs that differ in nothing but method, family and seed."""
+    rows = [[*_names(run), *_read(run)] for run in map(load, names)]
+    return markdown([["method", "seed", "best", "mean of the last quarter", "share"], *rows])
+
+
+def campaign(family: str) -> str:
+    """Return the table of all whole runs of the preset `small`: means over seeds, and the least and greatest."""
+    runs = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    order = [method for method in words.ALGORITHMS if any(key[0] == method for key in runs)]
+    still = {int(seed): _standing_still(name) for (_, seed), name in runs.items()}
+    means = [words.number(float(x), 0) for x in np.mean([*still.values()], axis=0)]
+    rows = [[words.STANDING_STILL, _from_to(sorted(still)), *means, "–"]]
+    for method in order:
+        members = {int(key[1]): load(name) for key, name in runs.items() if key[0] == method}
+        ends = zip(*(run.last for run in members.values()), strict=True)
+        late, best = (np.mean([getattr(run, what) for run in members.values()], axis=0) for what in ("late", "best"))
+        cells = [mean_and_range(values, 0) for values in ends]
+        rows.append([words.method(method), _from_to(sorted(members)), *cells, _three((best / late).tolist(), 2)])
+    return markdown([["method", "seeds", *words.SIGNS.values(), "share"], *rows])
+
+
+def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
+    """Return the table of other rules for the step size beside the preset's own.
+
+    Args:
+        found: The runs of the preset's own rule by method, of which those with the same seeds are shown.
+    """
+    names = _kept(r"steps-reacher2-(tesp|meta-sgd)-([a-z0-9-]+)-seed(\d+)")
+    rows = {(method, rule, int(seed)): _three(load(name).last, 0) for (method, rule, seed), name in names.items()}
+    for run in (run for runs in found.values() for run in runs):
+        if any((method, seed) == (run.method, run.seed) for method, _, seed in rows):
+            end = run.returns[max(run.returns)]
+            rows[run.method, "found", run.seed] = _three([end[name, run.fast_updates] for name in words.TASK_SETS], 0)
+    order = sorted(rows, key=lambda key: (key[0], key[1] != "found", key[1:]))
+    return markdown(
+        [["method", "rule", "seed", "D / D′ / D″"], *([words.method(k[0]), k[1], str(k[2]), rows[k]] for k in order)]
+    )
+
+
+def _standing_still(name: str) -> list[float]:
+    return [row["average_return"] for row in _stored(name).records["reference"] if row["reference"] == "stand_still"]
+
+
+def _from_to(seeds: Sequence[int]) -> str:
+    whole = len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    return f"{seeds[0]}–{seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def _kept(pattern: str) -> dict[tuple[str, ...], str]:
+    """Return the names of runs of the campaign by what a pattern finds in them."""
+    names = [path.name.removesuffix(ARCHIVED) for path in sorted((RECORDS / "campaign").glob(f"*{ARCHIVED}"))]
+    return {found.groups(): f"campaign/{name}" for name in names if (found := re.fullmatch(pattern, name))}
+
+
+def _names(run: Run) -> list[str]:
+    name = words.method(run.config["algorithm"])
+    if run.config["family"] != "reacher2":
+        name += f", {run.config['family']}"
+    return [name, str(run.config["seed"])]
+
+
+def _bound(run: Run) -> str:
+    # Runs that were stored before the option had none.
+    least = flat(run.config).get("least_std")
+    return f"{least:g}" if least else "–"
+
+
+def _read(run: Run) -> list[str]:
+    return [_three(run.best), _three(run.late), _shares(run)]
+
+
+def _shares(run: Run) -> str:
+    # Returns are negative: the best is the smaller distance.
+    return _three([best / late for best, late in zip(run.best, run.late, strict=True)], 2)
+
+
+def _three(values: Sequence[float], digits: int = 1) -> str:
+    return " / ".join(words.number(value, digits) for value in values)
