@@ -1,7 +1,7 @@
 """What `--ray local` adds to the plain command, and how long a killed machine holds up the run that it had.
 
-Runs of the point, at the preset `quick` but shorter. The plain command and that by Ray train the same runs in turns, each
-in a folder of its own, with what was compiled kept from a first turn that is not counted. Give it an idle machine.
+Runs of the point, at the preset `quick` but shorter. The plain command and that by Ray train the same runs in turns,
+each in a folder of its own, with what was compiled kept from a first turn that is not counted. Give it an idle machine.
 
     python benchmarks/cluster.py
     python benchmarks/cluster.py --parts killed --turns 5
