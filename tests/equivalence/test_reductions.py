@@ -26,6 +26,7 @@ from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.settings import AblationSettings, GradientConfig
 from tesp.methods.gradient.tesp import TESP
+from tesp.methods.gradient.tesp_set import TESPSet
 from tesp.networks.settings import NetworkSettings
 from tesp.types import Parameters
 
@@ -161,6 +162,14 @@ def test_maesn_without_spread_is_adapt_sv():
     assert np.all(moved.mean != start)
     for r, s in zip(one.rounds, other.rounds, strict=True):
         np.testing.assert_allclose(r.round.episodes.action, s.round.episodes.action, rtol=1e-4, atol=1e-5)
+
+
+def test_tesp_with_a_set_of_one_policy_is_tesp():
+    sizes = (2, 2, 2, (4,), 3, RATE)
+    (tesp, of_tesp), (alone, of_one) = (meta_train(made, 1) for made in (TESP(*sizes), TESPSet(*sizes, policies=1)))
+    assert_identical((alone.adapted, alone.rates, alone.shared.trunk), (tesp.adapted, tesp.rates, tesp.shared))
+    for one, other in zip(of_one, of_tesp, strict=True):
+        assert_identical(rounds_of(one), rounds_of(other))
 
 
 class TestTheOracle:

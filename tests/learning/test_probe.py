@@ -23,9 +23,11 @@ from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.tesp import TESP
+from tesp.methods.gradient.tesp_set import TESPSet
 from tesp.methods.recurrent.configs import RL2Config
 from tesp.methods.recurrent.settings import PPOSettings, RecurrentNetworkSettings
 from tesp.networks.policy import Policy
+from tesp.networks.policy_set import PolicySet
 from tesp.sampling import SamplingSettings
 from tesp.tasks.simulation import Simulation, Transition
 
@@ -86,6 +88,11 @@ METHODS = {
     ),
     "e-maml": (MAML(1, 1, (16,), 0.1), WIDE, {"episodes_per_round": 20}, {"exploration_credit": 1.0}),
     "maesn": (MAESN(1, 1, 2, (16,), 0.5), WIDE, {"episodes_per_round": 20}, {"embedding_penalty": 0.1}),
+    "tesp-set": (
+        TESPSet(1, 1, 2, (16,), 8, 0.01, policies=2),
+        {"fast_updates": 1},
+        {"buffer_size": 4, "episodes_per_round": 10},
+    ),
     "oracle": (Oracle(1, 1, 1, (16,)), {"fast_updates": 0}, {"episodes_per_round": 20}),
 }
 
@@ -103,9 +110,12 @@ def blinded(parameters):
     if isinstance(parameters.adapted, Policy):
         return parameters._replace(rates=rates)
     shared = parameters.shared
+    if isinstance(shared, PolicySet):
+        shared = eqx.tree_at(lambda p: p.weights.weight, shared, replace_fn=np.zeros_like)
 
     def weights_of_the_first_layer(policy):
-        return (policy.policy if isinstance(policy, LatentPolicy) else policy).hidden[0].weight
+        inside = {LatentPolicy: "policy", PolicySet: "trunk"}
+        return getattr(policy, inside.get(type(policy), ""), policy).hidden[0].weight
 
     unseeing = eqx.tree_at(weights_of_the_first_layer, shared, replace_fn=lambda w: w.at[1:].set(0.0))
     return parameters._replace(rates=rates, shared=unseeing)

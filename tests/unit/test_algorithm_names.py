@@ -24,7 +24,7 @@ from tesp.tasks.registry import families
 
 #: Those that adapt without a warm-up round.
 WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
-NAMES = ["tesp", *WITHOUT_WARM_UP, "oracle", "rl2", *(f"tesp-v{number}" for number in range(1, 6))]
+NAMES = ["tesp", *WITHOUT_WARM_UP, "tesp-set", "oracle", "rl2", *(f"tesp-v{number}" for number in range(1, 6))]
 #: Those that adapt by gradients.
 GRADIENT = [name for name in NAMES if name != "rl2"]
 ROWS = [(family, preset) for family in families() for preset in presets_of(family)]

@@ -26,6 +26,7 @@ from tesp.episodes.rollout import Learner, Progress
 from tesp.interface import Interface
 from tesp.methods.gradient.building import build
 from tesp.methods.gradient.method import Belief
+from tesp.methods.gradient.task_encoding import TaskEncoding
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.registry import METHODS
 from tesp.networks.policy import CONDITIONINGS, Policy
@@ -140,7 +141,7 @@ def agent_of(learner, episodes=(5, 6, 1)) -> AdaptedAgent:
 
 #: MAESN draws a latent for every episode, which is refused like methods with memory.
 KINDS = {name: (name, {}) for name, e in METHODS.items() if e.algorithm is not None and name != "maesn"} | {
-    f"{name} modulated": (name, {"conditioning": "modulate"}) for name in ("tesp", "adapt-sv", "oracle")
+    f"{name} modulated": (name, {"conditioning": "modulate"}) for name in ("tesp", "adapt-sv", "oracle", "tesp-set")
 }
 
 
@@ -151,7 +152,7 @@ def every(request):
 
 
 def has_encoder(learner):
-    return isinstance(learner.learner.method.algorithm, TESP)
+    return isinstance(learner.learner.method.algorithm, TaskEncoding)
 
 
 def test_agents(every, tmp_path):

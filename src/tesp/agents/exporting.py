@@ -15,8 +15,11 @@ from tesp.agents.adapting import AdaptedAgent, MetaLearner
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.methods.gradient.method import GradientMethod
 from tesp.methods.gradient.oracle import Oracle
+from tesp.methods.gradient.task_encoding import TaskEncoding
 from tesp.methods.gradient.tesp import TESP
+from tesp.methods.gradient.tesp_set import TESPSet
 from tesp.networks.policy import ModulatedPolicy, Policy
+from tesp.networks.policy_set import PolicySet
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.numerics import with_usual_numerics
 from tesp.storage.files import written_beside
@@ -39,7 +42,7 @@ class _Parts(NamedTuple):
         buffer: The best episodes so far; None where there are none.
     """
 
-    policy: Policy | ModulatedPolicy
+    policy: Policy | ModulatedPolicy | PolicySet
     encoder: TaskEncoder | None
     embedding: np.ndarray | None
     buffer: Episodes | None
@@ -110,7 +113,9 @@ def _exportable(learner: MetaLearner) -> GradientMethod:
             "encoders of methods that adapt by gradients can be."
         )
     algorithm = method.algorithm
-    if (algorithm.warm_up and type(algorithm) is not TESP) or (algorithm.sees_task and type(algorithm) is not Oracle):
+    if (algorithm.warm_up and type(algorithm) not in (TESP, TESPSet)) or (
+        algorithm.sees_task and type(algorithm) is not Oracle
+    ):
         raise ConfigurationError(
             f"The method {name!r} cannot be exported as ONNX: how its {type(algorithm).__name__} computes an embedding "
             "is not known. That is possible for TESP's task encoder, for vectors that are adapted themselves, and for "
@@ -123,15 +128,15 @@ def _parts(given: MetaLearner | AdaptedAgent, learner: MetaLearner, method: Grad
     algorithm, parameters = method.algorithm, learner.parameters
     belief = _belief(given, learner, method)
     policy = algorithm.policy(belief.adapted, parameters.shared)
-    if type(policy) not in (Policy, ModulatedPolicy):
+    if type(policy) not in (Policy, ModulatedPolicy, PolicySet):
         raise ConfigurationError(
             f"The method {learner.config.algorithm!r} cannot be exported as ONNX: its policy is a "
-            f"{type(policy).__name__}, and only Policy and ModulatedPolicy of tesp.networks.policy can be."
+            f"{type(policy).__name__}, and only Policy, ModulatedPolicy and PolicySet of tesp.networks can be."
         )
     unknown = algorithm.embedding_size == 0 or (algorithm.sees_task and given is learner)
     return _Parts(
         policy,
-        algorithm.encoder(belief.adapted) if isinstance(algorithm, TESP) else None,
+        algorithm.encoder(belief.adapted) if isinstance(algorithm, TaskEncoding) else None,
         None if unknown else np.asarray(belief.embedding),
         belief.buffer,
     )

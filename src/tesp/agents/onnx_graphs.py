@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from tesp.agents.predicting import bounds_in_single_precision
 from tesp.interface import Interface
 from tesp.networks.gru import GRU
 from tesp.networks.policy import ModulatedPolicy, Policy
+from tesp.networks.policy_set import PolicySet
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.storage.strict_json import dumps
 
@@ -79,31 +81,34 @@ class _Graph:
 
 
 def policy_graph(
-    policy: Policy | ModulatedPolicy, interface: Interface, embedding_size: int = 0, embedding: str = ""
+    policy: Policy | ModulatedPolicy | PolicySet, interface: Interface, embedding_size: int = 0, embedding: str = ""
 ) -> GraphProto:
     """Return π(a | s, h) with the action that `tesp.AdaptedAgent.predict` returns with ``deterministic=True``.
 
     action = clip(m + r ∘ clip(μ, −1, 1), low, high) with m = (low + high)/2 and r = (high − low)/2
 
     Args:
-        policy: A `Policy` or a `ModulatedPolicy`.
+        policy: A `Policy`, a `ModulatedPolicy` or a `PolicySet` of them.
         interface: What agents see and do.
         embedding_size: Entries of what the policy is conditioned on; 0 for nothing.
         embedding: What that is, in words.
     """
     graph = _Graph()
     observations, actions = interface.observation_size, interface.action_size
-    if isinstance(policy, ModulatedPolicy):
-        last = _modulated(graph, policy)
+    trunk = policy.trunk if isinstance(policy, PolicySet) else policy
+    if isinstance(trunk, ModulatedPolicy):
+        last = _modulated(graph, trunk)
     else:
-        last = _concatenated(graph, policy, observations, embedding_size)
-    weight, bias = np.asarray(policy.output.weight), np.asarray(policy.output.bias)
-    mean = graph.product("mean", last, weight[:, :actions], bias[:actions], name="mean")
-    _to_bounds(graph, mean, interface)
-    free = "" if policy.least_std else "log_std"
-    log_std = graph.product("log_std", last, weight[:, actions:], bias[actions:], name=free)
-    if policy.least_std:
-        graph.add("Max", log_std, graph.number("least_log_std", math.log(policy.least_std)), name="log_std")
+        last = _concatenated(graph, trunk, observations, embedding_size)
+    output = partial(_mixed, graph, policy) if isinstance(policy, PolicySet) else graph.product
+    weight, bias = (np.reshape(x, (*x.shape[:-1], -1, 2, actions)) for x in (trunk.output.weight, trunk.output.bias))
+    (mean_weight, std_weight), (mean_bias, std_bias) = (
+        [x[..., part, :].reshape(*x.shape[:-3], -1) for part in (0, 1)] for x in (weight, bias)
+    )
+    _to_bounds(graph, output("mean", last, mean_weight, mean_bias, name="mean"), interface)
+    log_std = output("log_std", last, std_weight, std_bias, name="" if trunk.least_std else "log_std")
+    if trunk.least_std:
+        graph.add("Max", log_std, graph.number("least_log_std", math.log(trunk.least_std)), name="log_std")
     inputs = [Tensor("observation", ("batch", observations), "s, as the environment gives it")]
     if embedding_size:
         meaning = f"{embedding}; one row for every observation"
@@ -114,6 +119,18 @@ def policy_graph(
         Tensor("log_std", ("batch", actions), "log σ of the Gaussian over actions"),
     ]
     return graph.finished("policy", inputs, outputs)
+
+
+def _mixed(graph: _Graph, policy: PolicySet, layer: str, x: str, weight: Any, bias: Any, name: str = "") -> str:
+    """Add x W_j + b_j of all policies, one behind the other in ``weight``, and their mixture."""
+    each = graph.product(f"{layer}_of_each", x, weight, bias)
+    shape = graph.constant(f"{layer}_shape", np.array([-1, policy.policies, len(bias) // policy.policies]))
+    logits = graph.product(f"{layer}_mixing", "embedding", policy.weights.weight, policy.weights.bias)
+    share = graph.add(
+        "Unsqueeze", graph.add("Softmax", logits, axis=-1), graph.constant(f"{layer}_last", np.array([2]))
+    )
+    shared = graph.add("Mul", graph.add("Reshape", each, shape), share)
+    return graph.add("ReduceSum", shared, graph.constant(f"{layer}_policies", np.array([1])), keepdims=0, name=name)
 
 
 def _concatenated(graph: _Graph, policy: Policy, size: int, embedding_size: int) -> str:

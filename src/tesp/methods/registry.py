@@ -79,6 +79,7 @@ METHODS: dict[str, Entry] = {
     ),
     "e-maml": _gradient("maml:MAML", own=("exploration_credit",)),
     "maesn": _gradient("maesn:MAESN"),
+    "tesp-set": _gradient("tesp_set:TESPSet"),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
     "rl2": _recurrent("RL2Config"),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},

@@ -100,11 +100,15 @@ class Policy(ConditionalPolicy):
 
     def respond(self, observation, conditioned):
         """Apply the layers."""
+        return gaussian(self.outputs(observation, conditioned), self.least_std)
+
+    def outputs(self, observation, conditioned):
+        """Return the outputs of the last layer."""
         first, *others = self.hidden
         x = jnp.tanh(observation @ first.weight[: observation.shape[-1]] + conditioned)
         for layer in others:
             x = jnp.tanh(layer(x))
-        return gaussian(self.output(x), self.least_std)
+        return self.output(x)
 
 
 class ModulatedPolicy(ConditionalPolicy):
@@ -152,10 +156,14 @@ class ModulatedPolicy(ConditionalPolicy):
 
     def respond(self, observation, conditioned):
         """Apply the layers."""
+        return gaussian(self.outputs(observation, conditioned), self.least_std)
+
+    def outputs(self, observation, conditioned):
+        """Return the outputs of the last layer."""
         x = observation
         for layer, (gain, offset) in zip(self.hidden, conditioned, strict=True):
             x = jnp.tanh(layer(x) * gain + offset)
-        return gaussian(self.output(x), self.least_std)
+        return self.output(x)
 
 
 #: How a shared policy takes the embedding, by the name that configurations give it.

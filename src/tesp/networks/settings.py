@@ -24,6 +24,8 @@ class NetworkSettings(Settings):
     conditioning: Literal["concatenate", "modulate"] = "concatenate"
     """How a shared policy takes the embedding: as further inputs, or as scale and shift of what enters every hidden
     unit."""
+    policies: int = 4
+    """J, policies with a shared trunk, which are mixed by weights that the task embedding gives."""
     least_std: float = 0.0
     """Least standard deviation of the actions, of every method; 0: none. Without one the policy becomes all but
     deterministic in long runs; gradients of the fast-updates, which grow with 1/σ, then become too large for the rates
@@ -32,7 +34,7 @@ class NetworkSettings(Settings):
     def __post_init__(self):
         if not len(self.policy_units):
             raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
-        for name in ("policy_units", "encoder_units", "embedding_size"):
+        for name in ("policy_units", "encoder_units", "embedding_size", "policies"):
             value = getattr(self, name)
             sizes = value if isinstance(value, Sequence) else [value]
             if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:

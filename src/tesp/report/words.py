@@ -23,6 +23,7 @@ ALGORITHMS = {
     "promp": "ProMP",
     "e-maml": "E-MAML",
     "maesn": "MAESN",
+    "tesp-set": "TESP, set of policies",
     "oracle": "Oracle",
     "rl2": "RL²",
     "tesp-v1": "V1: buffer of all episodes",

@@ -68,6 +68,7 @@ def make_algorithm(config: GradientConfig, algorithm: Callable[..., Algorithm], 
         "encoder_units": network.encoder_units,
         "initial_rate": config.fast.initial_rate if ablation.fast_update else 0.0,
         "conditioning": network.conditioning,
+        "policies": network.policies,
         "least_std": network.least_std,
     }
     if ablation.buffer == "all":

@@ -62,11 +62,12 @@ _ADAPTATION = frozenset(
     | {"early_loss_weight", "early_loss_ratio", "early_loss_final"}
 )
 #: What single methods have, and the others do not.
-_SINGLE = frozenset({"learned_start", "inner_loss", "inner_kl_penalty", "exploration_credit"})
+_SINGLE = frozenset({"learned_start", "inner_loss", "inner_kl_penalty", "exploration_credit", "policies"})
 
 #: Options that the library's methods do not have, by where their algorithms are.
 ABSENT: dict[str, frozenset[str]] = {
     "tesp:TESP": _SINGLE | {"extra_episodes"},
+    "tesp_set:TESPSet": (_SINGLE | _ABLATIONS | {"extra_episodes"}) - {"policies"},
     "maml:MAML": _SINGLE | _ABLATIONS | _ENCODER | _EMBEDDING | RATES,
     "meta_sgd:MetaSGD": _SINGLE | _ABLATIONS | _ENCODER | _EMBEDDING,
     "adapt_sv:AdaptSV": (_SINGLE | _ABLATIONS | _ENCODER) - {"learned_start", "fixed_rate"},
@@ -79,9 +80,10 @@ def absent_of(algorithm: Callable[..., Any]) -> frozenset[str]:
     """Return which options an algorithm does not have: sizes and rates that its constructor does not name."""
     named = set(inspect.signature(algorithm).parameters)
     if {"keep_all", "learned_rates", "adapts_policy", "encoder_units"} <= named:
-        return _SINGLE
+        return _SINGLE - named
     asked = {"encoder_units", "embedding_size", "conditioning", "initial_rate", "least_std"}
-    return _SINGLE | _ABLATIONS | (asked - named)
+    named |= {"embedding_size"} if "latent_size" in named else set()
+    return _ABLATIONS | (_SINGLE | asked) - named
 
 
 @dataclass(frozen=True)
