@@ -4,7 +4,8 @@
 #     examples/cluster/machines.sh machines.txt tesp sweep examples/sweep.toml
 #
 # machines.txt has a name a line, as ssh takes it; what follows # is left out. This machine is the head: it gives out the
-# work and does none, unless HEAD_CORES says so. On every machine tesp[ray] of the same version must be installed at the
+# work and does none, unless HEAD_CORES says so; HEAD and PORT are its address, the port none of 10002 to 19999, which Ray
+# gives to its workers. On every machine tesp[ray] of the same version must be installed at the
 # same place, which is that of the `ray` found here. The machines must reach one another on all ports, and nobody else
 # should: keep them in a network of their own or behind a firewall.
 set -euo pipefail
