@@ -44,7 +44,7 @@ def healthy(state: State) -> Bool[np.ndarray, " simulation"]:
     return finite(state) & (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)
 
 
-def reward(state: State, action: np.ndarray) -> Float[np.ndarray, " simulation"]:
+def reward(state: State, _action: np.ndarray) -> Float[np.ndarray, " simulation"]:
     """Return 1.25·v·(cos φ, sin φ) + 5 − 0.1·‖u‖²; the task is (φ,) in radians.
 
     v is the mean velocity of the centre of mass over the step in m/s, u the controls within ±0.4.
