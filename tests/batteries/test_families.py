@@ -325,7 +325,7 @@ def test_bad_arguments_are_named(family):
         simulation.step(np.arange(2), bad)
 
 
-@pytest.mark.parametrize("name", map(when_there_is_time, CARDS))
+@pytest.mark.parametrize("name", [when_there_is_time(name) for name in CARDS])
 def test_gymnasium_finds_no_fault(name):
     register_environments()
     env = gymnasium.make(CARDS[name].environment, render_mode="rgb_array")
