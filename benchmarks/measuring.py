@@ -299,17 +299,18 @@ def meta_updates(config, wrap: Callable = lambda simulation: simulation) -> Iter
 
     tesp.use_all_cores()
     from tesp.building import build_family, build_learner
+    from tesp.episodes.executor import LocalExecutor
     from tesp.evaluation.protocol import Evaluator
     from tesp.storage.checkpoint import initial_state
     from tesp.training.loop import Training, one_meta_update
 
-    family, sampling = build_family(config), config.sampling
+    family = build_family(config)
     learner, task_sets = build_learner(config, family), family.sample_task_sets(0)
     evaluator = Evaluator(learner, family, task_sets, 0)
     training = Training(learner, family, task_sets["train"], evaluator, config.schedule, 0, {})
-    simulation = wrap(family.simulate(sampling.tasks_per_update * sampling.episodes_per_round))
+    executor = LocalExecutor(learner, family.horizon, lambda count: wrap(family.simulate(count)))
     state = initial_state(learner.method, 0)
     while True:
         began = process_time()
-        state, record = one_meta_update(training, state, simulation)
+        state, record = one_meta_update(training, state, executor)
         yield record | {"cpu_seconds": process_time() - began}

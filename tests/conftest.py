@@ -16,6 +16,8 @@ os.environ["TESP_CPU_DEVICES"] = "1"
 
 # The tests compile much and compute little. Children inherit this, so that they compute bit for bit the same.
 QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# As several devices do, and hosts: what JAX's own threads share out is compiled otherwise.
+QUICK_TO_COMPILE += " --xla_cpu_multi_thread_eigen=false"
 if QUICK_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}".strip()
 os.environ |= {
@@ -75,6 +77,8 @@ TOGETHER = {
         "test_runs.py",
         "test_agents.py",
         "test_adapt.py",
+        "test_parcels.py",
+        "test_worker.py",
         "test_trained.py",
         "test_hub.py",
     ),

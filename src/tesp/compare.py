@@ -12,17 +12,24 @@ from rich.console import Console
 from tesp import runs
 from tesp.building import build_family, build_learner, build_method
 from tesp.config import Config, check_storable, override
+from tesp.episodes.rollout import Learner
 from tesp.errors import BusyError, LocatedError, RunFolderError, RunsFailedError
 from tesp.methods.registry import entry_of, options_of
 from tesp.progress import ProgressBar
+from tesp.report.by_episodes import by_episodes_csv, by_episodes_markdown
 from tesp.report.comparison import comparison_csv, comparison_markdown, comparison_rows
+from tesp.report.figures.by_episodes import plot_by_episodes
 from tesp.report.figures.learning_curves import plot_learning_curves
+from tesp.report.figures.score_profiles import plot_score_profiles
 from tesp.report.records import read_run
+from tesp.report.scores import read_scores, write_score_matrices
 from tesp.report.words import ORACLE
 from tesp.runs.memory import check_memory
+from tesp.runs.scores import EPISODES, checked_episodes, is_scored, score
 from tesp.runs.stored import stored_config
 from tesp.storage.files import write_whole
 from tesp.storage.run_folder import RunFolder
+from tesp.task_sets import TASK_SETS
 from tesp.tasks import family_files
 from tesp.training.settings import LogSettings
 from tesp.training.wandb_callback import require_wandb
@@ -59,9 +66,14 @@ Work = Callable[[Mapping[Path, Config], Path, Console | None], dict[Path, str]]
 
 
 def compare(
-    configs: Sequence[Config], output: Path, console: Console | None = None, work: Work | None = None
+    configs: Sequence[Config],
+    output: Path,
+    console: Console | None = None,
+    work: Work | None = None,
+    *,
+    episodes: Sequence[int] = EPISODES,
 ) -> list[Path]:
-    """Train every configuration that is not trained yet, then write table and figure of all that the folder holds.
+    """Train every configuration that is not trained yet, then write tables and figures of all that the folder holds.
 
     Finished runs are skipped and interrupted ones continued. A run that fails is left out, and the table says so; the
     others go on.
@@ -71,9 +83,10 @@ def compare(
         output: Folder of the comparison; the runs lie in it under ``METHOD-seedN``.
         console: Where progress is shown; by default nowhere.
         work: What trains them; by default `one_after_another`.
+        episodes: Numbers of episodes per round, besides each run's own, with which the trained runs are evaluated.
 
     Returns:
-        The files that were written: ``comparison.md``, ``comparison.csv``, ``learning_curves.png``.
+        The files that were written; see `write_comparison`.
 
     Raises:
         ConfigurationError: A configuration is not possible; nothing was trained.
@@ -82,12 +95,15 @@ def compare(
         RunsFailedError: Some runs were left out. The others were trained, and the table written if there are any.
     """
     folders = folders_of(configs, output)
+    episodes = checked_episodes(episodes)
     check(folders)
     with locked(output):
         failed = (work or one_after_another)(folders, output, console)
         # A comparison that grows method by method, or seed by seed, keeps what it had.
         there = [*folders, *(path.parent for path in sorted(output.glob("[!.]*/config.json")))]
         finished = [folder for folder in dict.fromkeys(there) if folder not in failed and runs.is_finished(folder)]
+        unscored = score_all(finished, episodes, console)
+        failed |= unscored
         paths = write_comparison(finished, output, failed) if finished else []
     if failed:
         raise_failed(failed, output, paths, console)
@@ -152,6 +168,22 @@ def one_after_another(folders: Mapping[Path, Config], output: Path, console: Con
     return failed
 
 
+def score_all(folders: Sequence[Path], episodes: Sequence[int], console: Console | None = None) -> dict[Path, str]:
+    """Evaluate finished runs with these numbers of episodes, where that is still to be done; return what went wrong."""
+    missing = [folder for folder in folders if not is_scored(folder, episodes)]
+    learners: dict[Config, Learner] = {}
+    failed: dict[Path, str] = {}
+    for folder in missing:
+        run = runs.load_run(folder, "latest")
+        # A learner holds no parameters, so runs that differ in the seed alone share what was compiled.
+        learner = learners.setdefault(replace(run.config, seed=0), run.learner)
+        try:
+            score(replace(run, learner=learner), episodes, console)
+        except LocatedError as error:
+            failed[folder] = f"evaluated with other numbers of episodes: {error}"
+    return failed
+
+
 def raise_failed(
     failed: Mapping[Path, str], output: Path, paths: Sequence[Path], console: Console | None = None
 ) -> NoReturn:
@@ -170,7 +202,11 @@ def raise_failed(
 
 
 def write_comparison(folders: Sequence[Path], output: Path, left_out: Mapping[Path, str] | None = None) -> list[Path]:
-    """Write the table (Markdown and CSV) and the figure of finished runs; return the files.
+    """Write the tables (Markdown and CSV) and figures of finished runs; return the files.
+
+    ``comparison.md``, ``comparison.csv`` and ``learning_curves.png`` are of what training recorded; ``by_episodes.md``,
+    ``by_episodes.csv``, ``by_episodes.png``, ``score_profiles.png`` and ``scores-SET.npz`` for every task set of the
+    stored scores, if there are any.
 
     Args:
         folders: The runs.
@@ -188,6 +224,24 @@ def write_comparison(folders: Sequence[Path], output: Path, left_out: Mapping[Pa
     write_whole(paths[0], comparison_markdown(rows) + notes + "\n" + counted + _NOTES)
     write_whole(paths[1], comparison_csv(rows))
     plot_learning_curves(drawn, paths[2], band="bootstrap")
+    # Of a run that could not be evaluated there may be scores of an earlier state.
+    scored = [folder for folder in folders if folder not in (left_out or {})]
+    return paths + _write_scores(scored, output, notes)
+
+
+def _write_scores(folders: Sequence[Path], output: Path, notes: str) -> list[Path]:
+    """Write the tables and figures at equal experience, and the score matrices."""
+    scores = read_scores(folders)
+    if not scores:
+        return []
+    paths = [output / name for name in ("by_episodes.md", "by_episodes.csv", "by_episodes.png", "score_profiles.png")]
+    write_whole(paths[0], by_episodes_markdown(scores) + notes + "\n" + _NOTES_BY_EPISODES)
+    write_whole(paths[1], by_episodes_csv(scores))
+    plot_by_episodes(scores, paths[2])
+    plot_score_profiles(scores, paths[3])
+    for task_set in TASK_SETS:
+        paths.append(output / f"scores-{task_set}.npz")
+        write_score_matrices(scores, task_set, paths[-1])
     return paths
 
 
@@ -221,4 +275,11 @@ _NOTES = """Means over n seeds of the last evaluation, with 95 % bootstrap inter
 With few seeds they are too narrow, and of two or three seeds they are just the range. "Best 3 of n" is the paper's
 rule: the mean of the three seeds with the highest return on D after K fast-updates. Training steps do not count
 evaluations.
+"""
+
+_NOTES_BY_EPISODES = """Interquartile means of the return in metre·steps over the tasks of all seeds, with 95 %
+intervals of a bootstrap that draws seeds, then tasks of each; of one seed they say nothing about other seeds. Episodes
+used are those of a task before the round that is judged, over k fast-updates with N episodes per round; bold: the N of
+training. A probability is that of a task on which the method does better (ties count half), each after all its rounds
+with the N of its training.
 """

@@ -24,7 +24,8 @@ def use_all_cores() -> None:
     if "xla_force_host_platform_device_count" in flags or "xla_cpu_multi_thread_eigen" in flags:
         return
     count = _device_count()
-    if count > 1:
+    # Whoever asks for one device where there are more cores gets JAX's own threads.
+    if count > 1 or usable_cores() == 1:
         ours = f"--xla_force_host_platform_device_count={count} {_SINGLE_THREADED}"
         os.environ["XLA_FLAGS"] = f"{flags} {ours}".strip()
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from tesp.building import build_family, build_learner
 from tesp.config import Config
 from tesp.devices import usable_cores
+from tesp.episodes.executor import LocalExecutor
 from tesp.evaluation.protocol import Evaluator
 from tesp.progress import ProgressBar
 from tesp.storage.checkpoint import initial_state
@@ -52,10 +53,9 @@ def measured(config: Config) -> Cost:
     task_sets = family.sample_task_sets(config.seed)
     evaluator = Evaluator(learner, family, task_sets, config.seed, config.schedule.threads)
     training = Training(learner, family, task_sets["train"], evaluator, config.schedule, config.seed, {})
-    count = config.sampling.tasks_per_update * config.sampling.episodes_per_round
-    simulation = family.simulate(count, config.schedule.threads)
-    state, _ = one_meta_update(training, initial_state(learner.method, config.seed), simulation)
-    _, record = one_meta_update(training, state, simulation)
+    executor = LocalExecutor(learner, family.horizon, lambda count: family.simulate(count, config.schedule.threads))
+    state, _ = one_meta_update(training, initial_state(learner.method, config.seed), executor)
+    _, record = one_meta_update(training, state, executor)
     return _cost(config, record, len(task_sets["train"].tasks))
 
 

@@ -18,6 +18,7 @@ from tesp.compare import (
     locked,
     one_after_another,
     raise_failed,
+    score_all,
     with_oracle,
     write_comparison,
 )
@@ -26,6 +27,7 @@ from tesp.errors import ConfigurationError
 from tesp.methods.registry import absent_from, entry_of
 from tesp.report.comparison import comparison_csv, comparison_rows
 from tesp.report.records import read_run
+from tesp.runs.scores import EPISODES, checked_episodes
 from tesp.storage.files import write_whole
 from tesp.storage.strict_json import structured
 from tesp.tasks import family_files
@@ -48,6 +50,8 @@ class SweepFile:
     """The preset of every family that all methods start from."""
     equal_experience: bool = False
     """Give methods without a warm-up round as many more episodes in their first round."""
+    evaluation_episodes: list[int] = field(default_factory=lambda: [*EPISODES])
+    """Numbers of episodes per round, besides each run's own, with which the trained runs are evaluated."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of all runs, by the names of the configuration's fields."""
     grid: dict[str, list[Any]] = field(default_factory=dict)
@@ -138,9 +142,11 @@ def sweep(given: SweepFile, output: Path, console: Console | None = None, work: 
         RunsFailedError: Some runs were left out.
     """
     folders, tables = planned(given, output)
+    episodes = checked_episodes(given.evaluation_episodes)
     check(folders)
     with locked(output):
         failed = work(folders, output, console)
+        failed |= score_all([folder for folder in folders if folder not in failed], episodes, console)
         paths = write_tables(tables, output, failed)
     if failed:
         raise_failed(failed, output, paths, console)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tesp
-from helpers.running import TINY, any_parameter_differs, assert_same_run, records, shared_learner, tiny_config
+from helpers.running import TINY, any_parameter_differs, assert_same_run, lines_of, records, shared_learner, tiny_config
 from helpers.running import tesp as command
 from helpers.trees import assert_identical, random_like
 from tesp import building, compare, config
@@ -225,11 +225,13 @@ class TestAdapting:
 
 def test_it_is_compared_with_tesp_in_one_table(name, last, reference, tmp_path):
     shutil.copytree(reference.path, tmp_path / "tesp-seed0")
-    paths = compare.compare([tiny_config(), tiny(name)], tmp_path)
+    paths = compare.compare([tiny_config(), tiny(name)], tmp_path, episodes=(1,))
     rows = [line.split(" | ") for line in paths[0].read_text().splitlines()]
     of_the_method = [row for row in rows if len(row) > 2 and row[1] == name]
     assert [row[2] for row in of_the_method] == [str(k) for k in range(last + 1)] * len(TASK_SETS)
     assert sum(len(row) > 2 and row[1] == "TESP" for row in rows) == 4 * len(TASK_SETS)
+    numbers = {r["episodes_per_round"] for r in lines_of(tmp_path / f"{name}-seed0" / "scores.jsonl")[3:]}
+    assert numbers == {1, TINY["episodes_per_round"]}
 
 
 class TestOptions:

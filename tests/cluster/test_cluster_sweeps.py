@@ -108,7 +108,7 @@ def test_a_killed_driver_is_given_again_and_two_at_once_are_refused(nodes, gate,
     work = partial(sweeps.work, RaySettings(nodes.address))
     paths = compare.compare(configs(gate, (0,)), output, Console(file=shown, width=200), work)
     assert "oracle-seed0: goes on after 2 meta-updates" in shown.getvalue()
-    assert {path.name for path in paths} == {"comparison.md", "comparison.csv", "learning_curves.png"}
+    assert {path.name for path in paths} == WRITTEN
     assert_same_run(output / "oracle-seed0", undisturbed(gate, tmp_path / "alone", (0,)) / "oracle-seed0")
 
 

@@ -291,7 +291,7 @@ def test_a_loss_on_every_round_that_has_run_out_is_none(learner):
 
 
 def test_two_devices_equal_one(learner, tmp_path):
-    """Tasks spread over several devices give the same results as on one."""
+    """Tasks spread over several devices give the bits that one gives."""
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     done = subprocess.run(
@@ -308,7 +308,7 @@ def test_two_devices_equal_one(learner, tmp_path):
     with np.load(tmp_path / "two.npz") as two:
         assert set(two) == set(one)
         for name, value in one.items():
-            np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+            np.testing.assert_array_equal(two[name], value, err_msg=name)
 
 
 def test_rounds_are_handed_on_only_where_asked_for(learner, adaptation):

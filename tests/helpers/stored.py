@@ -120,6 +120,47 @@ def tasks(count=4, **other):
     return found
 
 
+def scores(method, episodes, *, seeds=(0, 1), last=2, warm_up=0, as_trained=False, shift=0.0, tasks=4, **other):
+    """The return of task j is −40 + 10·k + N + j + seed + shift, on all three task sets; the success rate is k/4."""
+    return [
+        {
+            "kind": "scores",
+            "family": "wheeled",
+            "algorithm": method,
+            "seed": seed,
+            "meta_update": 25,
+            "task_set": task_set,
+            "episodes_per_round": episodes,
+            "as_trained": as_trained,
+            "fast_update": k,
+            "episodes_used": float((k + warm_up) * episodes),
+            "steps_used": 100.0 * (k + warm_up) * episodes,
+            "environment_steps": 25_000 + 2000 * seed,
+            "average_return": [-40.0 + 10 * k + episodes + j + seed + shift for j in range(tasks)],
+            "success_rate": [k / 4] * tasks,
+        }
+        | other
+        for seed in seeds
+        for task_set in TASK_SETS
+        for k in range(last + 1)
+    ]
+
+
+def still_scores(seed=0, method="tesp", tasks=4):
+    """What standing still returns on every task: −60 − seed."""
+    own = {"family": "wheeled", "algorithm": method, "seed": seed, "meta_update": 25, "reference": "stand_still"}
+    return [
+        {"kind": "reference_scores", **own, "task_set": task_set, "average_return": [-60.0 - seed] * tasks}
+        for task_set in TASK_SETS
+    ]
+
+
+def write_scores(folder: Path, records) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "scores.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
 def rates(layer="GRU bias", **other):
     return {
         "kind": "rates",

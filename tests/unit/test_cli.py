@@ -129,6 +129,7 @@ class TestTrain:
     def test_number_of_devices(self, tmp_path, monkeypatch):
         monkeypatch.setattr("tesp.devices.VARIABLE", "TESP_OTHER")
         monkeypatch.setenv("TESP_OTHER", "two")
+        monkeypatch.delenv("XLA_FLAGS")
         assert "TESP_OTHER is 'two'" in tesp("list", tmp_path).sentence()
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from helpers.comparing import WRITTEN, compare, entries, going_wrong
-from helpers.running import assert_same_run, files, records, tesp
+from helpers.running import assert_same_run, files, lines_of, records, tesp
+from tesp.errors import NonFiniteError
+from tesp.evaluation.protocol import Evaluator
+from tesp.runs.scores import score
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
 from tesp.training import loop
@@ -22,7 +25,8 @@ K = {"oracle": 0, "adapt-sv": 3, "maml": 3}
 def compared(tmp_path_factory):
     """A comparison that nothing interrupted; tests must not change it."""
     folder = tmp_path_factory.mktemp("compare") / "point"
-    finished = compare(folder, algorithms=("adapt-sv", "maml", "adapt-sv"), seeds=(0, 1, 0))
+    more = ("--evaluation-episodes", 2)
+    finished = compare(folder, *more, algorithms=("adapt-sv", "maml", "adapt-sv"), seeds=(0, 1, 0))
     assert (finished.code, finished.err) == (0, ""), finished
     return folder
 
@@ -98,6 +102,78 @@ class TestWhatIsWritten:
         assert (compared / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+class TestAtEqualExperience:
+    """What is written of single tasks; N = 3 is that of training, and 2 was asked for."""
+
+    def test_single_tasks_are_those_of_the_last_evaluation(self, compared):
+        for method in METHODS:
+            stored = lines_of(compared / f"{method}-seed0" / "scores.jsonl")
+            numbers = {r["episodes_per_round"] for r in stored if r["kind"] == "scores"}
+            assert numbers == ({3} if method == "oracle" else {2, 3})
+            last = [r for r in records(compared / f"{method}-seed0", "evaluation") if r["meta_update"] == 2]
+            found = [r for r in stored if r["kind"] == "scores" and r["as_trained"]]
+            for scores, evaluation in zip(found, last, strict=True):
+                for name in ("average_return", "success_rate"):
+                    assert np.mean(scores[name]) == pytest.approx(evaluation[name])
+
+    def test_rows(self, compared):
+        with (compared / "by_episodes.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        of_maml = [row for row in rows if (row["method"], row["task_set"]) == ("maml", "in_distribution")]
+        used = [(row["episodes_per_round"], float(row["episodes_used"])) for row in of_maml]
+        assert used == [(n, int(n) * k) for n in ("2", "3") for k in range(4)]
+        assert {(row["seeds"], row["tasks"]) for row in rows} == {("2", "4")}
+        assert {row["method"] for row in rows} == {"standing still", *METHODS}
+
+    def test_score_matrices(self, compared):
+        for task_set in TASK_SETS:
+            matrices = dict(np.load(compared / f"scores-{task_set}.npz"))
+            assert {name: x.shape for name, x in matrices.items()} == dict.fromkeys(METHODS, (2, 4))
+            [row] = [
+                r
+                for r in rows_of(compared)
+                if (r["task_set"], r["method"], r["fast_update"]) == (task_set, "maml", "3")
+            ]
+            assert matrices["maml"].mean() == pytest.approx(float(row["average_return"]))
+
+    def test_only_what_is_missing_is_evaluated(self, copy, monkeypatch):
+        folder = copy()
+        evaluated = []
+
+        def noted(run, episodes, console):
+            evaluated.append(run.folder.path.name)
+            return score(run, episodes, console)
+
+        monkeypatch.setattr("tesp.compare.score", noted)
+        assert compare(folder).code == 0
+        assert evaluated == []
+        (folder / "maml-seed1" / "scores.jsonl").unlink()
+        assert compare(folder).code == 0
+        assert evaluated == ["maml-seed1"]
+        # N = 2 is left out, for one of the runs was not evaluated with it.
+        assert "| MAML | **3** | 3 | 9 |" in (folder / "by_episodes.md").read_text(encoding="utf-8")
+        assert "| MAML | 2 |" not in (folder / "by_episodes.md").read_text(encoding="utf-8")
+
+    def test_numbers_that_go_wrong_leave_the_run_in_the_other_table(self, copy, monkeypatch):
+        folder = copy()
+        # Of an earlier state, as it is when a run was made longer.
+        scores = folder / "maml-seed1" / "scores.jsonl"
+        scores.write_text(scores.read_text().replace('"meta_update": 2', '"meta_update": 1'))
+
+        def fails(*_):
+            raise NonFiniteError("action", 0, "at control step 0 of episode 0")
+
+        monkeypatch.setattr(Evaluator, "evaluate_tasks", fails)
+        finished = compare(folder)
+        assert finished.code == 1
+        assert "maml-seed1: evaluated with other numbers of episodes: action became NaN" in finished.line()
+        counts = {row["method"]: row["seeds"] for row in rows_of(folder)}
+        assert counts["maml"] == "2"
+        text = (folder / "by_episodes.md").read_text(encoding="utf-8")
+        assert "**Left out:** maml-seed1" in text
+        assert {x.shape for x in np.load(folder / "scores-train.npz").values()} == {(2, 4), (1, 4)}
+
+
 class TestTheOracleOfAComparison:
     def test_stands_beside_the_others_and_needs_no_oracle_itself(self, copy):
         folder = copy()
@@ -115,12 +191,13 @@ class TestContinuing:
         folder = copy()
         before = files(folder)
         monkeypatch.setattr("tesp.training.loop.one_meta_update", never)
-        monkeypatch.setattr("tesp.evaluation.protocol.Evaluator.evaluate", never)
+        for name in ("evaluate", "evaluate_tasks"):
+            monkeypatch.setattr(Evaluator, name, never)
         assert compare(folder).code == 0
         after = files(folder)
         assert before.items() <= after.items()
         assert {name for name in after.keys() - before.keys() if "/tensorboard/" not in name} == WRITTEN
-        for name in ("comparison.md", "comparison.csv"):
+        for name in WRITTEN - {"learning_curves.png", "by_episodes.png", "score_profiles.png"}:
             assert (folder / name).read_bytes() == (compared / name).read_bytes()
 
     def test_an_interrupted_comparison_is_continued(self, compared, copy, monkeypatch):

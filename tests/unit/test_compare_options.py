@@ -55,6 +55,7 @@ class TestRefuses:
             (["--algorithms"], "needs one algorithm and one seed or more"),
             (["--seeds"], "needs one algorithm and one seed or more"),
             (["--seeds", "0", "-1"], "seed = -1 is not possible"),
+            (["--evaluation-episodes", "1", "0"], "evaluation_episodes is 0; it must be an integer of at least 1"),
             (["--seed", "1"], "takes --algorithms and --seeds, not --algorithm and --seed"),
             (["--seed=0"], "takes --algorithms and --seeds, not --algorithm and --seed"),
             (["--buffer", "all"], "takes ablations by name"),

@@ -24,6 +24,7 @@ from helpers import pictures, running
 from helpers.documents import ROOT, TINY, blocks_of, name_of, pages_with
 from tesp import building, compare, config, runs
 from tesp.config import override
+from tesp.runs.scores import checked_episodes
 from tesp.tasks.registry import families
 
 pytestmark = [
@@ -65,10 +66,11 @@ def tiny_runs(trained, monkeypatch):
     image = np.zeros((48, 64, 3), np.uint8)
     monkeypatch.setattr("tesp.tasks.mujoco.rendering.SceneRenderer.image", lambda *_, **__: image)
 
-    def train_tiny(given, output, console=None, *, start=None, trust=False, **other):
+    def train_tiny(given, output, console=None, *, start=None, trust=False, elsewhere=None, **other):
         output = Path(output or runs.default_output(given))
         assert start is None or Path(start).exists()
         assert not trust
+        assert elsewhere is None, "hosts are for blocks of text"
         building.build_method(given, building.build_family(given))
         wanted = override(given, **TINY | other) if other else tiny(given)
         key = f"{wanted.family} {wanted.algorithm} {other}"
@@ -81,10 +83,11 @@ def tiny_runs(trained, monkeypatch):
             (output / name).write_text(re.sub(r'"seed": \d+', f'"seed": {wanted.seed}', text), encoding="utf-8")
         return runs.load_run(output, "latest")
 
-    def compare_one(configs, output, console=None, _work=None):
+    def compare_one(configs, output, console=None, _work=None, *, episodes):
         for given in configs:
             building.build_method(given, building.build_family(given))
-        return compare_all([tiny(configs[0])], output, console)
+        assert checked_episodes(episodes) == list(episodes)
+        return compare_all([tiny(configs[0])], output, console, episodes=())
 
     monkeypatch.setattr(runs, "train", train_tiny)
     monkeypatch.setattr(compare, "compare", compare_one)

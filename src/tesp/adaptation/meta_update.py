@@ -1,19 +1,22 @@
 """The meta-update: PPO on the adapted policies, over θ_TE, α and θ_policy together."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from tesp.adaptation.chunks import sum_over_chunks
+from tesp.adaptation.contributions import Contributions
 from tesp.adaptation.fast_update import Condition, Context, bounded_rates, descend, fast_update
 from tesp.adaptation.objective import Batch, SurrogateTerms, mean_kl, steps_of, surrogate_terms
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
-from tesp.adaptation.task_axis import map_over_tasks, mean_gradient_over_tasks
+from tesp.adaptation.task_axis import gather, map_over_tasks
 from tesp.types import Parameters, PyTree
 
 #: (θ_TE, h^{K+1}) → what is added to the loss of a task with the weight η.
@@ -244,8 +247,8 @@ class MetaUpdated(NamedTuple):
     epoch_kept: Int[Array, ""]
     epochs_run: Int[Array, ""]
     terms: TaskTerms
-    gradient_norms: Float[Array, "epoch 3"]
-    kl: Float[Array, " candidate"]
+    gradient_norms: Float[np.ndarray, "epoch 3"]
+    kl: Float[np.ndarray, " candidate"]
 
 
 class _Loop(NamedTuple):
@@ -266,70 +269,85 @@ def optimiser() -> optax.GradientTransformation:
 
 
 def meta_update(
-    condition: Condition,
+    contributions: Contributions,
     parameters: Parameters,
     optimiser_state: optax.OptState,
-    experience: Experience,
     step_size: Float[Array, ""],
-    learned_rates: bool,
+    total_weight: Float[Array | np.ndarray | np.floating, ""],
     fast: FastUpdateSettings,
     meta: MetaUpdateSettings,
-    penalty_of: Penalty = mean_square,
 ) -> MetaUpdated:
-    """Run the PPO epochs of one meta-update in one compiled loop and keep the best parameters.
+    """Run the PPO epochs of one meta-update and keep the best parameters.
 
-    Every epoch recomputes θ^{K+1} and h^{K+1} from the current θ_TE and α and takes one full-batch Adam step.
-    Among the parameters after 0, 1, … steps, those with the lowest policy loss whose mean KL divergence to the
-    sampling policy is below ``kl_bound`` are kept, with the optimiser state that belongs to them. Loss and divergence
-    are those of the last round, or with a loss on every round the means over rounds with the weights of the objective.
+    Every epoch asks the tasks for the gradients of their objectives, each with θ^{K+1} and h^{K+1} recomputed from the
+    current θ_TE and α, and takes one full-batch Adam step. Among the parameters after 0, 1, … steps, those with the
+    lowest policy loss whose mean KL divergence to the sampling policy is below ``kl_bound`` are kept, with the
+    optimiser state that belongs to them. Loss and divergence are those of the last round, or with a loss on every round
+    the means over rounds with the weights of the objective.
 
     Args:
-        condition: The algorithm's conditioning of one task.
+        contributions: Asks the tasks, wherever their experience lies. Given (parameters, T), they
+            answer ``gradient`` with that of `gradient_of_task`, to be summed, and their terms, ``terms`` with the
+            latter alone.
         parameters: Current parameters.
         optimiser_state: State of `optimiser`.
-        experience: What the tasks experienced, with leading axis ``task``.
         step_size: Step size of Adam at this meta-update.
-        learned_rates: Whether α is trained.
+        total_weight: 1 + Σ_k w_k over the early rounds.
         fast: Settings of the fast-updates.
         meta: Settings of the meta-update.
-        penalty_of: What η weighs.
     """
-    objective = _objective(condition, learned_rates, fast, meta, penalty_of)
-    weights = experience.early_weights
-    total_weight = 1.0 if weights is None else 1.0 + jnp.sum(weights[0])
-    experience = pack_experience(experience, meta.tasks_at_once)
-
-    def before_stop(loop: _Loop):
-        return (loop.epoch < meta.steps) & ~loop.stop
-
-    def step(loop: _Loop) -> _Loop:
-        gradient, terms = mean_gradient_over_tasks(objective, loop.current[0], experience, meta.tasks_at_once)
-        loop = _judge(loop, terms, meta, total_weight)
-        # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimiser().update(gradient, loop.current[1])
-        moved = _moved(loop.current[0], updates, step_size, fast, meta)
-        norms = jnp.stack([_norm(part) for part in gradient])
-        # Whoever is to stop at the bound takes no further step from beyond it.
-        going = ~loop.stop
-        following = jax.tree.map(lambda new, old: jnp.where(going, new, old), (moved, state), loop.current)
-        return loop._replace(
-            epoch=loop.epoch + jnp.where(going, 1, 0),
-            current=following,
-            gradient_norms=loop.gradient_norms.at[loop.epoch].set(jnp.where(going, norms, jnp.nan)),
-        )
-
-    start = _start(parameters, optimiser_state, experience, meta.steps)
-    loop = jax.lax.while_loop(before_stop, step, start)
+    # On the first device, wherever they come from: compiled programs are found by where their arguments lie, too.
+    parameters, optimiser_state = gather((parameters, optimiser_state))
+    loop = _start(parameters, optimiser_state, contributions.count, meta.steps)
+    count = np.float32(contributions.count)
+    for _ in range(meta.steps):
+        gradient, terms = contributions.ask("gradient", (loop.current[0], count))
+        loop = _step(loop, gradient, TaskTerms(*terms), step_size, total_weight, fast, meta)
+        # Where nothing stops, nothing is waited for: epochs are handed to the devices ahead of time.
+        if meta.stop_at_kl_bound and bool(loop.stop):
+            break
     # The last candidate has been made but not judged: one forward pass without gradients.
-    terms = map_over_tasks(
-        lambda parameters, data: objective(parameters, data)[1],
-        loop.current[0],
-        experience,
-        meta.tasks_at_once,
+    _, terms = contributions.ask("terms", (loop.current[0], count))
+    loop = _judge(loop, TaskTerms(*terms), total_weight, meta)
+    kept, state = loop.kept
+    run = int(loop.epoch)
+    terms, kl = jax.tree.map(lambda table: _known(table, run + 1), (loop.terms, loop.kl))
+    return MetaUpdated(kept, state, loop.epoch_kept, loop.epoch, terms, _known(loop.gradient_norms, run), kl)
+
+
+def _known(table: Float[Array, "row *column"], rows: int) -> Float[np.ndarray, "row *column"]:
+    """Return a table with NaN in the rows that were not computed."""
+    found = np.array(table)
+    found[rows:] = np.nan
+    return found
+
+
+@partial(jax.jit, static_argnums=(5, 6))
+def _step(
+    loop: _Loop,
+    gradient: Float[Array, " entry"],
+    terms: TaskTerms,
+    step_size: Float[Array, ""],
+    total_weight: Float[Array | np.ndarray | np.floating, ""],
+    fast: FastUpdateSettings,
+    meta: MetaUpdateSettings,
+) -> _Loop:
+    """Judge the current parameters, then move them along the gradient that the tasks found at them."""
+    loop = _judge(loop, terms, total_weight, meta)
+    gradient = ravel_pytree(loop.current[0])[1](gradient)
+    # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, state = optimiser().update(gradient, loop.current[1])
+    moved = _moved(loop.current[0], updates, step_size, fast, meta)
+    norms = jnp.stack([_norm(part) for part in gradient])
+    # Whoever is to stop at the bound takes no further step from beyond it.
+    going = ~loop.stop
+    following = jax.tree.map(lambda new, old: jnp.where(going, new, old), (moved, state), loop.current)
+    return loop._replace(
+        epoch=loop.epoch + jnp.where(going, 1, 0),
+        current=following,
+        gradient_norms=loop.gradient_norms.at[loop.epoch].set(norms),
     )
-    loop = _judge(loop, terms, meta, total_weight)
-    return MetaUpdated(*loop.kept, loop.epoch_kept, loop.epoch, loop.terms, loop.gradient_norms, loop.kl)
 
 
 def _moved(
@@ -342,21 +360,46 @@ def _moved(
     return moved._replace(rates=bounded_rates(moved.rates, fast.rate_bound)) if meta.project_rates else moved
 
 
-def _objective(condition, learned_rates, fast, meta, penalty_of) -> Callable:
-    def objective(parameters: Parameters, data: Experience):
+def gradient_of_task(
+    condition: Condition,
+    parameters: Parameters,
+    experience: Experience,
+    count: Float[Array, ""],
+    learned_rates: bool,
+    fast: FastUpdateSettings,
+    meta: MetaUpdateSettings,
+    penalty_of: Penalty = mean_square,
+) -> tuple[Float[Array, " entry"], TaskTerms]:
+    """Gradient of one task's share of the mean objective, 1/T · ∂L_i/∂(θ_TE, α, θ_policy), in one array; and its terms.
+
+    Args:
+        condition: The algorithm's conditioning of one task.
+        parameters: Where it is taken.
+        experience: What the task experienced.
+        count: T, the tasks of the meta-update.
+        learned_rates: Whether α is trained.
+        fast: Settings of the fast-updates.
+        meta: Settings of the meta-update.
+        penalty_of: What η weighs.
+    """
+
+    def share(parameters):
         if not learned_rates:
             parameters = parameters._replace(rates=jax.lax.stop_gradient(parameters.rates))
         if not fast.learned_start:
             parameters = parameters._replace(adapted=jax.lax.stop_gradient(parameters.adapted))
-        return task_objective(condition, parameters, data, fast, meta, penalty_of)
+        loss, terms = task_objective(condition, parameters, experience, fast, meta, penalty_of)
+        return loss / count, terms
 
-    return objective
+    gradient, terms = jax.grad(share, has_aux=True)(parameters)
+    return ravel_pytree(gradient)[0], terms
 
 
-def _start(parameters, state, experience, steps) -> _Loop:
-    tasks = jax.tree.leaves(experience)[0].shape[0]
-    dtype = experience.last.embedding.dtype
-    unknown = jnp.full((steps + 1, tasks), jnp.nan, dtype)
+@partial(jax.jit, static_argnums=(2, 3))
+def _start(parameters, state, tasks, steps) -> _Loop:
+    dtype = jnp.result_type(*jax.tree.leaves(parameters))
+    # Not NaN, which JAX may have been told to stop at; rows that are never computed are marked in the end.
+    unknown = jnp.zeros((steps + 1, tasks), dtype)
     zero = jnp.zeros((), jnp.int32)
     return _Loop(
         epoch=zero,
@@ -366,12 +409,13 @@ def _start(parameters, state, experience, steps) -> _Loop:
         kept_loss=jnp.full((), jnp.inf, dtype),
         epoch_kept=zero,
         terms=TaskTerms(*[unknown] * len(TaskTerms._fields)),
-        gradient_norms=jnp.full((steps, 3), jnp.nan, dtype),
-        kl=jnp.full(steps + 1, jnp.nan, dtype),
+        gradient_norms=jnp.zeros((steps, 3), dtype),
+        kl=jnp.zeros(steps + 1, dtype),
     )
 
 
-def _judge(loop: _Loop, terms: TaskTerms, meta: MetaUpdateSettings, total_weight) -> _Loop:
+@partial(jax.jit, static_argnums=3)
+def _judge(loop: _Loop, terms: TaskTerms, total_weight, meta: MetaUpdateSettings) -> _Loop:
     """Note the terms of the current parameters, and keep them if they are the best admissible ones."""
     loss = jnp.mean(terms.policy_loss + terms.early_loss) / total_weight
     kl = jnp.mean(terms.kl + terms.early_kl) / total_weight

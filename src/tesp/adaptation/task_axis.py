@@ -9,7 +9,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
 
 from tesp.types import PyTree
 
@@ -44,6 +46,9 @@ def gather(tree: PyTree) -> PyTree:
 def map_over_tasks(function: Callable, shared: PyTree, per_task: PyTree, tasks_at_once: int) -> PyTree:
     """Apply ``function(shared, data of one task)`` to every task.
 
+    A task's result has the same bits whichever tasks are computed with it and on however many devices, as long as a
+    device computes one at a time.
+
     Args:
         function: From what all tasks share and the data of one task to the result of one task.
         shared: Pytree that every task gets whole.
@@ -54,20 +59,40 @@ def map_over_tasks(function: Callable, shared: PyTree, per_task: PyTree, tasks_a
     mesh, chunk = _plan(per_task, tasks_at_once)
 
     def on_device(shared, per_task):
-        def chunk_of_tasks(_, data):
-            return None, _vectorised(function)(shared, data)
-
-        return _joined(jax.lax.scan(chunk_of_tasks, None, _chunked(per_task, chunk))[1])
+        chunks = _chunked(per_task, chunk)
+        return _joined(_one_by_one(lambda data: _vectorised(function)(shared, data), chunks))
 
     return _sharded(on_device, mesh, _TASK)(shared, per_task)
+
+
+def sum_in_order(per_task: Float[Array, "task entry"]) -> Float[Array, " entry"]:
+    """Σ_i x_i, one task after the other from the first to the last, however many devices they lie on.
+
+    Floating-point sums depend on their order. With one that is fixed, a sum of the first tasks can be handed on to
+    whoever has the others, and has the same bits in the end.
+    """
+    mesh = task_mesh(_task_count(per_task))
+
+    def on_device(own):
+        def add(total):
+            return jax.lax.fori_loop(0, own.shape[0], lambda i, total: total + own[i], total)
+
+        total = jnp.zeros(own.shape[1:], own.dtype)
+        if mesh.size == 1:
+            return add(total)
+        for device in range(mesh.size):
+            # Every device hands the sum to the next one, the last to the first, which gives it to all.
+            total = jax.lax.cond(jax.lax.axis_index("task") == device, add, lambda total: total, total)
+            total = jax.lax.ppermute(total, "task", [(device, (device + 1) % mesh.size)])
+        return jax.lax.psum(total, "task")
+
+    return jax.shard_map(on_device, mesh=mesh, in_specs=_TASK, out_specs=_REPLICATED, check_vma=False)(per_task)
 
 
 def mean_gradient_over_tasks(
     loss: Callable, parameters: PyTree, per_task: PyTree, tasks_at_once: int
 ) -> tuple[PyTree, PyTree]:
     """Gradient of the mean over tasks of ``loss``, and its auxiliary output for every task.
-
-    Gradients are summed chunk by chunk, so memory does not grow with the number of tasks.
 
     Args:
         loss: (parameters, data of one task) → (loss, auxiliary).
@@ -79,22 +104,40 @@ def mean_gradient_over_tasks(
         (gradient, auxiliary with leading axis ``task``).
     """
     count = _task_count(per_task)
-    mesh, chunk = _plan(per_task, tasks_at_once)
 
-    def total(parameters, data):
-        losses, auxiliary = _vectorised(loss)(parameters, data)
-        return jnp.sum(losses) / count, auxiliary
+    def gradient(parameters, data):
+        gradient, auxiliary = jax.grad(lambda *x: _over(count, loss(*x)), has_aux=True)(parameters, data)
+        return ravel_pytree(gradient)[0], auxiliary
 
-    def on_device(parameters, per_task):
-        def accumulate(so_far, data):
-            gradient, auxiliary = jax.grad(total, has_aux=True)(parameters, data)
-            return jax.tree.map(jnp.add, so_far, gradient), auxiliary
+    gradients, auxiliary = map_over_tasks(gradient, parameters, per_task, tasks_at_once)
+    return ravel_pytree(parameters)[1](sum_in_order(gradients)), auxiliary
 
-        start = jax.tree.map(jnp.zeros_like, parameters)
-        gradient, auxiliary = jax.lax.scan(accumulate, start, _chunked(per_task, chunk))
-        return jax.lax.psum(gradient, "task"), _joined(auxiliary)
 
-    return _sharded(on_device, mesh, (_REPLICATED, _TASK))(parameters, per_task)
+def _over(count: int, result: tuple) -> tuple:
+    return result[0] / count, result[1]
+
+
+def _one_by_one(function: Callable, chunks: PyTree) -> PyTree:
+    """Apply a function to one chunk after the other, by a loop that is compiled alike for every number of them.
+
+    How long the loop is, is not told to the compiler, or it would unroll a short one and fuse what is inside with what
+    is around it, which changes last bits. It also simplifies arrays of one row: then there is a second one, unused.
+    """
+    count, chunk = (jax.tree.leaves(chunks)[0].shape[i] for i in (0, 1))
+    if count == 1:
+        if chunk > 1:
+            return jax.tree.map(lambda x: x[None], function(jax.tree.map(lambda x: x[0], chunks)))
+        chunks = jax.tree.map(lambda x: jnp.concatenate([x, jnp.zeros_like(x)]), chunks)
+    room = max(count, 2)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], chunks))
+    start = jax.tree.map(lambda x: jnp.zeros((room, *x.shape), x.dtype), shapes)
+
+    def step(index, results):
+        result = function(jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), chunks))
+        return jax.tree.map(lambda kept, new: jax.lax.dynamic_update_index_in_dim(kept, new, index, 0), results, result)
+
+    results = jax.lax.fori_loop(0, jax.lax.optimization_barrier(jnp.int32(count)), step, start)
+    return jax.tree.map(lambda x: x[:count], results)
 
 
 def _vectorised(function: Callable) -> Callable:

@@ -25,6 +25,9 @@ class CompareArguments:
     """The family's preset that every method starts from."""
     equal_experience: bool = False
     """Give methods without a warm-up round as many more episodes in their first round."""
+    evaluation_episodes: tuple[int, ...] = (1, 2, 5, 10, 25)
+    """Numbers of episodes per round, besides that of training, with which the trained runs are evaluated; none: no
+    other."""
     output: Path | None = None
     """Folder of the comparison; by default runs/compare-FAMILY-PRESET."""
     on: tyro.conf.OmitArgPrefixes[RunningArguments] = field(default_factory=RunningArguments)
@@ -88,5 +91,5 @@ def run(arguments: list[str], console: Console) -> None:
         compare.check(folders)
         show_plan(folders, output, console)
         return
-    for path in compare.compare(configs, output, console, work):
+    for path in compare.compare(configs, output, console, work, episodes=chosen.evaluation_episodes):
         console.print(f"written: {path}", markup=False)

@@ -12,7 +12,7 @@ from rich.console import Console
 from tesp.commands.parsing import parse
 
 #: Commands that take the options of a configuration, and what else they take.
-_OF_CONFIGURATIONS = {"train": ("--output", "--from", "--trust"), "compare": ()}
+_OF_CONFIGURATIONS = {"train": ("--output", "--from", "--trust", "--ray", "--hosts"), "compare": ()}
 _SHELLS = ("bash", "zsh", "fish")
 #: Commands whose first word is a family.
 _OF_FAMILIES = ("train", "compare", "render")

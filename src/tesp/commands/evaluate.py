@@ -1,13 +1,16 @@
 """``tesp evaluate``."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import Folder, Oracles, Trust, parse
+from tesp.commands.elsewhere import HostArguments, elsewhere_of
+from tesp.commands.parsing import Folder, Oracles, Trust, parse, with_value
 from tesp.commands.showing import print_table
 from tesp.errors import ConfigurationError, LocatedError, TespError
 from tesp.progress import ProgressBar
@@ -26,6 +29,8 @@ class EvaluateArguments:
     """σ of noise N(0, σ²) that is added to the state after every control step; one evaluation for each."""
     oracle: Oracles = ()
     trust: Trust = False
+    on: tyro.conf.OmitArgPrefixes[HostArguments] = field(default_factory=HostArguments)
+    """Where the tasks are worked on."""
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -33,24 +38,27 @@ def run(arguments: list[str], console: Console) -> None:
     from tesp import runs
     from tesp.tasks.state_noise import checked_noise
 
-    parsed = parse(EvaluateArguments, arguments, "tesp evaluate")
+    parsed = parse(EvaluateArguments, with_value(arguments, "--ray", "local"), "tesp evaluate")
     noises = [checked_noise(sigma) for sigma in parsed.dynamics_noise]
     if not noises:
         raise ConfigurationError("--dynamics-noise needs one number or more, for instance 0 0.01 0.05 0.1.")
+    elsewhere = elsewhere_of(parsed.on, console, learning=False)
     checkpoints = runs.checkpoint_numbers(parsed.run) if parsed.checkpoint == "all" else [parsed.checkpoint]
     run = runs.load_run(parsed.run, checkpoints[0], trust=parsed.trust)
     if any(noises):
         # Refused here rather than after the evaluations without noise.
         run.family.simulate(1).disturb(max(noises), (0,))
     total = len(checkpoints) * len(noises) * len(TASK_SETS)
-    with ProgressBar(console, "evaluating", total, "task sets") as bar:
-        failure = _evaluate_all(run, checkpoints, noises, parsed.oracle, console, bar)
+    with contextlib.ExitStack() as stack:
+        executor = None if elsewhere is None else stack.enter_context(elsewhere(run.learner, run.family))
+        bar = stack.enter_context(ProgressBar(console, "evaluating", total, "task sets"))
+        failure = _evaluate_all(run, executor, checkpoints, noises, parsed.oracle, console, bar)
     if failure is not None:
         raise failure
 
 
 def _evaluate_all(
-    run, checkpoints, noises, oracle: Sequence[Path], console: Console, bar: ProgressBar
+    run, executor, checkpoints, noises, oracle: Sequence[Path], console: Console, bar: ProgressBar
 ) -> LocatedError | None:
     """Evaluate every checkpoint under every σ; return the last error among those that were left out."""
     failure, references, done = None, {}, 0
@@ -60,7 +68,7 @@ def _evaluate_all(
             try:
                 if sigma not in references:
                     references[sigma] = _references(run, sigma, oracle)
-                _evaluate_once(run, sigma, references[sigma], console, bar)
+                _evaluate_once(run, executor, sigma, references[sigma], console, bar)
             except LocatedError as error:
                 failure = error
                 console.print(f"σ = {sigma:g}, meta-update {run.state.meta_update}: {error}", markup=False)
@@ -98,7 +106,7 @@ def _evaluated_oracle(folder: Path, sigma: float):
     return dataclasses.replace(read_run(folder), records={"evaluation": last})
 
 
-def _evaluate_once(run, sigma: float, references, console: Console, bar: ProgressBar) -> None:
+def _evaluate_once(run, executor, sigma: float, references, console: Console, bar: ProgressBar) -> None:
     """Evaluate a checkpoint, append the records, and show them beside both references."""
     from tesp.report.records import RunRecords
     from tesp.storage.records import append_records
@@ -111,7 +119,7 @@ def _evaluate_once(run, sigma: float, references, console: Console, bar: Progres
         "wall_seconds": round(run.state.wall_seconds, 3),
     }
     where = f"meta-update {run.state.meta_update}, noise {sigma:g}"
-    evaluated = run.evaluate(sigma, lambda task_set: bar.advance(status=f"{where}, {task_set}"))
+    evaluated = run.evaluate(sigma, lambda task_set: bar.advance(status=f"{where}, {task_set}"), executor)
     rows = [{"kind": "evaluation", **identity, **common, **row} for row in evaluated]
     run.folder.require_no_links()
     append_records(run.folder.evaluations, rows)

@@ -1,14 +1,15 @@
 """``tesp train``."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 
-from tesp.commands.parsing import Trust, for_help, options_in, parse, plain
+from tesp.commands.elsewhere import HostArguments, elsewhere_of
+from tesp.commands.parsing import Trust, for_help, options_in, parse, plain, with_value
 from tesp.commands.showing import finish
 from tesp.errors import ConfigurationError
 
@@ -45,11 +46,15 @@ def run(arguments: list[str], console: Console) -> None:
         start: Annotated[Path | None, tyro.conf.arg(name="from")] = None
         """A run, or a file of a trained learner, whose parameters training begins with instead of fresh ones."""
         trust: Trust = False
+        on: tyro.conf.OmitArgPrefixes[HostArguments] = field(default_factory=HostArguments)
+        """Where the tasks are worked on."""
 
+    options = with_value(options, "--ray", "local")
     parsed = parse(TrainArguments, options, f"tesp train {family}", "Meta-train on a family of tasks.")
     config = plain(parsed.config)
     # Only now: this imports JAX, which no misspelt option should wait for.
     from tesp import runs
 
-    run = runs.train(config, parsed.output, console, start=parsed.start, trust=parsed.trust)
+    elsewhere = elsewhere_of(parsed.on, console)
+    run = runs.train(config, parsed.output, console, start=parsed.start, trust=parsed.trust, elsewhere=elsewhere)
     finish(run.folder.path, console)

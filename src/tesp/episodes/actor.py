@@ -13,8 +13,12 @@ from jaxtyping import Array, Float, Int, Key
 from tesp.acting import Agent, Seen, act_as
 from tesp.types import PyTree
 
-#: Rows are padded to the whole round or to a half, a quarter, … of it, but to no less than this many.
-LEAST_ROWS = 16
+#: Rows that are computed together on a processor, whatever other rows there are: enough for fast products. So the bits
+#: of an action do not depend on how many rows run.
+TILE = 64
+#: Rows are padded to this many, or to twice, four times, … as many: a loop over two tiles at least, which the compiler
+#: cannot take apart.
+LEAST_ROWS = 2 * TILE
 
 
 class Actor:
@@ -28,15 +32,24 @@ class Actor:
         agent: The agents, with a leading axis ``task`` in what is their own.
         tasks: Number of tasks.
         episodes: The rows of every task, as many as a round may have episodes; row i belongs to task i // episodes.
+        at_once: How many rows of a task run at once at most; by default all of them.
         keys: Keys of the episodes, which agents with memory begin with.
 
     Raises:
         ValueError: Agents with memory are given no keys.
     """
 
-    def __init__(self, agent: Agent, tasks: int, episodes: int, keys: Key[Array, "task episode"] | None = None):
+    def __init__(
+        self,
+        agent: Agent,
+        tasks: int,
+        episodes: int,
+        at_once: int | None = None,
+        keys: Key[Array, "task episode"] | None = None,
+    ):
         self._agent, self._own = agent.of(None), agent.own
-        self._tasks, self._episodes = tasks, episodes
+        self._tasks, self._episodes, self._at_once = tasks, episodes, at_once or episodes
+        self._in_tiles = jax.default_backend() == "cpu"
         self._layout: _Layout | None = None
         self.remembers = agent.remembers
         if agent.remembers and keys is None:
@@ -66,21 +79,20 @@ class Actor:
         return self._layout
 
     def _act_alike(self, rows, told):
-        size = _padded(len(rows), self._tasks * self._episodes)
-        task = _filled((rows // self._episodes).astype(np.int32), size)
-        if size != len(rows):
-            told = jax.tree.map(lambda x: _filled(x, size), told)
-        blocks, memory = _act_shared(self._agent, self._own, task, *told)
+        size = _padded(len(rows))
+        task = (rows // self._episodes).astype(np.int32)
+        told = jax.tree.map(lambda x: _filled(x, size), (task, *told))
+        tiles = np.int32(-(-len(rows) // TILE)) if self._in_tiles else None
+        blocks, memory = _act_shared(self._agent, self._own, tiles, told)
         return [np.asarray(x)[: len(rows)] for x in blocks], jax.tree.map(lambda x: np.asarray(x)[: len(rows)], memory)
 
     def _act_apart(self, rows, told):
         task = rows // self._episodes
         # Which of its task's rows each row is, counted from 0 among those given.
         place = np.arange(len(rows)) - np.searchsorted(task, task)
-        size = _padded(int(place.max()) + 1, self._episodes, 1)
 
         def grid(x):
-            full = np.zeros((self._tasks, size, *x.shape[1:]), x.dtype)
+            full = np.zeros((self._tasks, self._at_once, *x.shape[1:]), x.dtype)
             full[task, place] = x
             return full
 
@@ -149,12 +161,9 @@ def _side_by_side(tree: PyTree, axes: int) -> list[Array]:
     return [jnp.concatenate(parts, axis=-1) for parts in kinds.values()]
 
 
-def _padded(rows: int, most: int, least: int = LEAST_ROWS) -> int:
-    """Least of most, most/2, most/4, … (rounded up) that holds ``rows``, but not below ``least``."""
-    size = most
-    while (size + 1) // 2 >= max(rows, least) and size > 1:
-        size = (size + 1) // 2
-    return size
+def _padded(rows: int) -> int:
+    """Least of `LEAST_ROWS`, twice, four times, … as many that holds ``rows``."""
+    return LEAST_ROWS * 2 ** max(-(-rows // LEAST_ROWS) - 1, 0).bit_length()
 
 
 def _filled(x: np.ndarray, size: int) -> np.ndarray:
@@ -178,10 +187,26 @@ def start(agent: Agent, keys: Key[Array, "task episode"]) -> PyTree:
 
 
 @jax.jit
-def _act_shared(agent, own, task, memory, seen, noise):
-    mine = jax.tree.map(lambda x: x[task], own)
-    acted = jax.vmap(act_as, in_axes=(None, 0, 0, 0, 0))(agent, mine, memory, seen, noise)
-    return _side_by_side((acted.action, acted.behaviour), 1), acted.memory
+def _act_shared(agent, own, tiles, told):
+    """Act in the rows of the first ``tiles`` tiles, one after the other; where it is None, in all rows at once."""
+
+    def act(told):
+        task, memory, seen, noise = told
+        mine = jax.tree.map(lambda x: x[task], own)
+        acted = jax.vmap(act_as, in_axes=(None, 0, 0, 0, 0))(agent, mine, memory, seen, noise)
+        return _side_by_side((acted.action, acted.behaviour), 1), acted.memory
+
+    if tiles is None:
+        return act(told)
+
+    def one_tile(index, acted):
+        part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, index * TILE, TILE), told)
+        return jax.tree.map(
+            lambda kept, new: jax.lax.dynamic_update_slice_in_dim(kept, new, index * TILE, 0), acted, act(part)
+        )
+
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(act, told))
+    return jax.lax.fori_loop(0, tiles, one_tile, start)
 
 
 @jax.jit

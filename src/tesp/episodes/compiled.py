@@ -64,14 +64,17 @@ def collect_compiled(
         raise ValueError(f"memory is empty, but a {type(agent).__name__} has one; give what its episodes begin with.")
     count, capacity = noise.shape[:2]
     width = at_once or capacity
+    rows, least = count // mesh.size * width, 2
     if block is None:
         on_cpu = mesh.devices.flat[0].platform == "cpu"
-        block = BLOCK if on_cpu else count // mesh.size * width
+        block, least = (BLOCK, 2) if on_cpu else (rows, 1)
+    # A loop over two blocks at least cannot be taken apart by the compiler: bits do not depend on the number of rows.
+    blocks = (block, max(-(-rows // block), least))
 
     def sample(noise, begins, memory):
         with jax.enable_x64(True):
             sampled = _sample(
-                dynamics, mesh, block, agent.of(None), agent.own, np.asarray(tasks, np.float64), noise, begins, memory
+                dynamics, mesh, blocks, agent.of(None), agent.own, np.asarray(tasks, np.float64), noise, begins, memory
             )
             *result, broken = jax.device_get(sampled)
         _raise_first(broken)
@@ -167,8 +170,8 @@ class _Rows(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _sample(dynamics, mesh, block, agent, own, tasks, noise, begins, memory):
-    on_device = partial(_sample_on_device, dynamics, block)
+def _sample(dynamics, mesh, blocks, agent, own, tasks, noise, begins, memory):
+    on_device = partial(_sample_on_device, dynamics, *blocks)
     task, whole = PartitionSpec("task"), PartitionSpec()
     specs = (whole, task, task, task, task, task)
     return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=task, check_vma=False)(
@@ -176,14 +179,13 @@ def _sample(dynamics, mesh, block, agent, own, tasks, noise, begins, memory):
     )
 
 
-def _sample_on_device(dynamics, block, agent, own, tasks, noise, begins, memory):
+def _sample_on_device(dynamics, block, blocks, agent, own, tasks, noise, begins, memory):
     count, episodes, horizon, _ = noise.shape
     real = count * episodes
     step_noise = jnp.moveaxis(noise, 2, 0).reshape(horizon, real, -1)
     # Agents that act task by task need the rows of a task together: all rows are one block, and none moves.
-    block = real if agent.by_task else min(block, real)
-    size = -(-real // block) * block
-    # The last block is filled up with rows that never run.
+    block, size = (real, real) if agent.by_task else (block, blocks * block)
+    # The last blocks are filled up with rows that never run.
     origin = jnp.minimum(jnp.arange(size), real - 1)
     running = (jnp.arange(size) < real) & begins.reshape(-1)[origin]
     memory = jax.tree.map(lambda x: x.reshape(real, *x.shape[2:])[origin], memory)

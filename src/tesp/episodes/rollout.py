@@ -249,7 +249,7 @@ class _Sampler:
         """Sample step by step, policy and physics in turns."""
         began = perf_counter()
         # Acting is many small calls, for which one device is faster than a mesh.
-        act = Actor(gather(agents), noise.shape[0], noise.shape[1], keys)
+        act = Actor(gather(agents), noise.shape[0], noise.shape[1], self._at_once, keys)
         drawn, seeds = np.asarray(noise), None
         if isinstance(self._simulation, EnvironmentPool):
             one_by_one = self._at_once is not None
@@ -274,7 +274,7 @@ class _Sampler:
 @partial(jax.jit, static_argnums=0)
 def _agents(method: Method, parameters: PyTree, belief: PyTree) -> Agent:
     """Return the agents of many tasks, with a leading axis ``task`` in what is their own."""
-    own = jax.vmap(lambda one: method.agent(parameters, one).own)(belief)
+    own = map_over_tasks(lambda shared, one: method.agent(shared, one).own, parameters, belief, method.tasks_at_once)
     return method.agent(parameters, jax.tree.map(lambda x: x[0], belief)).of(own)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from tesp.episodes.collect import Outcomes, Stopwatch, collect
+from tesp.episodes.executor import Disturbance, Executor, LocalExecutor
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import LocatedError
 from tesp.numerics import with_usual_numerics
@@ -29,11 +30,21 @@ class Evaluator:
     that depends only on the seed, the meta-update, the task set, the task and the round.
     """
 
-    def __init__(self, learner: Learner, family: Family, task_sets: dict[str, TaskSet], seed: int, threads: int = 0):
+    def __init__(
+        self,
+        learner: Learner,
+        family: Family,
+        task_sets: dict[str, TaskSet],
+        seed: int,
+        threads: int = 0,
+        executor: Executor | None = None,
+    ):
         self.learner, self.family, self.task_sets = learner, family, task_sets
-        self._seed, self._threads = seed, threads
-        self._simulations = {}
-        self._disturbed = False
+        self._seed = seed
+        # Task sets of one size share their simulations.
+        self._executor = executor or LocalExecutor(
+            learner, family.horizon, lambda count: family.simulate(count, threads)
+        )
 
     @with_usual_numerics
     def evaluate(
@@ -68,20 +79,35 @@ class Evaluator:
                 on_task_set(name)
         return rows
 
-    def _adapt(self, parameters: PyTree, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
-        tasks = self.task_sets[name].tasks
-        simulation = self._simulation(len(tasks) * self.learner.sampling.episodes_per_round)
-        # A simulation without noise need not know what noise is.
-        if dynamics_noise or self._disturbed:
-            simulation.disturb(dynamics_noise, (_EVALUATION, *noise_seed))
-            self._disturbed = True
-        return self.learner.adapt(parameters, simulation, tasks, self.family.horizon, key, keep_rounds=False)
+    @with_usual_numerics
+    def evaluate_tasks(self, parameters: PyTree, meta_update: int) -> list[dict[str, Any]]:
+        """Return what every task returned by itself; one row per task set and number of fast-updates.
 
-    def _simulation(self, count: int):
-        # Task sets of one size share their simulations: making them costs more than resetting them.
-        if count not in self._simulations:
-            self._simulations[count] = self.family.simulate(count, self._threads)
-        return self._simulations[count]
+        Args:
+            parameters: The meta-learner.
+            meta_update: As for `evaluate`, of which the ``average_return`` is the mean over tasks.
+
+        Raises:
+            NonFiniteError: As for `evaluate`.
+        """
+        rows = []
+        for index, name in enumerate(TASK_SETS):
+            key = evaluation_key(self._seed, meta_update, name)
+            try:
+                adaptation = self._adapt(parameters, name, key, 0.0, (self._seed, meta_update, index))
+            except LocatedError as error:
+                raise error.at(f"in the set {name}") from error
+            rows += [{"task_set": name, **row} for row in returns_of_tasks(adaptation)]
+        return rows
+
+    def _adapt(self, parameters: PyTree, name: str, key, dynamics_noise: float, noise_seed) -> Adaptation:
+        return self._executor.adapt(
+            parameters,
+            self.task_sets[name].tasks,
+            key,
+            keep_rounds=False,
+            disturbance=Disturbance(dynamics_noise, (_EVALUATION, *noise_seed)),
+        )
 
 
 def evaluation_key(seed: int, meta_update: int, task_set: str) -> PRNGKeyArray:
@@ -110,6 +136,31 @@ def summarise(adaptation: Adaptation) -> list[dict[str, Any]]:
             rows.append({"fast_update": result.fast_update, **outcome_columns(result.outcomes), **spread})
     if adaptation.rounds[0].fast_update < 0:
         rows[0]["warm_up_return"] = mean_return(adaptation.rounds[0].outcomes)
+    return rows
+
+
+def returns_of_tasks(adaptation: Adaptation) -> list[dict[str, Any]]:
+    """Return one row for every round after k = 0…K fast-updates, with the returns of all tasks.
+
+    ``average_return`` and ``success_rate`` are lists: for every task the mean over its episodes. ``episodes_used`` and
+    ``steps_used`` are what was sampled of a task in the rounds before, the warm-up included; the mean over tasks.
+    """
+    rows, episodes, steps = [], 0.0, 0.0
+    for result in adaptation.rounds:
+        judged = result.outcomes.of_judged()
+        if result.fast_update >= 0:
+            rows.append(
+                {
+                    "fast_update": result.fast_update,
+                    "episodes_used": episodes,
+                    "steps_used": steps,
+                    "average_return": judged.average_return.mean(axis=1).tolist(),
+                    "success_rate": judged.success.mean(axis=1).tolist(),
+                }
+            )
+        length = result.outcomes.length
+        episodes += float((length > 0).sum(axis=1).mean())
+        steps += float(length.sum(axis=1).mean())
     return rows
 
 
@@ -142,6 +193,11 @@ def outcome_columns(outcomes: Outcomes) -> dict[str, Any]:
 
 def stand_still(family: Family, task_set: TaskSet, threads: int = 0, dynamics_noise: float = 0.0) -> dict[str, Any]:
     """Return the columns of an agent that never acts: one episode of zero actions on every task."""
+    return outcome_columns(standing_still(family, task_set, threads, dynamics_noise))
+
+
+def standing_still(family: Family, task_set: TaskSet, threads: int = 0, dynamics_noise: float = 0.0) -> Outcomes:
+    """Return what becomes of an agent that never acts: one episode of zero actions on every task."""
     count = len(task_set.tasks)
     simulation = family.simulate(count, threads)
     if dynamics_noise:
@@ -156,4 +212,4 @@ def stand_still(family: Family, task_set: TaskSet, threads: int = 0, dynamics_no
     except LocatedError as error:
         on_task = "" if error.task is None else f" on the task {told(task_set.tasks[error.task])}"
         raise error.at(f"standing still{on_task}, in the set {task_set.name}") from error
-    return outcome_columns(outcomes)
+    return outcomes

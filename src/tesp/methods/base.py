@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tesp.acting import Agent
+from tesp.adaptation.contributions import Answer, Contributions, OwnContributions
 from tesp.errors import ConfigurationError
 from tesp.types import Episodes, PyTree
 
@@ -172,3 +173,45 @@ class Method(eqx.Module):
             fresh: The same of a meta-learner that has learned nothing.
         """
         return ()
+
+
+class SplitMethod(Method):
+    """A method whose meta-update asks tasks for sums, so that it can be done where the tasks are on several hosts.
+
+    What a task experienced stays where it was sampled. The meta-update sends parameters there and gets back what the
+    tasks contribute; so all that it does with them is written for one task, in `answer`.
+    """
+
+    @property
+    def splits(self) -> bool:
+        """Whether this very method can; its options may say otherwise."""
+        return True
+
+    @abc.abstractmethod
+    def material(self, trials: Sequence[PyTree], done: int, total: int) -> PyTree:
+        """Return what a meta-update's questions are answered from, with leading axis ``task``.
+
+        Args:
+            trials: As for `meta_update`.
+            done: As for `meta_update`.
+            total: As for `meta_update`.
+        """
+
+    @abc.abstractmethod
+    def answer(self, question: str, given: PyTree, material: PyTree) -> Answer:
+        """Return what one task answers to a question of `learn`. Pure.
+
+        Args:
+            question: Which one.
+            given: What `learn` gives all tasks.
+            material: What `material` returned, of this task.
+        """
+
+    @abc.abstractmethod
+    def learn(self, state: PyTree, contributions: Contributions, done: int, total: int) -> tuple[PyTree, Metrics]:
+        """Learn from what tasks contribute; arguments and results besides as for `meta_update`."""
+
+    def meta_update(self, state, trials, done, total):
+        """Learn from tasks whose experience is here."""
+        own = OwnContributions(self.answer, self.material(trials, done, total), self.tasks_at_once)
+        return self.learn(state, own, done, total)

@@ -10,6 +10,7 @@ from rich.console import Console
 from tesp.agents.adapting import AdaptedAgent, MetaLearner, Origin
 from tesp.agents.given_task import checked_task, warn_if_far
 from tesp.config import Config
+from tesp.episodes.executor import Executor
 from tesp.episodes.rollout import Learner
 from tesp.evaluation.protocol import Evaluator, stand_still
 from tesp.runs.states import load_state
@@ -132,17 +133,21 @@ class Run:
         return replace(self, state=load_state(self.folder, self.config, self.learner, checkpoint))
 
     def evaluate(
-        self, dynamics_noise: float = 0.0, on_task_set: Callable[[str], None] | None = None
+        self,
+        dynamics_noise: float = 0.0,
+        on_task_set: Callable[[str], None] | None = None,
+        executor: Executor | None = None,
     ) -> list[dict[str, Any]]:
         """Evaluate on D, D′ and D″ after k = 0…K fast-updates; one row per task set and k.
 
         Args:
             dynamics_noise: σ of the noise N(0, σ²) added to the state after every control step.
             on_task_set: Called with the name of every task set that is done, to show progress.
+            executor: What adapts to the tasks, as ``tesp.cluster.hosts.on_hosts(…)`` gives it; by default this process.
 
         Raises:
             ConfigurationError: σ is negative or not finite, or the family offers no dynamics noise.
         """
         threads = self.config.schedule.threads
-        evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads)
+        evaluator = Evaluator(self.learner, self.family, self.task_sets, self.config.seed, threads, executor)
         return evaluator.evaluate(self.parameters, self.state.meta_update, dynamics_noise, on_task_set)

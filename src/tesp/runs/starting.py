@@ -13,6 +13,7 @@ from rich.console import Console
 from tesp import building
 from tesp.agents.adapting import MetaLearner
 from tesp.config import Config, as_dict, check_storable, override
+from tesp.episodes.executor import Elsewhere, UnavailableError
 from tesp.episodes.rollout import Learner
 from tesp.errors import ConfigurationError, RunFolderError, TespError
 from tesp.evaluation.protocol import Evaluator, stand_still
@@ -45,6 +46,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     start: str | os.PathLike[str] | None = None,
     trust: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> Run:
     """Start a run and train it to its end.
 
@@ -56,18 +58,20 @@ def train(
         start: A run, or a file of a trained learner, whose parameters training begins with instead of fresh ones. The
             optimiser begins anew, and so do the tasks and all sampling.
         trust: As for `load_run`, of the run that training begins from.
+        elsewhere: Where the tasks are worked on, like ``tesp.cluster.hosts.on_hosts(…)``; by default in this process.
 
     Raises:
         ConfigurationError: The configuration is not possible, or the parameters of ``start`` do not fit it.
         RunFolderError: The folder exists or cannot be made, or ``start`` cannot be loaded.
         NonFiniteError: A state, loss or gradient became NaN or infinite.
+        UnavailableError: What ``elsewhere`` needs is not there.
     """
     folder, family, learner, task_sets = _begin(config, output, start, trust)
     if console is not None:
         console.print(f"run folder: {folder.path}", markup=False)
     try:
-        return _continue(folder, config, family, learner, task_sets, console, callbacks)
-    except WandbError:
+        return _continue(folder, config, family, learner, task_sets, console, callbacks, elsewhere)
+    except (WandbError, UnavailableError):
         # Raised before training only.
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
@@ -169,6 +173,7 @@ def resume(
     threads: int | None = None,
     callbacks: Sequence[Callback] = (),
     trust: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> Run:
     """Continue a run from its last checkpoint to its end, as if it had not been interrupted.
 
@@ -180,11 +185,13 @@ def resume(
         threads: Threads that step the physics this time, in place of the configuration's. No result depends on it.
         callbacks: As for `train`.
         trust: As for `load_run`.
+        elsewhere: As for `train`; a run may go on elsewhere than it began.
 
     Raises:
         ConfigurationError: The run has more meta-updates already.
         RunFolderError: The folder is not a run's, or its checkpoint does not fit its configuration.
         UntrustedError: As for `load_run`.
+        UnavailableError: As for `train`.
     """
     folder = opened(path, trust)
     config = stored_config(folder, with_family=True)
@@ -198,7 +205,7 @@ def resume(
         if folder.versions_differ():
             console.print("some packages are of other versions than the run began with: the last bits may differ")
     learner = building.build_learner(config, family)
-    return _continue(folder, config, family, learner, folder.read_task_sets(), console, callbacks)
+    return _continue(folder, config, family, learner, folder.read_task_sets(), console, callbacks, elsewhere)
 
 
 def _lengthened(folder: RunFolder, config: Config, meta_updates: int) -> Config:
@@ -227,6 +234,7 @@ def _continue(
     task_sets: dict[str, TaskSet],
     console: Console | None,
     watching: Sequence[Callback] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> Run:
     """Train a run from its last checkpoint, or from the start if there is none."""
     with contextlib.ExitStack() as stack:
@@ -247,6 +255,8 @@ def _continue(
         evaluated = _rewind_records(folder, latest, rows_of_an_evaluation(config) if scored else None)
         identity = {"family": config.family, "algorithm": config.algorithm, "seed": config.seed}
         finished = evaluated and latest == config.schedule.meta_updates
+        # Before anything is recorded, for this may end here too.
+        executor = None if elsewhere is None or finished else stack.enter_context(elsewhere(learner, family))
         callbacks: list[Callback] = []
         # Every one of them is closed, even if another cannot be made or closed: on a full disk, for instance.
         for callback in _callbacks(folder, config, state, console, finished):
@@ -260,8 +270,10 @@ def _continue(
         evaluated_sets = _first(task_sets, config.schedule.evaluation_tasks)
         if latest is None:
             _record_references(callbacks, identity, family, evaluated_sets, threads)
-        evaluator = Evaluator(learner, family, evaluated_sets, config.seed, threads)
-        training = Training(learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity)
+        evaluator = Evaluator(learner, family, evaluated_sets, config.seed, threads, executor)
+        training = Training(
+            learner, family, task_sets["train"], evaluator, config.schedule, config.seed, identity, executor
+        )
         state = train_loop(training, state, checkpoints, callbacks, evaluated)
     return Run(folder, config, family, task_sets, learner, state)
 

@@ -80,6 +80,16 @@ FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
         "path": _or_null(_are_points),
         "embedding": _are_embeddings,
     },
+    "scores": {
+        **_IDENTITY,
+        "task_set": _is_text,
+        "episodes_per_round": _is_count,
+        "as_trained": _is_flag,
+        "fast_update": _is_count,
+        **dict.fromkeys(("average_return", "success_rate"), _are_numbers),
+        **dict.fromkeys(("episodes_used", "steps_used", "environment_steps"), _is_number),
+    },
+    "reference_scores": {"reference": _is_text, **_IDENTITY, "task_set": _is_text, "average_return": _are_numbers},
     "rates": {
         **_IDENTITY,
         "layer": _is_text,

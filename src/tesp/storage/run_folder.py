@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "details.jsonl"
 
     @property
+    def scores(self) -> Path:
+        """JSON lines: what single tasks returned after each number of episodes, as comparisons measured it."""
+        return self.path / "scores.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints, one subfolder each."""
         return self.path / "checkpoints"

@@ -138,13 +138,13 @@ class PointSimulation(Simulation):
             healthy=np.ones(len(position), bool),
         )
 
-    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+    def disturb(self, sigma: float, seed: Sequence[int], first: int = 0) -> None:
         """Add N(0, σ²) to x and y after every control step, in metres; 0 ends it.
 
         Raises:
             ConfigurationError: σ is negative or not finite.
         """
-        noise = StateNoise(sigma, seed, *self._positions.shape)
+        noise = StateNoise(sigma, seed, *self._positions.shape, first)
         self._noise = noise if sigma else None
 
     def render(self, index: int) -> np.ndarray:

@@ -49,12 +49,13 @@ class Simulator:
         """The same dynamics as pure functions, for sampling that is compiled as a whole; None if there are none now."""
         return None
 
-    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+    def disturb(self, sigma: float, seed: Sequence[int], first: int = 0) -> None:
         """Add N(0, σ²) to the state after every control step from now on; 0 ends it. A simulator need not offer it.
 
         Args:
             sigma: σ, in the units of each entry of the state.
             seed: Numbers that determine the noise, together with the number of resets and steps since.
+            first: How many simulations of the same noise come before these; only where tasks are on several hosts.
         """
         raise ConfigurationError(f"{type(self).__name__} has no dynamics noise; leave dynamics_noise at 0.")
 

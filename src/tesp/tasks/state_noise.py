@@ -19,7 +19,7 @@ class StateNoise:
     Source: the noise study in the supplement of the TESP paper.
     """
 
-    def __init__(self, sigma: float, seed: Sequence[int], count: int, size: int):
+    def __init__(self, sigma: float, seed: Sequence[int], count: int, size: int, first: int = 0):
         """Prepare the noise.
 
         Args:
@@ -27,8 +27,10 @@ class StateNoise:
             seed: What determines the noise besides the number of resets and steps since.
             count: n.
             size: Entries of one simulation's state.
+            first: How many simulations come before these n, where these are some of several.
         """
-        self._sigma, self._seed, self._shape = checked_noise(sigma), list(seed), (count, size)
+        self._sigma, self._seed = checked_noise(sigma), list(seed)
+        self._shape, self._first = (first + count, size), first
         self._resets = 0
         self.restart()
 
@@ -41,7 +43,7 @@ class StateNoise:
         """Return the noise of one control step for the simulations ``ids``."""
         generator = np.random.default_rng([*self._seed, self._resets, self._steps])
         self._steps += 1
-        return self._sigma * generator.standard_normal(self._shape)[ids]
+        return self._sigma * generator.standard_normal(self._shape)[self._first :][ids]
 
 
 def checked_noise(sigma: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tesp.episodes.executor import Executor, LocalExecutor
 from tesp.episodes.rollout import Adaptation, Learner
 from tesp.errors import LocatedError
 from tesp.evaluation.protocol import Evaluator, mean_return, outcome_columns
@@ -36,6 +37,7 @@ class Training:
         schedule: Length, evaluation, checkpoints.
         seed: Seed of all sampling.
         identity: Columns that every record carries (family, algorithm, seed).
+        executor: Where the tasks are worked on; by default in this process.
     """
 
     learner: Learner
@@ -45,6 +47,7 @@ class Training:
     schedule: ScheduleSettings
     seed: int
     identity: dict[str, Any]
+    executor: Executor | None = None
 
 
 def train(
@@ -71,8 +74,10 @@ def train(
         EnvironmentFailedError: An environment or a family of the user's failed; names the same.
     """
     schedule = training.schedule
-    count = training.learner.sampling.tasks_per_update * training.learner.sampling.episodes_per_round
-    simulation = training.family.simulate(count, schedule.threads)
+    family = training.family
+    executor = training.executor or LocalExecutor(
+        training.learner, family.horizon, lambda count: family.simulate(count, schedule.threads)
+    )
     doing, stopping = "the start", False
     try:
         while True:
@@ -95,7 +100,7 @@ def train(
                 return state
             evaluated = False
             doing = f"meta-update {done + 1}"
-            following, record = one_meta_update(training, state, simulation)
+            following, record = one_meta_update(training, state, executor)
             with uninterrupted():
                 stopping = _tell(callbacks, [record])
                 state = following
@@ -131,7 +136,7 @@ def _evaluate(training, state) -> tuple[TrainingState, list[Record], float]:
 
 
 @with_usual_numerics
-def one_meta_update(training: Training, state: TrainingState, simulation) -> tuple[TrainingState, Record]:
+def one_meta_update(training: Training, state: TrainingState, executor: Executor) -> tuple[TrainingState, Record]:
     """One meta-update as in algorithm 1 of the paper: draw tasks, adapt to them, train on what they experienced."""
     began, cpu_began = perf_counter(), process_time()
     learner = training.learner
@@ -143,11 +148,11 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
     ids = np.asarray(drawn)
     parameters = learner.method.parameters(state.method)
     with _by_place_in(ids):
-        adaptation = learner.adapt(parameters, simulation, tasks[ids], training.family.horizon, round_key, ids)
+        adaptation = executor.adapt(parameters, tasks[ids], round_key, ids)
     done, total = state.meta_update, training.schedule.meta_updates
     meta_began = perf_counter()
     with _by_place_in(ids):
-        learned, metrics = learner.meta_update(state.method, adaptation, done, total)
+        learned, metrics = executor.meta_update(state.method, adaptation, done, total)
     seconds = {**adaptation.stopwatch.seconds, "meta_update": perf_counter() - meta_began}
     elapsed = perf_counter() - began
     following = TrainingState(
@@ -158,7 +163,7 @@ def one_meta_update(training: Training, state: TrainingState, simulation) -> tup
     record["seconds"] = round(elapsed, 4)
     record["seconds_cpu"] = round(process_time() - cpu_began, 4)
     record |= {f"seconds_{name}": round(value, 4) for name, value in seconds.items()}
-    return following, record
+    return following, record | executor.spent()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +11,17 @@ import pytest
 from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp, with_garbage
 from helpers.trees import all_different, assert_close, assert_identical, random_like, task_slice
-from tesp.adaptation import meta_update as module
-from tesp.adaptation.meta_update import Experience, Past, early_weights, optimiser, task_objective
+from tesp.adaptation.contributions import Answer, OwnContributions
+from tesp.adaptation.meta_update import (
+    Experience,
+    Past,
+    early_weights,
+    gradient_of_task,
+    meta_update,
+    optimiser,
+    pack_experience,
+    task_objective,
+)
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.distributions import Gaussian
 from tesp.errors import ConfigurationError
@@ -27,8 +35,8 @@ META = MetaUpdateSettings(epochs=10, kl_bound=0.097, embedding_penalty=0.3, judg
 #: w_k of the warm-up round and of round 1.
 WEIGHTS = (0.4, 2.0)
 
-meta_update = eqx.filter_jit(module.meta_update)
 initial_state = jax.jit(optimiser().init)
+packed = jax.jit(lambda experience: pack_experience(experience, 0))
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +84,29 @@ def sampled(parameters, gradients, context, batch, seed):
     return Past(context, h, batch._replace(episodes=own))
 
 
+@dataclasses.dataclass(frozen=True)
+class Answering:
+    """Answers as a method does; equal ones share what is compiled."""
+
+    meta: MetaUpdateSettings
+    learned_rates: bool
+
+    def __call__(self, question, given, experience):
+        parameters, count = given
+        if question == "gradient":
+            return Answer(
+                *gradient_of_task(CONDITION, parameters, experience, count, self.learned_rates, FAST, self.meta)
+            )
+        return Answer(jnp.zeros(0), task_objective(CONDITION, parameters, experience, FAST, self.meta)[1])
+
+
 def run(parameters, state, experience, meta=META, learned_rates=True, step_size=STEP_SIZE):
-    return meta_update(CONDITION, parameters, state, experience, jnp.float32(step_size), learned_rates, FAST, meta)
+    # The length of the loop and the bound are no business of the tasks.
+    asked = dataclasses.replace(META, embedding_penalty=meta.embedding_penalty, clip=meta.clip)
+    own = OwnContributions(Answering(asked, learned_rates), packed(experience), 0)
+    weights = experience.early_weights
+    total_weight = np.float32(1.0 if weights is None else 1.0 + weights[0].sum())
+    return meta_update(own, parameters, state, jnp.float32(step_size), total_weight, FAST, meta)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers.trees import random_like
+from helpers.trees import assert_identical, random_like
 from tesp.acting import Seen
 from tesp.episodes import actor as acting
 from tesp.episodes.actor import Actor
@@ -64,7 +64,25 @@ def test_a_few_sizes_serve_all_numbers_of_rows(policies, own):
     assert compiled._cache_size() - before <= 5
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_the_bits_of_an_action_do_not_depend_on_the_other_rows(policies, own):
+    """Nor on how many tasks there are: rows of the last task alone, with one row of the others, and with all."""
+    everybody, _ = actor(policies, own)
+    last = jax.tree.map(lambda x: x[-1:], everybody._own)
+    alone = Actor(everybody._agent.of(last), 1, EPISODES)
+    generator = np.random.default_rng(3)
+    observation, noise = (generator.normal(size=(TASKS * EPISODES, n)).astype(np.float32) for n in (3, 2))
+    wanted = np.arange((TASKS - 1) * EPISODES, TASKS * EPISODES)[-5:]
+
+    def acted(rows):
+        action, distribution = everybody(rows, Seen(observation[rows]), noise[rows])
+        return jax.tree.map(lambda x: x[-5:], (action, distribution))
+
+    expected = acted(np.arange(TASKS * EPISODES))
+    assert_identical(acted(np.concatenate([[0], wanted])), expected)
+    assert_identical(acted(wanted), expected)
+    assert_identical(alone(wanted % EPISODES, Seen(observation[wanted]), noise[wanted]), expected)
+
+
 def test_sizes():
-    assert [acting._padded(rows, 500) for rows in (500, 251, 250, 126, 63, 62, 1)] == [500, 500, 250, 250, 63, 63, 16]
-    assert [acting._padded(rows, 25, 1) for rows in (25, 14, 13, 7, 4, 2, 1)] == [25, 25, 13, 7, 4, 2, 1]
-    assert acting._padded(3, 10) == 10
+    assert [acting._padded(rows) for rows in (1, 128, 129, 256, 257, 500, 513)] == [128, 128, 256, 256, 512, 512, 1024]

@@ -59,7 +59,7 @@ def noise_of(capacity):
 
 
 def stepped(make, by_task, capacity, at_once):
-    actor = Actor(agents(by_task), len(TASKS), capacity, keys(capacity))
+    actor = Actor(agents(by_task), len(TASKS), capacity, keys=keys(capacity))
     episodes, outcomes = collect(make(), actor, TASKS, noise_of(capacity), Stopwatch(), None, at_once)
     return episodes, outcomes, jax.tree.map(lambda x: x.reshape(len(TASKS), capacity, *x.shape[1:]), actor.memory)
 

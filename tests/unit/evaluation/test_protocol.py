@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from tesp.building import build_family
 from tesp.episodes.collect import Outcomes
 from tesp.episodes.rollout import Adaptation, RoundResult
 from tesp.errors import ConfigurationError
-from tesp.evaluation.protocol import Evaluator, outcome_columns, stand_still, summarise
+from tesp.evaluation.protocol import Evaluator, outcome_columns, returns_of_tasks, stand_still, summarise
 from tesp.runs import load_run
 from tesp.task_sets import TASK_SETS
 from tesp.tasks.point import PointSimulation
@@ -55,6 +57,21 @@ def test_one_row_for_every_number_of_fast_updates():
     assert [row.get("warm_up_return") for row in rows] == [-9, None, None]
 
 
+def test_the_returns_of_tasks_stand_beside_what_was_used_before():
+    made = outcomes([[-1, -2, -3], [-4, -6, -8]])
+    # Of three places for episodes the first task used two.
+    before = dataclasses.replace(made, length=np.array([[4, 6, 0], [1, 2, 6]]))
+    warmed = returns_of_tasks(Adaptation([RoundResult(-1, None, None, before), RoundResult(0, None, None, made)]))
+    begun = returns_of_tasks(Adaptation([RoundResult(k, None, None, x) for k, x in enumerate((before, made))]))
+    assert [(row["fast_update"], row["episodes_used"], row["steps_used"]) for row in warmed] == [(0, 2.5, 9.5)]
+    assert [(row["fast_update"], row["episodes_used"], row["steps_used"]) for row in begun] == [
+        (0, 0, 0),
+        (1, 2.5, 9.5),
+    ]
+    assert warmed[0]["average_return"] == [-2.0, -6.0]
+    assert warmed[0]["success_rate"] == pytest.approx([1 / 3, 2 / 3])
+
+
 def test_a_row_tells_how_the_tasks_are_spread():
     result = RoundResult(0, None, None, outcomes([[-1, -2, -3], [-4, -6, -8]]))
     [row] = summarise(Adaptation([result]))
@@ -93,6 +110,15 @@ class TestTinyRun:
         rows = loaded.evaluate()
         assert rows == [{name: record[name] for name in row} for record, row in zip(stored, rows, strict=True)]
         assert rows == loaded.evaluate()
+
+    def test_of_single_tasks_the_mean_is_the_same(self, loaded):
+        evaluator = Evaluator(loaded.learner, loaded.family, loaded.task_sets, loaded.config.seed)
+        rows = evaluator.evaluate_tasks(loaded.parameters, loaded.state.meta_update)
+        expected = [(r["task_set"], r["fast_update"], r["average_return"]) for r in loaded.evaluate()]
+        found = [(r["task_set"], r["fast_update"], pytest.approx(np.mean(r["average_return"]))) for r in rows]
+        assert found == expected
+        per_round = TINY["episodes_per_round"]
+        assert [r["episodes_used"] for r in rows[:4]] == [per_round * k for k in (1, 2, 3, 4)]
 
     def test_every_set_has_noise_of_its_own(self, loaded):
         same = dict.fromkeys(TASK_SETS, loaded.task_sets["train"])

@@ -3,16 +3,30 @@
 import pytest
 from matplotlib.figure import Figure
 
-from helpers.stored import REFERENCES, TASK_SETS, adaptation, evaluations, rates, read, tasks
+from helpers.stored import (
+    REFERENCES,
+    TASK_SETS,
+    adaptation,
+    evaluations,
+    rates,
+    read,
+    scores,
+    still_scores,
+    tasks,
+    write_scores,
+)
 from tesp.errors import ConfigurationError
 from tesp.report.figures import style
+from tesp.report.figures.by_episodes import plot_by_episodes
 from tesp.report.figures.dynamics_noise import plot_dynamics_noise
 from tesp.report.figures.embeddings import plot_embeddings
 from tesp.report.figures.fast_updates import plot_fast_updates
 from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.figures.rates import plot_rates
+from tesp.report.figures.score_profiles import plot_score_profiles
 from tesp.report.figures.task_paths import plot_task_paths
 from tesp.report.figures.trajectories import plot_trajectories
+from tesp.report.scores import read_scores
 
 
 def curves(path, count):
@@ -30,7 +44,19 @@ def noise(path, count):
     return plot_dynamics_noise([read([*REFERENCES, *stored])], [stored], path)
 
 
+def of_scores(plot):
+    def drawn(path, count):
+        algorithms = ("tesp", "a-method-with-a-long-name", "maml")[:count]
+        stored = [record for name in algorithms for n in (1, 25) for record in scores(name, n, as_trained=n == 25)]
+        told = scores("oracle", 25, last=0, as_trained=True) if count > 1 else []
+        return plot(read_scores([write_scores(path.parents[1] / "run", [*stored, *told, *still_scores()])]), path)
+
+    return drawn
+
+
 FIGURES = {
+    "by_episodes": of_scores(plot_by_episodes),
+    "score_profiles": of_scores(plot_score_profiles),
     "learning_curves": curves,
     "fast_updates": gains,
     "dynamics_noise": noise,

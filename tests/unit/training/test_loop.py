@@ -233,7 +233,7 @@ class TestNotFinite:
         ids=["loss", "gradient"],
     )
     def test_meta_update(self, tmp_path, monkeypatch, spoil, said):
-        adapt, optimised, drawn, results = rollout.Learner.adapt, GradientMethod.optimised, [], []
+        adapt, optimised, drawn, results = rollout.Learner.adapt, GradientMethod._optimised, [], []
 
         def noting(self, parameters, simulation, tasks, *rest, **options):
             drawn.append(tasks)
@@ -244,7 +244,7 @@ class TestNotFinite:
             return spoil(results[-1]) if len(results) == 2 else results[-1]
 
         monkeypatch.setattr(rollout.Learner, "adapt", noting)
-        monkeypatch.setattr(GradientMethod, "optimised", spoilt)
+        monkeypatch.setattr(GradientMethod, "_optimised", spoilt)
         stopped = train(tmp_path / "run")
         assert stopped.code == 1
         blamed = index_of(drawn[-1][1], tmp_path / "run")

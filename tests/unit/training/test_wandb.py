@@ -215,7 +215,7 @@ class TestSettings:
         run.rename(folder)
         stored = stored_config(RunFolder.open(folder))
         other = dataclasses.replace(stored, log=LogSettings(wandb="offline", tensorboard=False))
-        compare.compare([other], tmp_path / "all")
+        compare.compare([other], tmp_path / "all", episodes=())
         assert (tmp_path / "all" / "comparison.md").is_file()
 
 

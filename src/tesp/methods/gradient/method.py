@@ -10,19 +10,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from tesp.adaptation import buffer as episode_buffer
+from tesp.adaptation.contributions import Answer, OwnContributions
 from tesp.adaptation.fast_update import Context, fast_update
-from tesp.adaptation.meta_update import Experience, MetaUpdated, Past, early_weights, meta_update, optimiser
+from tesp.adaptation.meta_update import (
+    Experience,
+    MetaUpdated,
+    Past,
+    early_weights,
+    gradient_of_task,
+    meta_update,
+    optimiser,
+    pack_experience,
+    task_objective,
+)
 from tesp.adaptation.objective import Batch
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.step_size import admissible_share, averaged, following, step_size
-from tesp.adaptation.task_axis import replicate, shard_tasks
+from tesp.adaptation.task_axis import map_over_tasks, shard_tasks
 from tesp.errors import NonFiniteError
 from tesp.estimators.advantages import advantages
 from tesp.estimators.settings import EstimationSettings
-from tesp.methods.base import Method, Metrics, Plan, Round
+from tesp.methods.base import Metrics, Plan, Round, SplitMethod
 from tesp.methods.gradient.agent import beside, policy_agent
 from tesp.methods.gradient.algorithm import Algorithm
 from tesp.methods.gradient.e_maml import credited
@@ -80,7 +91,30 @@ class Kept(NamedTuple):
     norm: Float[Array, "*batch"]
 
 
-class GradientMethod(Method):
+class Summary(NamedTuple):
+    """What the record says of one task's rounds.
+
+    Attributes:
+        norms: Norms of the gradients of its fast-updates, before clipping.
+        embedding: The embedding of the last round.
+        log_std: Σ log σ over the steps of the last round and the entries of an action.
+        entries: How many these are.
+    """
+
+    norms: Float[Array, "*batch fast_update"]
+    embedding: Float[Array, "*batch embedding"]
+    log_std: Float[Array, "*batch"]
+    entries: Int[Array, "*batch"]
+
+
+class Material(NamedTuple):
+    """What a task's answers are made of, in the epochs and for the record."""
+
+    experience: Experience
+    summary: Summary
+
+
+class GradientMethod(SplitMethod):
     """Fast-updates of what an `Algorithm` adapts, and a meta-update of everything by PPO (algorithm 1 of the paper).
 
     Attributes:
@@ -191,10 +225,40 @@ class GradientMethod(Method):
             belief.norm,
         )
 
-    def meta_update(self, state, trials, done, total):
+    @property
+    def splits(self) -> bool:
+        """Not with credit for the rounds before the last, whose baseline is a mean over all tasks."""
+        return self.meta.exploration_credit == 0
+
+    def material(self, trials, done, total):
+        """Pack the rounds for the epochs; summarise for the record what they were sampled with."""
+        return self._material(trials, done / total)
+
+    def _material(self, trials: Sequence[Kept], progress: float) -> Material:
+        norms = tuple(one.norm for one in trials[1 - self.plan.first :])
+        last = trials[-1].past
+        drawn_from = last.batch.episodes.behaviour.log_std, last.batch.episodes.valid
+        return Material(
+            _packed(self.experience(trials, progress), self.tasks_at_once),
+            _summaries((norms, last.embedding, *drawn_from), self.tasks_at_once),
+        )
+
+    def answer(self, question, given, material):
+        """Answer a question of the epochs, or with the summary of a task."""
+        if question == "summary":
+            return Answer(jnp.zeros(0), material.summary)
+        parameters, count = given
+        algorithm = self.algorithm
+        told = (partial(_condition, algorithm), parameters, material.experience)
+        if question == "gradient":
+            options = algorithm.learned_rates, self.fast, self.meta, algorithm.penalty
+            return Answer(*gradient_of_task(*told, count, *options))
+        return Answer(jnp.zeros(0), task_objective(*told, self.fast, self.meta, algorithm.penalty)[1])
+
+    def learn(self, state, contributions, done, total):
         """Run the PPO epochs, keep the best parameters, and let step size and average follow."""
         used = step_size(self.meta, state.step_size, done, total)
-        updated = self.optimised(state.parameters, state.optimiser_state, trials, used, done / total)
+        updated = self._optimised(state.parameters, state.optimiser_state, contributions, used, done / total)
         _require_finite(updated)
         kl = np.asarray(updated.kl)
         average = state.average
@@ -202,7 +266,7 @@ class GradientMethod(Method):
             average = averaged(average, updated.parameters, self.meta.parameter_average, done)
         found = following(self.meta, state.step_size, used, kl)
         metrics = {
-            **_metrics(updated, trials, self.plan),
+            **_metrics(updated, jax.tree.map(np.asarray, contributions.ask("summary", ()).own)),
             "step_size": used,
             "admissible_share": round(admissible_share(self.meta, kl), 4),
             "step_size_found": found,
@@ -226,9 +290,30 @@ class GradientMethod(Method):
             step_size: Step size of Adam.
             progress: Meta-updates that are done, as a share of the run's.
         """
-        count = len(trials[-1].past.embedding)
-        given = replicate(parameters, count), replicate(optimiser_state, count), self.experience(trials, progress)
-        return jax.block_until_ready(_meta_update(self, *given, jnp.asarray(step_size, jnp.float32)))
+        own = OwnContributions(self.answer, self._material(trials, progress), self.tasks_at_once)
+        return self._optimised(parameters, optimiser_state, own, step_size, progress)
+
+    def _optimised(self, parameters, optimiser_state, contributions, step_size, progress) -> MetaUpdated:
+        weights = self._early_weights(progress)
+        return jax.block_until_ready(
+            meta_update(
+                contributions,
+                parameters,
+                optimiser_state,
+                jnp.asarray(step_size, jnp.float32),
+                np.float32(1.0) + weights.sum(dtype=np.float32),
+                self.fast,
+                self.meta,
+            )
+        )
+
+    def _early_weights(self, progress: float) -> Float[np.ndarray, " round"]:
+        """Return w_k of the rounds before the last that have a loss; of none if none has."""
+        rounds = self.plan.last - self.plan.first
+        if self.meta.exploration_credit:
+            # What they weigh is in the advantages of what is credited.
+            return np.ones(rounds, np.float32)
+        return early_weights(self.meta, rounds if self.meta.early_loss_weight else 0, progress)
 
     def experience(self, trials: Sequence[Kept], progress: float = 0.0) -> Experience:
         """Gather what the meta-update needs, when a share of the run's meta-updates is done.
@@ -268,20 +353,23 @@ def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: C
     return policy, algorithm.embedding(adapted, context.buffer, context.task)
 
 
-@eqx.filter_jit
-def _meta_update(method: GradientMethod, parameters, optimiser_state, experience, step_size) -> MetaUpdated:
-    algorithm = method.algorithm
-    return meta_update(
-        partial(_condition, algorithm),
-        parameters,
-        optimiser_state,
-        experience,
-        step_size,
-        algorithm.learned_rates,
-        method.fast,
-        method.meta,
-        algorithm.penalty,
-    )
+@partial(jax.jit, static_argnums=1)
+def _packed(experience: Experience, tasks_at_once: int) -> Experience:
+    return pack_experience(experience, tasks_at_once)
+
+
+@partial(jax.jit, static_argnums=1)
+def _summaries(rounds: tuple, tasks_at_once: int) -> Summary:
+    def of_task(_, rounds) -> Summary:
+        norms, embedding, log_std, valid = rounds
+        return Summary(
+            norms=jnp.stack(norms) if norms else jnp.zeros(0),
+            embedding=embedding,
+            log_std=jnp.sum(jnp.where(valid[..., None], log_std, 0.0)),
+            entries=jnp.sum(valid) * log_std.shape[-1],
+        )
+
+    return map_over_tasks(of_task, None, rounds, tasks_at_once)
 
 
 def _require_finite(updated: MetaUpdated) -> None:
@@ -299,13 +387,11 @@ def _require_finite(updated: MetaUpdated) -> None:
         raise NonFiniteError(f"meta-gradient of the {name}", None, f"in epoch {epoch}")
 
 
-def _metrics(updated: MetaUpdated, trials: Sequence[Kept], plan: Plan) -> Metrics:
+def _metrics(updated: MetaUpdated, summary: Summary) -> Metrics:
     terms = jax.tree.map(lambda table: np.asarray(table).mean(axis=1), updated.terms)
     kept = int(updated.epoch_kept)
     norms = np.nanmean(np.asarray(updated.gradient_norms), axis=0)
-    inner = [np.asarray(one.norm).mean() for one in trials[1 - plan.first :]]
-    last = trials[-1].past
-    embedding = np.asarray(last.embedding)
+    embedding = summary.embedding
     rates = [np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(updated.parameters.rates)]
     return {
         "policy_loss": float(terms.policy_loss[kept]),
@@ -317,16 +403,9 @@ def _metrics(updated: MetaUpdated, trials: Sequence[Kept], plan: Plan) -> Metric
         "gradient_norm_adapted": float(norms[0]),
         "gradient_norm_rates": float(norms[1]),
         "gradient_norm_shared": float(norms[2]),
-        "gradient_norm_inner": float(np.mean(inner)) if inner else 0.0,
+        "gradient_norm_inner": float(summary.norms.mean()) if summary.norms.size else 0.0,
         "embedding_norm": float(np.linalg.norm(embedding, axis=-1).mean()),
         "embedding_rms": float(np.sqrt(np.mean(embedding**2))) if embedding.size else 0.0,
         "mean_absolute_rate": float(np.concatenate(rates).mean()) if rates else 0.0,
-        "log_std": float(np.asarray(_mean_log_std(last.batch.episodes))),
+        "log_std": float(summary.log_std.sum() / summary.entries.sum()),
     }
-
-
-def _mean_log_std(episodes: Episodes) -> Float[Array, ""]:
-    valid = episodes.valid[..., None]
-    log_std = episodes.behaviour.log_std
-    total = jnp.sum(jnp.where(valid, log_std, 0.0))
-    return total / (jnp.sum(episodes.valid) * log_std.shape[-1]).astype(total.dtype)

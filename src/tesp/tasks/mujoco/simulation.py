@@ -109,7 +109,7 @@ class MJCFSimulation(Simulation):
         with np.errstate(invalid="ignore", over="ignore"):
             return self._body.functions.transition(self._state(ids, before), clipped)
 
-    def disturb(self, sigma: float, seed: Sequence[int]) -> None:
+    def disturb(self, sigma: float, seed: Sequence[int], first: int = 0) -> None:
         """Add N(0, σ²) to every generalised position and velocity after every control step; 0 ends it.
 
         Orientations are normalised afterwards.
@@ -117,7 +117,7 @@ class MJCFSimulation(Simulation):
         Raises:
             ConfigurationError: σ is negative or not finite.
         """
-        noise = StateNoise(sigma, seed, len(self.qpos), self.qpos.shape[1] + self.qvel.shape[1])
+        noise = StateNoise(sigma, seed, len(self.qpos), self.qpos.shape[1] + self.qvel.shape[1], first)
         self._noise = noise if sigma else None
 
     def render(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
