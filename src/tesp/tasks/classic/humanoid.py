@@ -49,8 +49,8 @@ def reward(state: State, _action: np.ndarray) -> Float[np.ndarray, " simulation"
 
     v is the mean velocity of the centre of mass over the step in m/s, u the controls within ±0.4.
     """
-    centres = (moment["subtree_com"][:, TORSO, :2] for moment in (state.derived_before, state.derived))
-    forwards = along(mean_velocity(*centres, STEP_SECONDS), state.task[:, 0])
+    before, after = (moment["subtree_com"][:, TORSO, :2] for moment in (state.derived_before, state.derived))
+    forwards = along(mean_velocity(before, after, STEP_SECONDS), state.task[:, 0])
     return VELOCITY_WEIGHT * forwards + SURVIVAL - CONTROL_COST * squared_norm(state.ctrl)
 
 

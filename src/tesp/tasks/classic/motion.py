@@ -24,7 +24,7 @@ def squared_norm(action: Float[np.ndarray, "simulation action"]) -> Float[np.nda
 
 def finite(state: State) -> Bool[np.ndarray, " simulation"]:
     """Tell where all positions and velocities are finite."""
-    return np.isfinite(state.qpos).all(axis=1) & np.isfinite(state.qvel).all(axis=1)
+    return np.all(np.isfinite(np.concatenate([state.qpos, state.qvel], axis=1)), axis=1)
 
 
 def along(
