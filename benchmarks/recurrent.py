@@ -1,7 +1,7 @@
 """Methods that remember: the GRU's gradient over whole trials, and steps per second beside the physics alone.
 
     python benchmarks/recurrent.py gradient [--steps 200 1000] [--units 64 128] [--trials 40] [--json FILE]
-    python benchmarks/recurrent.py steps point reacher2 [--algorithms rl2 tesp] [--preset quick] [--json FILE]
+    python benchmarks/recurrent.py steps point reacher2 [--algorithms rl2 varibad tesp] [--preset quick] [--json FILE]
 
 `gradient`: seconds of the gradient of a sum over all states of a GRU (`GRU.states`), with the derivative written by
 hand and with a plain scan that is left to automatic differentiation, by turns; of trials at full length, and of trials
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[200, 1000], help="steps of a trial, of `gradient`")
     parser.add_argument("--units", type=int, nargs="+", default=[64, 128], help="units of the GRU, of `gradient`")
     parser.add_argument("--trials", type=int, default=40, help="trials side by side, of `gradient`")
-    parser.add_argument("--algorithms", nargs="+", default=["rl2", "tesp"], help="methods, of `steps`")
+    parser.add_argument("--algorithms", nargs="+", default=["rl2", "varibad", "tesp"], help="methods, of `steps`")
     parser.add_argument("--meta-updates", type=int, default=3, help="meta-updates after the first, of `steps`")
     add_common_options(parser, repetitions=5)
     parser.set_defaults(preset="quick")

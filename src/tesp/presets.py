@@ -18,26 +18,42 @@ if TYPE_CHECKING:
 Values = Mapping[str, Any]
 
 #: Methods that remember, and what they were published with where families have values for all methods.
-REMEMBERING_AS_PUBLISHED: dict[str, Values] = {name: {"policy_units": (128,)} for name in ("rl2",)}
+REMEMBERING_AS_PUBLISHED: dict[str, Values] = {
+    "rl2": {"policy_units": (128,)},
+    "varibad": {"policy_units": (128, 128)},
+}
 
 #: How they learn at small scale, and for how long: their meta-updates have far fewer steps than others'.
+_REMEMBERING: Values = {
+    "tasks_per_update": 40,
+    "memory_units": 64,
+    "policy_units": (64,),
+    "learning_rate": 1e-3,
+    "epochs": 8,
+    "clip": 0.2,
+    "entropy_weight": 0.001,
+    "gradient_norm": 1.0,
+    "meta_updates": 100,
+    "evaluate_every": 20,
+}
 REMEMBERING: dict[str, Values] = {
-    "rl2": {
-        "tasks_per_update": 40,
-        "memory_units": 64,
-        "policy_units": (64,),
-        "learning_rate": 1e-3,
-        "epochs": 8,
-        "clip": 0.2,
-        "entropy_weight": 0.001,
-        "gradient_norm": 1.0,
-        "meta_updates": 100,
-        "evaluate_every": 20,
+    "rl2": _REMEMBERING,
+    # What is believed has to tell tasks apart before the policy has settled on what is best without knowing them; and
+    # it must stop moving under a policy that has become precise.
+    "varibad": {
+        **_REMEMBERING,
+        "belief_updates": 100,
+        "belief_batch": 8,
+        "belief_learning_rate": 3e-3,
+        "prefixes": 16,
+        "decoded_steps": 50,
+        "learning_rate_final": 0.1,
     },
 }
-REMEMBERING_FOR_LONG: dict[str, Values] = {
-    "rl2": {**REMEMBERING["rl2"], "learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0},
-}
+
+#: The same for longer; without the bound on σ, which is for gradients of fast-updates.
+_FOR_LONG: Values = {"learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.0}
+REMEMBERING_FOR_LONG: dict[str, Values] = {name: {**values, **_FOR_LONG} for name, values in REMEMBERING.items()}
 
 #: How methods that are not in the paper were published to learn; `docs/gradient-methods.md` has the sources.
 AS_PUBLISHED: dict[str, Values] = {

@@ -1,6 +1,7 @@
 """Sweeps on a real cluster whose machines and drivers are killed."""
 
 import io
+import os
 import re
 import signal
 import sys
@@ -16,6 +17,7 @@ from helpers.clusters import needs_nodes, wait_until
 from helpers.running import assert_same_run, child, records, shared_learner, tiny_config, wait
 from tesp import compare, runs
 from tesp.cluster import sweeps
+from tesp.cluster.ray import UnfitError
 from tesp.cluster.sweeps import RaySettings
 from tesp.commands.parsing import without_options
 from tesp.errors import BusyError
@@ -146,3 +148,49 @@ def test_what_a_killed_machine_did_goes_on_elsewhere_where_no_path_is_shared(nod
 def other_mark(marked, output):
     with marked(output) as (mark, _):
         yield mark, "what no machine finds there"
+
+
+@pytest.mark.long
+def test_what_a_killed_machine_did_goes_on_elsewhere_on_a_shared_path(gate, tmp_path):
+    with clusters.nodes_of(2) as nodes:
+        shown = lost_and_found(nodes, gate, tmp_path / "shared")
+    assert "A machine does not see" not in shown
+    alone = undisturbed(gate, tmp_path / "alone")
+    for seed in SEEDS:
+        assert_same_run(tmp_path / "shared" / f"oracle-seed{seed}", alone / f"oracle-seed{seed}")
+
+
+@pytest.mark.long
+def test_a_machine_with_other_versions_gets_no_run(gate, tmp_path):
+    """NumPy is told to be another one there, by what lies first on the path."""
+    metadata = tmp_path / "other" / "numpy-0.0.1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
+    gate.touch()
+    output, shown = tmp_path / "swept", io.StringIO()
+    output.mkdir()
+    folders = {output / f"oracle-seed{config.seed}": config for config in configs(gate)}
+    with clusters.nodes_of(0) as nodes:
+        path = os.pathsep.join(filter(None, [str(metadata.parent), os.environ.get("PYTHONPATH")]))
+        other = nodes.add(PYTHONPATH=path)
+        work = partial(sweeps.work, RaySettings(nodes.address), folders, output, Console(file=shown, width=300))
+        with pytest.raises(UnfitError, match=rf"The machine {other} has numpy 0\.0\.1 \(not .*\), and results depend"):
+            work()
+        fitting = nodes.add()
+        assert work() == {}
+    assert f"begins on {fitting}" in shown.getvalue()
+    assert f"begins on {other}" not in shown.getvalue()
+
+
+@pytest.mark.long
+def test_a_sweep_on_this_machine_computes_what_the_plain_command_computes(tmp_path):
+    values = {name: list(x) if isinstance(x, tuple) else x for name, x in running.TINY.items()}
+    text = 'families = ["point"]\nmethods = ["tesp"]\nseeds = [0, 1]\n[options]\n'
+    (tmp_path / "two.toml").write_text(text + "".join(f"{name} = {x}\n" for name, x in values.items()))
+    done = [
+        wait(child("tesp", "sweep", tmp_path / "two.toml", *words, "--output", tmp_path / name))
+        for name, words in (("by-ray", ["--ray"]), ("plain", []))
+    ]
+    assert [(one.code, one.err) for one in done] == [(0, "")] * 2, done
+    for run in ("tesp-seed0", "tesp-seed1", "oracle-seed0", "oracle-seed1"):
+        assert_same_run(tmp_path / "by-ray" / "point" / run, tmp_path / "plain" / "point" / run)

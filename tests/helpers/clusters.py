@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from tesp.cluster.ray import reread_environment
+from tesp.cluster.ray import fork_allowed, reread_environment
 
 #: Found dead after three times half a second.
 QUICKLY = {
@@ -38,7 +38,8 @@ class Nodes:
 
         head = {"num_cpus": 0, "_system_config": QUICKLY, "include_dashboard": False, "temp_dir": folder}
         self._addresses = iter(range(2, 250))
-        self._cluster = Cluster(initialize_head=True, head_node_args={**head, **self._own()})
+        with fork_allowed():
+            self._cluster = Cluster(initialize_head=True, head_node_args={**head, **self._own()})
         self._nodes = {}
 
     def _own(self):
@@ -49,7 +50,8 @@ class Nodes:
         return self._cluster.address
 
     def add(self, cores=1, **environment) -> str:
-        node = self._cluster.add_node(num_cpus=cores, env_vars=environment, **self._own())
+        with fork_allowed():
+            node = self._cluster.add_node(num_cpus=cores, env_vars=environment, **self._own())
         self._nodes[node.node_ip_address] = node
         return node.node_ip_address
 

@@ -39,7 +39,17 @@ TINY = {
     "checkpoint_every": 1,
 }
 #: The same of what TESP does not have.
-TINY_OF_OTHERS = {"memory_units": 8, "minibatches": 2, "episodes_per_trial": 3}
+TINY_OF_OTHERS = {"memory_units": 8, "minibatches": 2, "episodes_per_trial": 3} | {
+    "latent_size": 2,
+    "decoder_units": (4,),
+    "belief_updates": 2,
+    "belief_batch": 4,
+    "prefixes": 3,
+    "decoded_steps": 4,
+    "replay_trials": 10,
+    # So that a run does not depend on how long it will be.
+    "learning_rate_final": 1.0,
+}
 TESTS = Path(__file__).parents[1]
 
 

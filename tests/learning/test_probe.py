@@ -24,8 +24,8 @@ from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.gradient.tesp_set import TESPSet
-from tesp.methods.recurrent.configs import RL2Config
-from tesp.methods.recurrent.settings import PPOSettings, RecurrentNetworkSettings
+from tesp.methods.recurrent.configs import RL2Config, VariBADConfig
+from tesp.methods.recurrent.settings import BeliefSettings, PPOSettings, RecurrentNetworkSettings
 from tesp.networks.policy import Policy
 from tesp.networks.policy_set import PolicySet
 from tesp.sampling import SamplingSettings
@@ -142,7 +142,13 @@ SEVERAL = np.tile(GOALS, (8, 1))
 PPO = PPOSettings(learning_rate=5e-3, epochs=4, gradient_norm=1.0, clip=0.2, entropy_weight=0.0)
 NETWORK = RecurrentNetworkSettings(memory_units=16, policy_units=(16,))
 #: Methods that remember.
-REMEMBERING = {"rl2": RL2Config(network=NETWORK, ppo=PPO)}
+BELIEF = BeliefSettings(
+    latent_size=2, decoder_units=(16,), belief_learning_rate=5e-3, belief_updates=10, prefixes=8, decoded_steps=16
+)
+REMEMBERING = {
+    "rl2": RL2Config(network=NETWORK, ppo=PPO),
+    "varibad": VariBADConfig(network=NETWORK, belief=BELIEF, ppo=PPO),
+}
 
 
 def last_return(learner, parameters, seed):

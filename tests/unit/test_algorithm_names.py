@@ -12,7 +12,7 @@ from helpers.running import tesp as command
 from helpers.running import tiny_config
 from tesp.building import build_family, build_learner
 from tesp.compare import at_equal_experience
-from tesp.config import Config, from_json, override, preset_config, to_json, value_of, values_of
+from tesp.config import from_json, override, preset_config, to_json, value_of, values_of
 from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, options_of
@@ -23,9 +23,11 @@ from tesp.tasks.point import PointFamily
 
 #: Those that adapt without a warm-up round.
 WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
-NAMES = ["tesp", *WITHOUT_WARM_UP, "tesp-set", "oracle", "rl2", *(f"tesp-v{number}" for number in range(1, 6))]
+#: Those that remember, and adapt by acting.
+REMEMBERING = ("rl2", "varibad")
+NAMES = ["tesp", *WITHOUT_WARM_UP, "tesp-set", "oracle", *REMEMBERING, *(f"tesp-v{number}" for number in range(1, 6))]
 #: Those that adapt by gradients.
-GRADIENT = [name for name in NAMES if name != "rl2"]
+GRADIENT = [name for name in NAMES if name not in REMEMBERING]
 OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
 
 
@@ -130,8 +132,9 @@ class TestWhatHasNoMeaning:
     @pytest.mark.parametrize("name", NAMES)
     def test_every_option_that_a_method_does_not_have_is_refused_with_those_that_it_has(self, name):
         """From Python, in whatever way, and from the command line; even with the value that it has anyway."""
-        plain, values = preset_config("point", "quick", name), values_of(preset_config("point", "quick", "rl2"))
-        values |= values_of(Config())
+        plain, values = preset_config("point", "quick", name), {}
+        for other in (*REMEMBERING, "tesp"):
+            values |= values_of(preset_config("point", "paper", other))
         assert absent_from(name)
         for option in sorted(absent_from(name)):
             said = f"{option} is no option of the algorithm '{name}' .*'{name}' has: .*{next(iter(options_of(name)))}"

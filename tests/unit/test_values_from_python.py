@@ -100,6 +100,7 @@ def test_seeds_whose_random_numbers_would_be_those_of_another(seed):
         {"tasks_per_update": 10**12},
         {"episodes_per_round": 2**60},
         {"fast_updates": 10**9},
+        {"algorithm": "varibad", "replay_trials": 10**9},
     ],
 )
 def test_sizes_that_fit_no_memory_are_refused_before_anything_is_written(tmp_path, sizes):

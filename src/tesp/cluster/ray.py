@@ -167,7 +167,7 @@ def _begin(ray: Any, store: int, folder: Path, attempts: int = 2) -> None:
     """Start Ray; once more if its own limit of half a minute was too short, as it is where all cores are busy."""
     try:
         # Where a program has imported Ray before, the switch in the environment comes too late.
-        with _replaced("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", False), _signals_kept(), _fork_allowed():
+        with _replaced("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", False), _signals_kept(), fork_allowed():
             ray.init(
                 address=LOCAL,
                 num_cpus=usable_cores(),
@@ -298,7 +298,7 @@ def _say_nothing(*_: Any, **__: Any) -> None:
 
 
 @contextlib.contextmanager
-def _fork_allowed() -> Iterator[None]:
+def fork_allowed() -> Iterator[None]:
     """Let Ray start its processes where JAX has started threads: what it forks becomes another program at once."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)

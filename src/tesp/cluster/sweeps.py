@@ -95,7 +95,8 @@ def work(
     if not waiting:
         return {}
     with _marked(output) as (mark, marked), connect(settings.address) as cluster:
-        board.say(f"Ray at {cluster.address}: {cluster.cores():g} cores, {settings.cpus_per_run} for each run")
+        where = "on this machine" if cluster.address == LOCAL else f"at {cluster.address}"
+        board.say(f"Ray {where}: {cluster.cores():g} cores, {settings.cpus_per_run} for each run")
         with board:
             return _Sweep(cluster, settings, board, mark, marked).work(waiting)
 

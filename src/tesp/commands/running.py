@@ -40,5 +40,6 @@ def worker_of(arguments: RunningArguments):
     from tesp.cluster.sweeps import RaySettings, work
 
     imported()
-    settings = RaySettings(arguments.ray, arguments.cpus_per_run or 1, arguments.max_concurrent)
+    cores = 1 if arguments.cpus_per_run is None else arguments.cpus_per_run
+    settings = RaySettings(arguments.ray, cores, arguments.max_concurrent)
     return partial(work, settings)

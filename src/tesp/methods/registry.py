@@ -82,6 +82,7 @@ METHODS: dict[str, Entry] = {
     "tesp-set": _gradient("tesp_set:TESPSet"),
     "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
     "rl2": _recurrent("RL2Config"),
+    "varibad": _recurrent("VariBADConfig"),
     **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }
 

@@ -26,6 +26,7 @@ ALGORITHMS = {
     "tesp-set": "TESP, set of policies",
     "oracle": "Oracle",
     "rl2": "RL²",
+    "varibad": "VariBAD",
     "tesp-v1": "V1: buffer of all episodes",
     "tesp-v2": "V2: policy adapted too",
     "tesp-v3": "V3: η = 0",

@@ -90,6 +90,7 @@ def test_options_that_need_it(tmp_path):
         assert f"{words[0]} is for runs by Ray; give --ray too" in refused.sentence()
     refused = compare(tmp_path / "point", "--ray", "--cpus-per-run", 1000)
     assert "cpus_per_run = 1000 is not possible on this machine" in refused.sentence()
+    assert "cpus_per_run = 0 is not possible" in compare(tmp_path / "point", "--ray", "--cpus-per-run", 0).sentence()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -55,7 +55,7 @@ def plain_loss(network, data: Experience):
         for t in range(length):
             state = network.memory.step(state, data.given[i, t])
             policy = network.heads.policy(data.observation[i, t], state)
-            value = network.heads.value(jnp.concatenate([data.observation[i, t], state]))
+            value = network.heads.value(jnp.concatenate([data.observation[i, t], state]))[0]
             behaviour = jax.tree.map(lambda x, i=i, t=t: x[i, t], data.behaviour)
             ratio = jnp.exp(policy.log_probability(data.action[i, t]) - behaviour.log_probability(data.action[i, t]))
             advantage = data.advantages[i, t]

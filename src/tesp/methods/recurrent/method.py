@@ -30,6 +30,11 @@ class RecurrentMethod(Method):
         return self.interface.action_size
 
     @property
+    def trial_steps(self) -> int:
+        """Most steps of a trial."""
+        return self.trial_episodes * self.interface.horizon
+
+    @property
     def plan(self) -> Plan:
         """A round for every episode of a trial."""
         return Plan(0, self.trial_episodes - 1, episodes=1)

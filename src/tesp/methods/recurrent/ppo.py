@@ -18,8 +18,8 @@ from tesp.methods.recurrent.settings import PPOSettings, RecurrentNetworkSetting
 from tesp.methods.recurrent.trials import Moments, Trial
 from tesp.networks.gru import in_segments
 from tesp.networks.hypernetwork import HyperPolicy
+from tesp.networks.mlp import MLP
 from tesp.networks.policy import ConditionalPolicy, Policy
-from tesp.networks.value import Value
 from tesp.types import PyTree
 
 
@@ -27,7 +27,7 @@ class Heads(eqx.Module):
     """Policy and value function, both of the observation and of what is remembered."""
 
     policy: ConditionalPolicy
-    value: Value
+    value: MLP
 
     @classmethod
     def create(
@@ -46,13 +46,13 @@ class Heads(eqx.Module):
         units = settings.policy_units
         kind = {"mlp": Policy, "hypernetwork": HyperPolicy}[settings.head]
         policy = kind.create(policy_key, observation, context, action, units, settings.least_std)
-        return cls(policy, Value.create(value_key, observation + context, units))
+        return cls(policy, MLP.create(value_key, observation + context, 1, units))
 
     def foretell(
         self, observation: Float[Array, "*batch observation"], context: Float[Array, "*batch context"]
     ) -> Float[Array, "*batch"]:
         """Return the value, in standard deviations of the returns from their mean."""
-        return self.value(jnp.concatenate([observation, context], axis=-1))
+        return self.value(jnp.concatenate([observation, context], axis=-1))[..., 0]
 
 
 class Experience(NamedTuple):

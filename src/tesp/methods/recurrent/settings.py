@@ -10,10 +10,21 @@ from tesp.sampling import SamplingSettings
 
 #: Largest size of a layer: beyond it indices of weights would no longer be 32-bit integers.
 _LARGEST = 2**15
+#: Most trials of a replay, likewise.
+_MOST_TRIALS = 2**31 - 1
 
 #: What of the sampling these methods leave no choice in, and why.
 SINGLE = {"episodes_per_round": 1, "round_budget": "episodes"}
 BECAUSE = "its rounds are single episodes, each going on from the memory that the one before left"
+
+
+def _require_sizes(settings: Settings, *names: str) -> None:
+    """Refuse sizes that no array can have."""
+    for name in names:
+        value = getattr(settings, name)
+        sizes = value if isinstance(value, Sequence) else [value]
+        if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
+            raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
 
 
 @dataclass(frozen=True)
@@ -44,11 +55,7 @@ class RecurrentNetworkSettings(Settings):
     def __post_init__(self):
         if not len(self.policy_units):
             raise ConfigurationError("policy_units is empty; give the units of one hidden layer or more, like 64 64.")
-        for name in ("memory_units", "policy_units"):
-            value = getattr(self, name)
-            sizes = value if isinstance(value, Sequence) else [value]
-            if not 1 <= min(sizes) <= max(sizes) <= _LARGEST:
-                raise impossible(name, value, f"sizes from 1 to {_LARGEST:,}")
+        _require_sizes(self, "memory_units", "policy_units")
         require_weight(self, "least_std")
 
 
@@ -85,6 +92,43 @@ class PPOSettings(Settings):
         require_positive(self, "learning_rate", "clip", "gradient_norm")
         require_weight(self, "kl_limit", "value_weight", "entropy_weight")
         require_share(self, "learning_rate_final", "discount", "gae_lambda")
+
+
+@dataclass(frozen=True)
+class BeliefSettings(Settings):
+    """What is believed of a task, and how that is learned."""
+
+    latent_size: int = 5
+    """Entries of the latent z that stands for a task."""
+    decoder_units: tuple[int, ...] = (64, 32)
+    """Units of the hidden layers of the decoder."""
+    decode_states: bool = False
+    """Let z foretell the following observation too, and not the reward alone: for tasks that differ in dynamics."""
+    kl_weight: float = 0.1
+    """β, weight of the KL divergence of a belief from the one a step before."""
+    belief_learning_rate: float = 1e-3
+    """Step size of Adam for encoder and decoder; of it too, `learning_rate_final` is left at the end."""
+    belief_updates: int = 3
+    """Their steps in one meta-update."""
+    belief_batch: int = 16
+    """Trials of each such step, drawn from the replay."""
+    prefixes: int = 50
+    """Beliefs of every trial that are asked to foretell, drawn from all of its steps."""
+    decoded_steps: int = 100
+    """Steps of every trial that are to be foretold, drawn likewise."""
+    replay_trials: int = 1000
+    """Newest trials that encoder and decoder learn from. All of them are in every checkpoint, and in what is stored
+    after every meta-update."""
+
+    def __post_init__(self):
+        if not len(self.decoder_units):
+            raise ConfigurationError("decoder_units is empty; give the units of one hidden layer or more, like 64 32.")
+        _require_sizes(self, "latent_size", "decoder_units", "belief_batch", "prefixes", "decoded_steps")
+        require_at_least(self, 1, "belief_updates")
+        if not 1 <= self.replay_trials <= _MOST_TRIALS:
+            raise impossible("replay_trials", self.replay_trials, f"numbers from 1 to {_MOST_TRIALS:,}")
+        require_positive(self, "belief_learning_rate")
+        require_weight(self, "kl_weight")
 
 
 def check_sampling(ppo: PPOSettings, sampling: SamplingSettings) -> None:

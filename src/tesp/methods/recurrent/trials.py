@@ -1,7 +1,7 @@
 """A trial: the episodes of one task, one after the other, as the one sequence that is remembered and learned from."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,12 +101,12 @@ class Trial(NamedTuple):
         valid: Whether the step exists.
     """
 
-    observation: Float[Array, "*batch step observation"]
-    action: Float[Array, "*batch step action"]
-    reward: Float[Array, "*batch step"]
+    observation: Float[Any, "*batch step observation"]
+    action: Float[Any, "*batch step action"]
+    reward: Float[Any, "*batch step"]
     behaviour: PyTree
-    start: Bool[Array, "*batch step"]
-    valid: Bool[Array, "*batch step"]
+    start: Bool[Any, "*batch step"]
+    valid: Bool[Any, "*batch step"]
 
 
 def joined(rounds: Sequence[Episodes]) -> Trial:
