@@ -141,7 +141,7 @@ class TestTheFile:
 def file(tmp_path):
     return written(
         tmp_path / "small.toml", families=["point"], methods=["adapt-sv"], seeds=[0, 1], options=SMALL,
-        grid={"embedding_size": [2, 3]},
+        grid={"embedding_size": [2, 3]}, evaluation_episodes=[],
     )  # fmt: skip
 
 
