@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
+# Of the tests; one more than cores, since those with clusters, browsers and children wait most of their time.
+PROCESSES ?= 3
 # Rendering needs no screen: on Linux the tests and the demo use EGL unless told otherwise.
 ifeq ($(shell uname -s),Linux)
 export MUJOCO_GL ?= egl
@@ -17,14 +19,14 @@ demo: .venv/installed  ## meta-train TESP on the point family, evaluate, adapt t
 	@echo "look at the pictures in $(RUN)/figures"
 
 test: .venv/installed-dev  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
 check: .venv/installed-dev  ## the whole gate: format, lint, types, import contract, tests, docs
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 	$(BIN)/mkdocs build --strict --quiet
 
 format: .venv/installed-dev  ## mend what can be mended by itself

@@ -28,6 +28,13 @@ CARDS = {
     "ant": Card("tesp/Ant-v0", 29, 8, 200),
     "reacher2": Card("tesp/Reacher2-v0", 8, 2, 200),
     "reacher4": Card("tesp/Reacher4-v0", 14, 4, 200),
+    "half-cheetah-velocity-v1": Card("tesp/HalfCheetahVelocity-v1", 17, 6, 200),
+    "half-cheetah-direction-v1": Card("tesp/HalfCheetahDirection-v1", 17, 6, 200),
+    "ant-direction-v1": Card("tesp/AntDirection-v1", 27, 8, 200),
+    "ant-goal-v1": Card("tesp/AntGoal-v1", 29, 8, 200),
+    "humanoid-direction-v1": Card("tesp/HumanoidDirection-v1", 45, 17, 200),
+    "walker-parameters-v1": Card("tesp/WalkerParameters-v1", 17, 6, 200),
+    "hopper-parameters-v1": Card("tesp/HopperParameters-v1", 11, 3, 200),
 }
 
 

@@ -170,6 +170,23 @@ _ARM: Values = {"horizon": 100, "engine": "closed-form", "episodes_per_round": 2
 #: What both arms change of ``small`` besides: without a bound on σ they fall back as it sinks.
 _ARM_FOR_LONG: Values = {"least_std": 0.5}
 
+#: What the classic tasks change: of ``paper`` by how hard the body is to move, of ``quick`` all alike.
+_CLASSIC_QUICK: Values = {
+    "embedding_size": 8,
+    "horizon": 100,
+    "episodes_per_round": 6,
+    "buffer_size": 4,
+    "evaluation_tasks": 20,
+}
+_CLASSIC: dict[str, Values] = {
+    "paper": {"policy_units": (256, 256), "encoder_units": 256, "embedding_size": 8, "embedding_penalty": 0.01},
+    "quick": _CLASSIC_QUICK,
+}
+_CLASSIC_OF_MANY_JOINTS: dict[str, Values] = {
+    "paper": {"policy_units": (512, 512), "encoder_units": 256, "embedding_size": 32, "embedding_penalty": 0.01},
+    "quick": {**_CLASSIC_QUICK, "embedding_size": 16},
+}
+
 #: What the families of the library change of these, by their names.
 OF_FAMILIES: dict[str, dict[str, Values]] = {
     "point": {
@@ -222,6 +239,13 @@ OF_FAMILIES: dict[str, dict[str, Values]] = {
         "quick": {**_ARM, "embedding_size": 16},
         "small": _ARM_FOR_LONG,
     },
+    "half-cheetah-velocity-v1": _CLASSIC,
+    "half-cheetah-direction-v1": _CLASSIC,
+    "ant-direction-v1": _CLASSIC_OF_MANY_JOINTS,
+    "ant-goal-v1": _CLASSIC_OF_MANY_JOINTS,
+    "humanoid-direction-v1": _CLASSIC_OF_MANY_JOINTS,
+    "walker-parameters-v1": _CLASSIC,
+    "hopper-parameters-v1": _CLASSIC,
 }
 
 

@@ -15,13 +15,33 @@ from tesp.task_sets import TASK_SETS
 from tesp.tasks.family import Family
 from tesp.tasks.registry import make_family
 
-FAMILIES = {"point": 2, "wheeled": 9, "ant": 29, "reacher2": 8, "reacher4": 14}
-ACTIONS = {"point": 2, "wheeled": 2, "ant": 8, "reacher2": 2, "reacher4": 4}
+#: Families whose tasks are goals in the plane, and the classic tasks: the sizes of their observations.
+OF_GOALS = {"point": 2, "wheeled": 9, "ant": 29, "reacher2": 8, "reacher4": 14}
+CLASSIC = {
+    "half-cheetah-velocity-v1": 17,
+    "half-cheetah-direction-v1": 17,
+    "ant-direction-v1": 27,
+    "ant-goal-v1": 29,
+    "humanoid-direction-v1": 45,
+    "walker-parameters-v1": 17,
+    "hopper-parameters-v1": 11,
+}
+FAMILIES = OF_GOALS | CLASSIC
+ACTIONS = dict(zip(FAMILIES, (2, 2, 8, 2, 4, 6, 6, 8, 8, 17, 6, 3), strict=True))
+TASKS = dict(zip(CLASSIC, (1, 2, 1, 2, 1, 58, 34), strict=True))
+CLOSED_FORM = ["reacher2 closed-form", "reacher4 closed-form"]
+#: Those whose bodies other families have too, and what takes longest.
+FOR_LATER = ("half-cheetah-direction-v1", "ant-direction-v1", "humanoid-direction-v1", "hopper-parameters-v1")
 ARRIVAL = {"point": 0.02, "wheeled": 0.02, "ant": 0.03, "reacher2": 0.06, "reacher4": 0.11}
 START = {"reacher2": (1.70, 0.0), "reacher4": (2.00, 0.0)}
 
 
-@pytest.fixture(params=[*FAMILIES, "reacher2 closed-form", "reacher4 closed-form"])
+def when_there_is_time(name: str):
+    """The name as a parameter that is left out unless there is time, if it is one of those."""
+    return pytest.param(name, marks=pytest.mark.long) if name in FOR_LATER else name
+
+
+@pytest.fixture(params=[*OF_GOALS, *CLOSED_FORM, *map(when_there_is_time, CLASSIC)])
 def row(request) -> list[str]:
     """A family's name, and the engine if it is not the default one."""
     return request.param.split()
@@ -34,13 +54,38 @@ def name(row) -> str:
 
 @pytest.fixture
 def family(row) -> Family:
-    made = make_family(row[0], engine=row[1]) if len(row) > 1 else make_family(row[0])
+    return made_of(row)
+
+
+@pytest.fixture(params=[*OF_GOALS, *CLOSED_FORM])
+def goal_row(request) -> list[str]:
+    """The same of a family whose tasks are goals in the plane."""
+    return request.param.split()
+
+
+@pytest.fixture
+def goal_name(goal_row) -> str:
+    return goal_row[0]
+
+
+@pytest.fixture
+def goal_family(goal_row) -> Family:
+    made = made_of(goal_row)
     assert made.goals is not None
     return made
 
 
+def made_of(row: list[str]) -> Family:
+    return make_family(row[0], engine=row[1]) if len(row) > 1 else make_family(row[0])
+
+
 def goals(count: int) -> np.ndarray:
     return np.random.default_rng(7).uniform(-1.0, 1.0, (count, 2))
+
+
+def tasks(family: Family, count: int) -> np.ndarray:
+    generator = np.random.default_rng(7)
+    return goals(count) if family.goals else np.stack([family.draw_task(generator) for _ in range(count)])
 
 
 def actions(family: Family, steps: int, count: int) -> np.ndarray:
@@ -50,7 +95,7 @@ def actions(family: Family, steps: int, count: int) -> np.ndarray:
 def run(family: Family, count: int, threads: int, steps: int = 12) -> np.ndarray:
     """Observations and rewards of all simulations, step by step."""
     simulation = family.simulate(count, threads)
-    simulation.reset(goals(count))
+    simulation.reset(tasks(family, count))
     rows = []
     for action in actions(family, steps, count):
         done = simulation.step(np.arange(count), action)
@@ -59,30 +104,31 @@ def run(family: Family, count: int, threads: int, steps: int = 12) -> np.ndarray
 
 
 def test_sizes_and_constants(name, family):
-    observation = family.simulate(3).reset(goals(3))
+    observation = family.simulate(3).reset(tasks(family, 3))
     assert observation.shape == (3, FAMILIES[name])
     assert observation.dtype == np.float64
     assert family.observation_size == FAMILIES[name]
     assert family.action_size == ACTIONS[name]
-    assert family.task_size == 2
-    assert family.goals.arrival == ARRIVAL[name]
+    assert family.task_size == TASKS.get(name, 2)
+    assert (family.goals is None) == (name in CLASSIC)
+    assert family.goals is None or family.goals.arrival == ARRIVAL[name]
     assert family.horizon == (100 if name == "point" else 200)
     assert family.name == name
 
 
-def test_start_position(name, family):
-    simulation = family.simulate(2)
+def test_start_position(goal_name, goal_family):
+    simulation = goal_family.simulate(2)
     simulation.reset(goals(2))
-    np.testing.assert_allclose(simulation.positions, [START.get(name, (0.0, 0.0))] * 2, atol=1e-12)
+    np.testing.assert_allclose(simulation.positions, [START.get(goal_name, (0.0, 0.0))] * 2, atol=1e-12)
 
 
 def test_reset_is_deterministic_and_forgets_the_episode_before(family):
     simulation = family.simulate(2)
-    first = simulation.reset(goals(2))
+    first = simulation.reset(tasks(family, 2))
     for action in actions(family, 5, 2):
         before = simulation.step(np.arange(2), action)
     assert not np.array_equal(before.observation, first)
-    np.testing.assert_array_equal(simulation.reset(goals(2)), first)
+    np.testing.assert_array_equal(simulation.reset(tasks(family, 2)), first)
     for action in actions(family, 5, 2):
         after = simulation.step(np.arange(2), action)
     np.testing.assert_array_equal(after.observation, before.observation)
@@ -93,7 +139,7 @@ def test_reset_is_deterministic_and_forgets_the_episode_before(family):
 def test_simulations_that_begin_again_are_as_new(family, threads):
     """Bit for bit, beside others that go on as if nothing had happened."""
     undisturbed, simulation, begun = run(family, 4, 1), family.simulate(4, threads), np.array([1, 3])
-    first = simulation.reset(goals(4))
+    first = simulation.reset(tasks(family, 4))
     driven = actions(family, 12, 4)
     for t in range(5):
         simulation.step(np.arange(4), driven[t])
@@ -117,9 +163,10 @@ def test_simulations_are_those_of_a_single_environment(row, name, family):
     register_environments()
     # In closed form another number of simulations is another compiled program, which may round differently.
     options, tolerance = ({"engine": row[1]}, 1e-12) if len(row) > 1 else ({}, 0.0)
+    key = "goal" if family.goals else "task"
     for index in range(3):
         env = gymnasium.make(CARDS[name].environment, **options).unwrapped
-        env.reset(options={"goal": goals(3)[index]})
+        env.reset(options={key: tasks(family, 3)[index]})
         for t, action in enumerate(actions(family, 12, 3)[:, index]):
             observation, reward, _, truncated, _ = env.step(action)
             np.testing.assert_allclose(observation, together[t, index, :-1], rtol=tolerance, atol=tolerance)
@@ -131,7 +178,7 @@ def test_simulations_are_those_of_a_single_environment(row, name, family):
 def test_only_the_given_simulations_move(family):
     together = run(family, 4, threads=2)
     simulation = family.simulate(4)
-    simulation.reset(goals(4))
+    simulation.reset(tasks(family, 4))
     taken = np.zeros(4, int)
     for ids in ([0, 1, 2, 3], [1, 3], [3], [0, 2], [0, 1, 2, 3]):
         rows = np.array(ids)
@@ -145,10 +192,10 @@ def test_only_the_given_simulations_move(family):
         taken[rows] += 1
 
 
-def test_reward_is_the_sum_of_its_terms(family):
-    simulation = family.simulate(4)
+def test_reward_is_the_sum_of_its_terms(goal_family):
+    simulation = goal_family.simulate(4)
     simulation.reset(goals(4))
-    for action in actions(family, 5, 4):
+    for action in actions(goal_family, 5, 4):
         done = simulation.step(np.arange(4), action)
         distance = np.linalg.norm(done.position - goals(4), axis=1)
         clipped = np.maximum(-1, np.minimum(1, action))
@@ -159,7 +206,7 @@ def test_reward_is_the_sum_of_its_terms(family):
 
 def test_actions_are_clipped(family):
     simulation = family.simulate(2)
-    simulation.reset(np.zeros((2, 2)) + 0.5)
+    simulation.reset(np.repeat(tasks(family, 1), 2, axis=0))
     for sign in (1.0, -1.0, 1.0):
         action = sign * np.ones((2, family.action_size))
         action[1] *= 37.0
@@ -167,18 +214,18 @@ def test_actions_are_clipped(family):
     np.testing.assert_array_equal(done.observation[0], done.observation[1])
     assert done.reward[0] == done.reward[1]
     weak = family.simulate(1)
-    weak.reset(np.zeros((1, 2)) + 0.5)
+    weak.reset(tasks(family, 1))
     for sign in (1.0, -1.0, 1.0):
         half = weak.step(np.arange(1), 0.5 * sign * np.ones((1, family.action_size)))
     assert not np.array_equal(half.observation[0], done.observation[0])
 
 
-def test_arrival_terminates(family):
-    simulation = family.simulate(3)
+def test_arrival_terminates(goal_family):
+    simulation = goal_family.simulate(3)
     simulation.reset(goals(3))
-    still = np.zeros((3, family.action_size))
+    still = np.zeros((3, goal_family.action_size))
     position = simulation.step(np.arange(3), still).position[0]
-    offsets = family.goals.arrival * np.array([[0.98, 0.0], [0.0, 1.02], [-5.0, 0.0]])
+    offsets = goal_family.goals.arrival * np.array([[0.98, 0.0], [0.0, 1.02], [-5.0, 0.0]])
     simulation.reset(position + offsets)
     done = simulation.step(np.arange(3), still)
     np.testing.assert_array_equal(done.success, [True, False, False])
@@ -186,10 +233,10 @@ def test_arrival_terminates(family):
     assert done.healthy.all()
 
 
-def test_task_sets(name, family):
-    sets = family.sample_task_sets(3)
+def test_task_sets(goal_name, goal_family):
+    sets = goal_family.sample_task_sets(3)
     assert tuple(sets) == TASK_SETS
-    spacing = 0.11 if name == "reacher4" else 0.10
+    spacing = 0.11 if goal_name == "reacher4" else 0.10
     for key, (inner, outer) in zip(TASK_SETS, [(0.2, 1.1), (0.2, 1.1), (1.1, 1.5)], strict=True):
         assert sets[key].name == key
         assert sets[key].tasks.shape == (100, 2)
@@ -211,20 +258,21 @@ def test_task_sets_belong_to_family_and_seed(family):
 
 def test_options_survive_json(name, family):
     assert make_family(name, **json.loads(json.dumps(family.options))) == family
-    changed = make_family(name, horizon=7, spacing=0.05, tasks_per_set=9, outer_radius=2.0, inner_radius=0.3)
+    of_goals = {} if name in CLASSIC else {"spacing": 0.05, "outer_radius": 2.0, "inner_radius": 0.3}
+    changed = make_family(name, horizon=7, tasks_per_set=9, **of_goals)
     assert changed != family
     assert changed.horizon == 7
     assert make_family(name, **json.loads(json.dumps(changed.options))) == changed
-    assert changed.sample_task_sets(0)["train"].tasks.shape == (9, 2)
+    assert changed.sample_task_sets(0)["train"].tasks.shape == (9, family.task_size)
 
 
 def test_none_keeps_the_default(name, family):
     assert make_family(name, **dict.fromkeys(family.options)) == make_family(name)
 
 
-def test_presets(name, family):
-    presets = presets_of(family)
-    assert presets == presets_of(name)
+def test_presets(goal_name, goal_family):
+    presets = presets_of(goal_family)
+    assert presets == presets_of(goal_name)
     paper, quick = presets["paper"], presets["quick"]
     expected = {
         "point": ((64, 64), 64, 8, 0.01),
@@ -232,7 +280,7 @@ def test_presets(name, family):
         "ant": ((512, 512), 256, 32, 0.01),
         "reacher2": ((256, 256), 256, 8, 0.005),
         "reacher4": ((512, 512), 256, 16, 0.005),
-    }[name]
+    }[goal_name]
     keys = ("policy_units", "encoder_units", "embedding_size", "embedding_penalty")
     # What suits single algorithms is tested with the presets.
     sizes = {key: paper[key] for key in paper if key not in ("algorithms", "round_budget")}
@@ -252,9 +300,9 @@ def test_presets(name, family):
         ({"inner_radius": 1.2}, "must increase in this order"),
     ],
 )
-def test_impossible_options_are_named(name, options, words):
+def test_impossible_options_are_named(goal_name, options, words):
     with pytest.raises(ConfigurationError, match=words):
-        make_family(name, **options)
+        make_family(goal_name, **options)
 
 
 def test_bad_arguments_are_named(family):
@@ -263,11 +311,12 @@ def test_bad_arguments_are_named(family):
     with pytest.raises(ConfigurationError, match="threads is -1"):
         family.simulate(1, threads=-1)
     simulation = family.simulate(2)
-    with pytest.raises(ConfigurationError, match="one finite goal"):
-        simulation.reset(np.zeros((3, 2)))
-    with pytest.raises(ConfigurationError, match="one finite goal"):
-        simulation.reset(np.full((2, 2), np.nan))
-    simulation.reset(goals(2))
+    words = "one finite goal" if family.goals else f"{family.task_size} finite numbers"
+    with pytest.raises(ConfigurationError, match=words):
+        simulation.reset(tasks(family, 3))
+    with pytest.raises(ConfigurationError, match=words):
+        simulation.reset(np.full((2, family.task_size), np.nan))
+    simulation.reset(tasks(family, 2))
     with pytest.raises(ConfigurationError, match="actions have shape"):
         simulation.step(np.arange(2), np.zeros((2, family.action_size + 1)))
     bad = np.zeros((2, family.action_size))
@@ -276,18 +325,18 @@ def test_bad_arguments_are_named(family):
         simulation.step(np.arange(2), bad)
 
 
-@pytest.mark.parametrize("identifier", [card.environment for card in CARDS.values()])
-def test_gymnasium_finds_no_fault(identifier):
+@pytest.mark.parametrize("name", [when_there_is_time(name) for name in CARDS])
+def test_gymnasium_finds_no_fault(name):
     register_environments()
-    env = gymnasium.make(identifier, render_mode="rgb_array")
+    env = gymnasium.make(CARDS[name].environment, render_mode="rgb_array")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(env.unwrapped)
     env.close()
 
 
-def test_pictures_show_the_goal_and_the_body(family):
-    simulation = family.simulate(1)
+def test_pictures_show_the_goal_and_the_body(goal_family):
+    simulation = goal_family.simulate(1)
     pictures = {}
     for x in (-0.8, 0.8):
         simulation.reset(np.array([[x, 0.3]]))
@@ -300,7 +349,7 @@ def test_pictures_show_the_goal_and_the_body(family):
     assert reddest[0][1] < middle - 50
     assert reddest[1][1] > middle + 50
     for _ in range(4):
-        simulation.step(np.arange(1), np.ones((1, family.action_size)))
+        simulation.step(np.arange(1), np.ones((1, goal_family.action_size)))
     assert not np.array_equal(simulation.render(0), right)
     simulation.close()
     simulation.close()

@@ -6,12 +6,10 @@ import math
 import jax
 import pytest
 
+from helpers.preset_rows import ROWS
 from tesp.building import build_family, build_learner, build_method
 from tesp.config import from_json, override, preset_config, to_json
-from tesp.presets import presets_of
 from tesp.tasks.registry import families
-
-ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 
 #: Units of the policy and of the encoder, size of the embedding and weight of its penalty, as the paper has them.
 TABLE = {
@@ -20,6 +18,13 @@ TABLE = {
     "reacher2": ((256, 256), 256, 8, 0.005),
     "reacher4": ((512, 512), 256, 16, 0.005),
     "point": ((64, 64), 64, 8, 0.01),
+}
+
+#: The same of the classic tasks, which are not in the paper.
+CLASSIC = {
+    **dict.fromkeys(("half-cheetah-velocity-v1", "half-cheetah-direction-v1"), ((256, 256), 256, 8, 0.01)),
+    **dict.fromkeys(("walker-parameters-v1", "hopper-parameters-v1"), ((256, 256), 256, 8, 0.01)),
+    **dict.fromkeys(("ant-direction-v1", "ant-goal-v1", "humanoid-direction-v1"), ((512, 512), 256, 32, 0.01)),
 }
 
 
@@ -69,8 +74,18 @@ class TestEveryPreset:
         assert {len(task_set.tasks) for task_set in family.sample_task_sets(0).values()} == {100}
 
 
-def test_the_table_has_every_family():
-    assert set(TABLE) == set(families())
+def test_the_tables_have_every_family():
+    assert {*TABLE, *CLASSIC} == set(families())
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_paper_presets_of_classic_tasks(name):
+    config = preset_config(name, "paper")
+    network = config.method.network
+    sizes = (network.policy_units, network.encoder_units, network.embedding_size, config.method.meta.embedding_penalty)
+    assert sizes == CLASSIC[name]
+    assert config.sampling.round_budget == "steps"
+    assert (config.algorithm, network.conditioning) == ("tesp", "concatenate")
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -111,7 +126,7 @@ def test_paper_presets_have_no_extras(name):
 
 
 @pytest.mark.parametrize("preset", ["quick", "small"])
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", [*TABLE, *CLASSIC])
 def test_all_methods_have_the_same_values(name, preset):
     """What differs from TESP is what the name stands for, and no step size is anybody's own.
 
@@ -124,7 +139,7 @@ def test_all_methods_have_the_same_values(name, preset):
         assert preset_config(name, preset, algorithm) == override(tesp, algorithm=algorithm, **own)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", [*TABLE, *CLASSIC])
 def test_small_is_quick_for_longer(name):
     quick, small = preset_config(name, "quick"), preset_config(name, "small")
     assert small.schedule.meta_updates > quick.schedule.meta_updates

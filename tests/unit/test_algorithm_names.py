@@ -7,6 +7,7 @@ import jax
 import pytest
 
 import tesp
+from helpers.preset_rows import ROWS
 from helpers.running import tesp as command
 from helpers.running import tiny_config
 from tesp.building import build_family, build_learner
@@ -16,11 +17,9 @@ from tesp.methods.gradient.maml import MAML
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.registry import ABLATIONS, METHODS, absent_from, options_of
 from tesp.networks.policy import Policy
-from tesp.presets import presets_of
 from tesp.registering import register_method
 from tesp.tasks import registry
 from tesp.tasks.point import PointFamily
-from tesp.tasks.registry import families
 
 #: Those that adapt without a warm-up round.
 WITHOUT_WARM_UP = ("maml", "meta-sgd", "adapt-sv", "cavia", "promp", "e-maml", "maesn")
@@ -29,7 +28,6 @@ REMEMBERING = ("rl2", "varibad")
 NAMES = ["tesp", *WITHOUT_WARM_UP, "tesp-set", "oracle", *REMEMBERING, *(f"tesp-v{number}" for number in range(1, 6))]
 #: Those that adapt by gradients.
 GRADIENT = [name for name in NAMES if name not in REMEMBERING]
-ROWS = [(family, preset) for family in families() for preset in presets_of(family)]
 OPTIONS = {"buffer": "all", "adapt_policy": True, "fast_update": False, "fixed_rate": True}
 
 

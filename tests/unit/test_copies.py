@@ -69,7 +69,7 @@ def play(environment, steps, generator):
     for _ in range(steps):
         action = generator.uniform(-1, 1, environment.action_space.shape).astype(np.float32)
         observation, reward, terminated, truncated, info = environment.step(action)
-        seen += [observation.tobytes(), reward, terminated, truncated, info["distance"]]
+        seen += [observation.tobytes(), reward, terminated, truncated, info.get("distance")]
         if terminated or truncated:
             break
     return seen

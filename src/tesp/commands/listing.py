@@ -31,7 +31,8 @@ def run(arguments: list[str], console: Console) -> None:
     if parsed.trained:
         console.print(_trained_table())
         return
-    table = Table(title="families")
+    # Without edges the longest names have room in a terminal of 80 columns.
+    table = Table(title="families", show_edge=False, pad_edge=False)
     for title in ("family", "observation", "action", "horizon", "presets"):
         table.add_column(title)
     for name in families():

@@ -61,7 +61,8 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
     ``family.environment`` add; an environment constructed directly has no horizon.
 
     The ``info`` of ``reset`` and ``step`` holds the task, under ``goal`` (m) in families of goals and ``task`` in
-    others, ``position`` (m), ``distance`` (m), ``success`` and ``healthy``; that of ``step`` also ``distance_reward``.
+    others, ``position`` (m), ``success``, ``healthy`` and, where the family has one, ``distance`` (m); that of ``step``
+    also ``distance_reward``.
 
     Args:
         family: The family.
@@ -139,7 +140,7 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
             distance = float(distance_to_goal(position[None], task[None])[0])
             success = distance < goals.arrival
         return observation, {
-            "distance": distance,
+            **_told(distance),
             "success": success,
             "position": position,
             self._key: task.copy(),
@@ -161,7 +162,7 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
         done = self._simulation.step(self._ids, np.asarray(action)[None])
         info = {
             "distance_reward": float(done.distance_reward[0]),
-            "distance": float(done.distance[0]),
+            **_told(float(done.distance[0])),
             "success": bool(done.success[0]),
             "position": done.position[0],
             self._key: self._task.copy(),
@@ -200,6 +201,11 @@ class FamilyEnvironment(gymnasium.Env[np.ndarray, np.ndarray]):
             raise ConfigurationError(f"reset has no option {unknown[0]!r}; its only option is {self._key!r}.")
         given = options.get(self._key)
         return None if given is None else _checked_task(self._key, given, self._family.task_size)
+
+
+def _told(distance: float) -> dict[str, float]:
+    """Return the entry of a distance; none where there is no distance, as NaN is unequal to itself."""
+    return {} if np.isnan(distance) else {"distance": distance}
 
 
 def _checked_task(key: str, given: Any, size: int) -> Float[np.ndarray, " parameter"]:

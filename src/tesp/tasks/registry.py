@@ -22,6 +22,13 @@ _FACTORIES: dict[str, "FamilyFactory | Family | str"] = {
     "ant": "tesp.tasks.ant:ant",
     "reacher2": "tesp.tasks.reacher:reacher2",
     "reacher4": "tesp.tasks.reacher:reacher4",
+    "half-cheetah-velocity-v1": "tesp.tasks.classic.half_cheetah:half_cheetah_velocity",
+    "half-cheetah-direction-v1": "tesp.tasks.classic.half_cheetah:half_cheetah_direction",
+    "ant-direction-v1": "tesp.tasks.classic.ant:ant_direction",
+    "ant-goal-v1": "tesp.tasks.classic.ant:ant_goal",
+    "humanoid-direction-v1": "tesp.tasks.classic.humanoid:humanoid_direction",
+    "walker-parameters-v1": "tesp.tasks.classic.runners:walker_parameters",
+    "hopper-parameters-v1": "tesp.tasks.classic.runners:hopper_parameters",
 }
 
 

@@ -11,7 +11,7 @@ def state(qpos: np.ndarray, qvel: np.ndarray) -> State:
     qpos, qvel = np.atleast_2d(qpos).copy(), np.atleast_2d(qvel).copy()
     count, model = len(qpos), mujoco.MjModel.from_xml_string("<mujoco/>")
     nothing = np.zeros((count, 0))
-    return State(qpos, qvel, nothing, nothing, np.zeros(count), np.zeros((count, 2)), {}, model)
+    return State(qpos, qvel, nothing, nothing, np.zeros(count), np.zeros((count, 2)), {}, model, qpos, {})
 
 
 def start(model: mujoco.MjModel) -> mujoco.MjData:

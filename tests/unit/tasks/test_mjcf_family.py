@@ -156,6 +156,34 @@ def test_state_shows_controls_time_and_task():
     assert np.abs(simulation.qpos).max() < 1.0
 
 
+def test_state_shows_where_the_control_step_began():
+    seen = []
+    family = make(observe=lambda state: (seen.append(state), observe(state))[1])
+    simulation, tasks = family.simulate(3), some_tasks(3)
+
+    def before_is(state, other, rows):
+        np.testing.assert_array_equal(state.qpos_before, other.qpos[rows])
+        np.testing.assert_array_equal(state.derived_before["site_xpos"], other.derived["site_xpos"][rows])
+
+    simulation.reset(tasks)
+    begun = seen[-1]
+    before_is(begun, begun, [0, 1, 2])
+    simulation.step(np.arange(3), np.ones((3, 1)))
+    first = seen[-1]
+    before_is(first, begun, [0, 1, 2])
+    simulation.disturb(1e-3, (1, 2))
+    simulation.step(np.array([0, 2]), np.ones((2, 1)))
+    before_is(seen[-1], first, [0, 2])
+    assert np.abs(seen[-1].qpos - seen[-1].qpos_before).min() > 0
+    noisy = seen[-1]
+    simulation.step(np.array([2]), np.ones((1, 1)))
+    before_is(seen[-1], noisy, [1])
+    simulation.restart(np.array([1]))
+    before_is(seen[-1], begun, [1])
+    seen[-1].qpos_before[:] = 77.0
+    assert np.abs(seen[-1].qpos).max() < 1.0
+
+
 def test_a_task_may_change_the_control_range():
     ranges = {"actuator_ctrlrange": lambda tasks, _: np.stack([-tasks[:, :1], tasks[:, :1]], axis=2)}
     controls = []

@@ -14,6 +14,17 @@ from tesp.tasks.goals.goals import GoalOptions
 from tesp.tasks.point import PointFamily
 from tesp.tasks.registry import families, make_family, option_names, register_family
 
+OF_GOALS = ["point", "wheeled", "ant", "reacher2", "reacher4"]
+CLASSIC = {
+    "half-cheetah-velocity-v1": "tesp/HalfCheetahVelocity-v1",
+    "half-cheetah-direction-v1": "tesp/HalfCheetahDirection-v1",
+    "ant-direction-v1": "tesp/AntDirection-v1",
+    "ant-goal-v1": "tesp/AntGoal-v1",
+    "humanoid-direction-v1": "tesp/HumanoidDirection-v1",
+    "walker-parameters-v1": "tesp/WalkerParameters-v1",
+    "hopper-parameters-v1": "tesp/HopperParameters-v1",
+}
+
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch):
@@ -21,7 +32,7 @@ def own_registry(monkeypatch):
 
 
 def test_names():
-    assert families() == ["point", "wheeled", "ant", "reacher2", "reacher4"]
+    assert families() == [*OF_GOALS, *CLASSIC]
     assert [make_family(name).name for name in families()] == families()
 
 
@@ -83,6 +94,7 @@ def test_environments_are_registered_once():
         "tesp/Ant-v0": 200,
         "tesp/Reacher2-v0": 200,
         "tesp/Reacher4-v0": 200,
+        **dict.fromkeys(CLASSIC.values(), 200),
     }
 
 
@@ -93,7 +105,7 @@ def test_cards_say_what_families_are(name):
     assert sizes == (card.observation_size, card.action_size, card.horizon)
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", OF_GOALS)
 def test_an_instance_can_be_given_other_options(name, monkeypatch):
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     register_family("mine", make_family(name, horizon=9))

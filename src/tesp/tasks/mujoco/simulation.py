@@ -5,7 +5,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -103,10 +103,11 @@ class MJCFSimulation(Simulation):
         clipped = clip_actions(actions, ids, self._body.model.nu)
         low, high = np.moveaxis(self._engine.control_ranges(ids), -1, 0)
         self._engine.ctrl[ids] = (low + high) / 2 + (high - low) / 2 * clipped
+        before = self._configuration(ids)
         self._engine.advance(ids, self._noise)
         # A diverged state is reported by the learner, not by a warning from NumPy on the way.
         with np.errstate(invalid="ignore", over="ignore"):
-            return self._body.functions.transition(self._state(ids), clipped)
+            return self._body.functions.transition(self._state(ids, before), clipped)
 
     def disturb(self, sigma: float, seed: Sequence[int], first: int = 0) -> None:
         """Add N(0, σ²) to every generalised position and velocity after every control step; 0 ends it.
@@ -155,20 +156,42 @@ class MJCFSimulation(Simulation):
             self._renderer.close()
             self._renderer = None
 
-    def _state(self, ids: Int[np.ndarray, " seen"] | None = None) -> State:
-        """Return copies of the states of the simulations ``ids``, or of all."""
+    def _state(self, ids: Int[np.ndarray, " seen"] | None = None, before: "_Configuration | None" = None) -> State:
+        """Return copies of the states of the simulations ``ids``, or of all.
+
+        Args:
+            ids: The simulations; None for all.
+            before: What `_configuration` returned before their control step; None where none was taken.
+        """
         engine = self._engine
-
-        def rows(values: np.ndarray) -> np.ndarray:
-            return values.copy() if ids is None or len(ids) == len(values) else values[ids]
-
+        now = self._configuration(ids)
+        earlier = self._configuration(ids) if before is None else before
         return State(
-            qpos=rows(engine.qpos),
-            qvel=rows(engine.qvel),
-            act=rows(engine.act),
-            ctrl=rows(engine.ctrl),
-            time=rows(engine.time),
-            task=rows(self._tasks),
-            derived={name: rows(field) for name, field in engine.derived.items()},
+            qpos=now.qpos,
+            qvel=_rows(engine.qvel, ids),
+            act=_rows(engine.act, ids),
+            ctrl=_rows(engine.ctrl, ids),
+            time=_rows(engine.time, ids),
+            task=_rows(self._tasks, ids),
+            derived=now.derived,
             model=self._body.model,
+            qpos_before=earlier.qpos,
+            derived_before=earlier.derived,
         )
+
+    def _configuration(self, ids: Int[np.ndarray, " seen"] | None) -> "_Configuration":
+        """Return copies of where the simulations ``ids``, or all, are."""
+        derived = {name: _rows(field, ids) for name, field in self._engine.derived.items()}
+        return _Configuration(_rows(self._engine.qpos, ids), derived)
+
+
+class _Configuration(NamedTuple):
+    """Where simulations are: generalised positions, and the derived fields by name."""
+
+    qpos: Float[np.ndarray, "simulation nq"]
+    derived: dict[str, np.ndarray]
+
+
+def _rows(values: np.ndarray, ids: Int[np.ndarray, " seen"] | None) -> np.ndarray:
+    """Return copies of the rows ``ids``, or of all."""
+    return values.copy() if ids is None or len(ids) == len(values) else values[ids]

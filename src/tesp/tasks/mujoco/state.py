@@ -41,6 +41,8 @@ class State:
         task: The parameters of each simulation's task.
         derived: By name, the derived fields that the family asked for, at this very state: (n, *shape of the field).
         model: The shared model, for names and addresses (``state.model.site("tip").id``); without the tasks' dynamics.
+        qpos_before: Generalised positions before the control step, for displacements; at a reset those of ``qpos``.
+        derived_before: The derived fields before the control step, likewise.
     """
 
     qpos: Float[np.ndarray, "simulation nq"]
@@ -51,3 +53,5 @@ class State:
     task: Float[np.ndarray, "simulation parameter"]
     derived: Mapping[str, np.ndarray]
     model: mujoco.MjModel
+    qpos_before: Float[np.ndarray, "simulation nq"]
+    derived_before: Mapping[str, np.ndarray]
