@@ -1,18 +1,15 @@
 """What `--ray local` adds to the plain command, and how long a killed machine holds up the run that it had.
 
 Runs of the point, at the preset `quick` but shorter. The plain command and that by Ray train the same runs in turns,
-each in a folder of its own, with what was compiled kept from a first turn that is not counted. Beside the time on the
-clock stands the processors' time of all processes together, which other work on the machine hardly changes.
+each in a folder of its own, with what was compiled kept from a first turn that is not counted. Give it an idle machine.
 
     python benchmarks/cluster.py
     python benchmarks/cluster.py --parts killed --turns 5
 """
 
 import contextlib
-import ctypes
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -36,8 +33,6 @@ QUICKLY = {
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 3,
 }
-#: PR_SET_CHILD_SUBREAPER of Linux.
-_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,6 @@ class Arguments:
 
 def main(arguments: Arguments) -> None:
     """Measure, and print some lines for each part."""
-    adopt()
     with tempfile.TemporaryDirectory(prefix="tesp-benchmark-") as folder:
         for part in arguments.parts:
             if part == "killed":
@@ -74,7 +68,7 @@ def overhead(part: str, arguments: Arguments, folder: Path) -> None:
     words = ["compare", "point", "--preset", "quick", "--meta-updates", str(arguments.meta_updates)]
     words += ["--no-tensorboard", "--algorithms", *chosen]
     one_core = {"TESP_CPU_DEVICES": "1"}
-    kinds: dict[str, Callable[[], tuple[float, float]]] = {
+    kinds: dict[str, Callable[[], float]] = {
         "plain, all cores": lambda: seconds(words, folder),
         "plain, one core": lambda: seconds(words, folder, one_core),
         "--ray local": lambda: seconds([*words, "--ray", "local"], folder),
@@ -86,38 +80,20 @@ def overhead(part: str, arguments: Arguments, folder: Path) -> None:
     for turn in range(arguments.turns):
         for name, measure in list(kinds.items())[:: -1 if turn % 2 else 1]:
             taken[name].append(measure())
-    for number, unit in enumerate(("s", "core-s")):
-        by_ray = median(times[number] for times in taken["--ray local"])
-        for name, found in taken.items():
-            middle, shown = median(x[number] for x in found), " ".join(f"{x[number]:.1f}" for x in found)
-            ratio = by_ray / middle
-            print(f"{part}: {name}: {middle:.1f} {unit} ({shown}); --ray local / this: {ratio:.2f}", flush=True)
+    by_ray = median(taken["--ray local"])
+    for name, found in taken.items():
+        middle, shown = median(found), " ".join(f"{x:.1f}" for x in found)
+        print(f"{part}: {name}: {middle:.1f} s ({shown}); --ray local / this: {by_ray / middle:.2f}", flush=True)
 
 
-def seconds(words: list[str], folder: Path, environment: dict[str, str] | None = None) -> tuple[float, float]:
-    """Return how long a command takes in a folder of its own, and what all its processes compute together."""
+def seconds(words: list[str], folder: Path, environment: dict[str, str] | None = None) -> float:
+    """Return how long a command takes in a folder of its own."""
     output = folder / "compared"
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-m", "tesp", *words, "--output", str(output)]
-    began, before = time.perf_counter(), computed()
+    began = time.perf_counter()
     subprocess.run(command, env=os.environ | (environment or {}), stdout=subprocess.DEVNULL, check=True)
-    ended = time.perf_counter()
-    # Ray's processes outlive the command for a moment.
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-    return ended - began, computed() - before
-
-
-def computed() -> float:
-    """Return the processors' time of all processes that this one has begun and that have ended, seconds."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def adopt() -> None:
-    """Let Linux give this process the children of those that end before them."""
-    ctypes.CDLL(None, use_errno=True).prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return time.perf_counter() - began
 
 
 def killed(arguments: Arguments, folder: Path) -> None:
