@@ -19,14 +19,14 @@ demo: .venv/installed  ## meta-train TESP on the point family, evaluate, adapt t
 	@echo "look at the pictures in $(RUN)/figures"
 
 test: .venv/installed-dev  ## run the tests
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 check: .venv/installed-dev  ## the whole gate: format, lint, types, import contract, tests, docs
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 	$(BIN)/mkdocs build --strict --quiet
 
 format: .venv/installed-dev  ## mend what can be mended by itself

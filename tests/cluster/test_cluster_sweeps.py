@@ -14,6 +14,7 @@ from rich.console import Console
 
 from helpers import clusters, running
 from helpers.clusters import needs_nodes, wait_until
+from helpers.comparing import WRITTEN
 from helpers.running import assert_same_run, child, records, shared_learner, tiny_config, wait
 from tesp import compare, runs
 from tesp.cluster import sweeps
