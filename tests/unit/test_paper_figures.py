@@ -1,6 +1,7 @@
 """The paper's figures from the stored records."""
 
-import importlib
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ FOLDER = ROOT / "experiments" / "paper_figures"
 RECORDS = ROOT / "experiments" / "records" / "campaign"
 
 
-@pytest.fixture
-def analysis(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    yield importlib.import_module("analysis")
-    # Another experiment has a module of this name.
-    monkeypatch.delitem(importlib.import_module("sys").modules, "analysis")
+@pytest.fixture(scope="module")
+def analysis():
+    # Under a name of its own: another experiment has a module that is called the same.
+    spec = importlib.util.spec_from_file_location("analysis_of_paper_figures", FOLDER / "analysis.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_whole_runs_of_the_preset_are_found(analysis):
