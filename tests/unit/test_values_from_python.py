@@ -107,3 +107,11 @@ def test_sizes_that_fit_no_memory_are_refused_before_anything_is_written(tmp_pat
     with pytest.raises(ConfigurationError, match=r"needs at least [\d,.]+ GiB of memory .* and there are"):
         tesp.train(tiny_config(**sizes), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sizes_that_no_array_can_have_are_refused_too(tmp_path):
+    with pytest.raises(
+        ConfigurationError, match=r"A replay of replay_trials = [\d,]+ trials of [\d,]+ steps is more than"
+    ):
+        tesp.train(tiny_config(algorithm="varibad", horizon=10**17), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,12 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from tesp.errors import ConfigurationError
 from tesp.methods.recurrent.elbo import Picked
 from tesp.methods.recurrent.trials import Trial
+
+#: Entries that an array may have; what fits the memory is checked elsewhere.
+_MOST = 2**62
 
 
 class Replay(NamedTuple):
@@ -25,7 +29,16 @@ class Replay(NamedTuple):
 
 
 def empty_replay(places: int, steps: int, observation: int, action: int) -> Replay:
-    """Return a replay with room for so many trials of at most ``steps`` steps; it needs no memory before the first."""
+    """Return a replay with room for so many trials of at most ``steps`` steps; it needs no memory before the first.
+
+    Raises:
+        ConfigurationError: It would have more entries than an array can.
+    """
+    if places * steps * max(observation, action) > _MOST:
+        raise ConfigurationError(
+            f"A replay of replay_trials = {places:,} trials of {steps:,} steps is more than any memory holds; give "
+            "fewer, or a shorter horizon."
+        )
 
     def room(*entries: int, kind: type = np.float32):
         return np.broadcast_to(kind(0), (places, steps, *entries))
