@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tesp.tasks.classic.models import gymnasium_model
-from tesp.tasks.classic.motion import along, finite, mean_velocity, sample_angles, squared_norm, torso_in_plane
+from tesp.tasks.classic.motion import along, mean_velocity, sample_angles, squared_norm, torso_between, torso_in_plane
 from tesp.tasks.mujoco.family import MJCFFamily
 from tesp.tasks.mujoco.state import State
 
@@ -40,8 +40,7 @@ def observe(state: State) -> Float[np.ndarray, "simulation 45"]:
 
 def healthy(state: State) -> Bool[np.ndarray, " simulation"]:
     """Tell where everything is finite and 1 ≤ torso's height ≤ 2 m."""
-    low, high = HEALTHY_HEIGHT
-    return finite(state) & (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)
+    return torso_between(state, HEALTHY_HEIGHT)
 
 
 def reward(state: State, _action: np.ndarray) -> Float[np.ndarray, " simulation"]:

@@ -27,6 +27,12 @@ def finite(state: State) -> Bool[np.ndarray, " simulation"]:
     return np.all(np.isfinite(np.concatenate([state.qpos, state.qvel], axis=1)), axis=1)
 
 
+def torso_between(state: State, heights: tuple[float, float]) -> Bool[np.ndarray, " simulation"]:
+    """Tell where all is finite and low ≤ torso's height ≤ high, in metres, of a body whose first joint is free."""
+    low, high = heights
+    return finite(state) & (state.qpos[:, 2] >= low) & (state.qpos[:, 2] <= high)
+
+
 def along(
     velocity: Float[np.ndarray, "simulation 2"], angle: Float[np.ndarray, " simulation"]
 ) -> Float[np.ndarray, " simulation"]:
