@@ -18,7 +18,8 @@ import mujoco
 import numpy as np
 
 import tesp
-from tesp.adaptation.meta_update import optimiser, task_objective
+from tesp.adaptation.meta_update import optimiser
+from tesp.adaptation.task_objective import task_objective
 from tesp.building import build_family, build_learner, build_method
 from tesp.distributions import kl_divergence
 from tesp.networks.gru import GRU

@@ -13,8 +13,8 @@ from helpers.running import any_parameter_differs, assert_same_run, records, sha
 from helpers.trees import assert_identical, named_leaves, random_like
 from tesp import runs
 from tesp.adaptation.fast_update import fast_update
-from tesp.adaptation.meta_update import Experience, Past, task_objective
 from tesp.adaptation.settings import MetaUpdateSettings
+from tesp.adaptation.task_objective import Experience, Past, task_objective
 from tesp.building import build_method
 from tesp.interface import Interface
 from tesp.methods.gradient.algorithm import rates_like

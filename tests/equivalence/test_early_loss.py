@@ -11,8 +11,8 @@ from helpers import reference
 from helpers.data import ACTION, EMBEDDING, OBSERVATION, condition_of, random_batch, random_context, tiny_tesp
 from helpers.trees import assert_close, assert_identical, random_like
 from tesp.adaptation.fast_update import Context
-from tesp.adaptation.meta_update import Experience, Past, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.adaptation.task_objective import Experience, Past, task_objective
 from tesp.methods.gradient.adapt_sv import AdaptSV
 from tesp.methods.gradient.meta_sgd import MetaSGD
 from tesp.types import Parameters

@@ -9,8 +9,8 @@ from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp
 from helpers.trees import assert_close, random_like
 from tesp.adaptation.fast_update import inner_gradient
-from tesp.adaptation.meta_update import Experience, Past, readapt, task_objective
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.adaptation.task_objective import Experience, Past, readapt, task_objective
 from tesp.types import Parameters
 
 ALGORITHM = tiny_tesp(policy_units=(3,), encoder_units=2)

@@ -17,9 +17,9 @@ from helpers.data import ACTION, OBSERVATION, condition_of, random_batch
 from helpers.learners import GOALS
 from helpers.trees import assert_close, random_like
 from tesp.adaptation.fast_update import Context, inner_gradient
-from tesp.adaptation.meta_update import Experience, Past, task_objective
 from tesp.adaptation.objective import Batch, ratio_loss, steps_of, surrogate_terms, vanilla_loss
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.adaptation.task_objective import Experience, Past, task_objective
 from tesp.building import build_family, build_method
 from tesp.config import preset_config
 from tesp.distributions import Gaussian

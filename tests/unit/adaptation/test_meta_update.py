@@ -12,17 +12,16 @@ from helpers import reference
 from helpers.data import condition_of, random_batch, random_context, tiny_tesp, with_garbage
 from helpers.trees import all_different, assert_close, assert_identical, random_like, task_slice
 from tesp.adaptation.contributions import Answer, OwnContributions
-from tesp.adaptation.meta_update import (
+from tesp.adaptation.meta_update import meta_update, optimiser
+from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
+from tesp.adaptation.task_objective import (
     Experience,
     Past,
     early_weights,
     gradient_of_task,
-    meta_update,
-    optimiser,
     pack_experience,
     task_objective,
 )
-from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.distributions import Gaussian
 from tesp.errors import ConfigurationError
 from tesp.types import Parameters

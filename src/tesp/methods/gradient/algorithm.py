@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tesp.adaptation.meta_update import mean_square
+from tesp.adaptation.task_objective import mean_square
 from tesp.types import Episodes, Parameters, PyTree
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from tesp.adaptation.meta_update import Past
+from tesp.adaptation.task_objective import Past
 from tesp.estimators.returns import discounted_returns
 from tesp.types import Episodes
 

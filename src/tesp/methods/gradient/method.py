@@ -10,33 +10,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from tesp.adaptation import buffer as episode_buffer
 from tesp.adaptation.contributions import Answer, OwnContributions
 from tesp.adaptation.fast_update import Context, fast_update
-from tesp.adaptation.meta_update import (
-    Experience,
-    MetaUpdated,
-    Past,
-    early_weights,
-    gradient_of_task,
-    meta_update,
-    optimiser,
-    pack_experience,
-    task_objective,
-)
+from tesp.adaptation.meta_update import MetaUpdated, meta_update, optimiser
 from tesp.adaptation.objective import Batch
 from tesp.adaptation.settings import FastUpdateSettings, MetaUpdateSettings
 from tesp.adaptation.step_size import admissible_share, averaged, following, step_size
-from tesp.adaptation.task_axis import map_over_tasks, shard_tasks
-from tesp.errors import NonFiniteError
+from tesp.adaptation.task_axis import shard_tasks
+from tesp.adaptation.task_objective import (
+    Experience,
+    Past,
+    early_weights,
+    gradient_of_task,
+    pack_experience,
+    task_objective,
+)
 from tesp.estimators.advantages import advantages
 from tesp.estimators.settings import EstimationSettings
-from tesp.methods.base import Metrics, Plan, Round, SplitMethod
+from tesp.methods.base import Plan, Round, SplitMethod
 from tesp.methods.gradient.agent import beside, policy_agent
 from tesp.methods.gradient.algorithm import Algorithm
 from tesp.methods.gradient.e_maml import credited
+from tesp.methods.gradient.metrics import Summary, metrics_of, require_finite, summaries
 from tesp.methods.gradient.rates import rate_records
 from tesp.types import Episodes, Parameters, PyTree
 
@@ -89,22 +87,6 @@ class Kept(NamedTuple):
     past: Past
     gradient_sum: PyTree
     norm: Float[Array, "*batch"]
-
-
-class Summary(NamedTuple):
-    """What the record says of one task's rounds.
-
-    Attributes:
-        norms: Norms of the gradients of its fast-updates, before clipping.
-        embedding: The embedding of the last round.
-        log_std: Σ log σ over the steps of the last round and the entries of an action.
-        entries: How many these are.
-    """
-
-    norms: Float[Array, "*batch fast_update"]
-    embedding: Float[Array, "*batch embedding"]
-    log_std: Float[Array, "*batch"]
-    entries: Int[Array, "*batch"]
 
 
 class Material(NamedTuple):
@@ -240,7 +222,7 @@ class GradientMethod(SplitMethod):
         drawn_from = last.batch.episodes.behaviour.log_std, last.batch.episodes.valid
         return Material(
             _packed(self.experience(trials, progress), self.tasks_at_once),
-            _summaries((norms, last.embedding, *drawn_from), self.tasks_at_once),
+            summaries((norms, last.embedding, *drawn_from), self.tasks_at_once),
         )
 
     def answer(self, question, given, material):
@@ -259,14 +241,14 @@ class GradientMethod(SplitMethod):
         """Run the PPO epochs, keep the best parameters, and let step size and average follow."""
         used = step_size(self.meta, state.step_size, done, total)
         updated = self._optimised(state.parameters, state.optimiser_state, contributions, used, done / total)
-        _require_finite(updated)
+        require_finite(updated)
         kl = np.asarray(updated.kl)
         average = state.average
         if average is not None:
             average = averaged(average, updated.parameters, self.meta.parameter_average, done)
         found = following(self.meta, state.step_size, used, kl)
         metrics = {
-            **_metrics(updated, jax.tree.map(np.asarray, contributions.ask("summary", ()).own)),
+            **metrics_of(updated, jax.tree.map(np.asarray, contributions.ask("summary", ()).own)),
             "step_size": used,
             "admissible_share": round(admissible_share(self.meta, kl), 4),
             "step_size_found": found,
@@ -356,56 +338,3 @@ def _condition(algorithm: Algorithm, adapted: PyTree, shared: PyTree, context: C
 @partial(jax.jit, static_argnums=1)
 def _packed(experience: Experience, tasks_at_once: int) -> Experience:
     return pack_experience(experience, tasks_at_once)
-
-
-@partial(jax.jit, static_argnums=1)
-def _summaries(rounds: tuple, tasks_at_once: int) -> Summary:
-    def of_task(_, rounds) -> Summary:
-        norms, embedding, log_std, valid = rounds
-        return Summary(
-            norms=jnp.stack(norms) if norms else jnp.zeros(0),
-            embedding=embedding,
-            log_std=jnp.sum(jnp.where(valid[..., None], log_std, 0.0)),
-            entries=jnp.sum(valid) * log_std.shape[-1],
-        )
-
-    return map_over_tasks(of_task, None, rounds, tasks_at_once)
-
-
-def _require_finite(updated: MetaUpdated) -> None:
-    """Refuse a meta-update in which any epoch met a number that is not finite."""
-    run = int(updated.epochs_run)
-    for name, table in updated.terms._asdict().items():
-        finite = np.isfinite(np.asarray(table)[: run + 1])
-        if not finite.all():
-            epoch, task = np.argwhere(~finite)[0]
-            raise NonFiniteError(name.replace("_", " "), int(task), f"in epoch {epoch}")
-    norms = np.asarray(updated.gradient_norms)[:run]
-    if not np.isfinite(norms).all():
-        epoch, part = np.argwhere(~np.isfinite(norms))[0]
-        name = ("adapted parameters", "rates", "shared parameters")[part]
-        raise NonFiniteError(f"meta-gradient of the {name}", None, f"in epoch {epoch}")
-
-
-def _metrics(updated: MetaUpdated, summary: Summary) -> Metrics:
-    terms = jax.tree.map(lambda table: np.asarray(table).mean(axis=1), updated.terms)
-    kept = int(updated.epoch_kept)
-    norms = np.nanmean(np.asarray(updated.gradient_norms), axis=0)
-    embedding = summary.embedding
-    rates = [np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(updated.parameters.rates)]
-    return {
-        "policy_loss": float(terms.policy_loss[kept]),
-        "embedding_mean_square": float(terms.penalty[kept]),
-        "early_loss": float(terms.early_loss[kept]),
-        "mean_kl": float(np.asarray(updated.kl)[kept]),
-        "epoch_kept": kept,
-        "epochs_run": int(updated.epochs_run),
-        "gradient_norm_adapted": float(norms[0]),
-        "gradient_norm_rates": float(norms[1]),
-        "gradient_norm_shared": float(norms[2]),
-        "gradient_norm_inner": float(summary.norms.mean()) if summary.norms.size else 0.0,
-        "embedding_norm": float(np.linalg.norm(embedding, axis=-1).mean()),
-        "embedding_rms": float(np.sqrt(np.mean(embedding**2))) if embedding.size else 0.0,
-        "mean_absolute_rate": float(np.concatenate(rates).mean()) if rates else 0.0,
-        "log_std": float(summary.log_std.sum() / summary.entries.sum()),
-    }
