@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from jobs import CHOSEN
+from jobs import CHOSEN, FINALISTS, FURTHER_GOALS, TUNING_GOALS
 from picture import NAMES, plot
 from reaching import (
     Quantity,
@@ -164,19 +164,31 @@ def _tasks(spent: float, needed: Quantity, adapted: float) -> str:
 
 
 def tried(found: Sequence[Trial]) -> str:
-    """Return what tuning saw: steps to the target on every goal, and their geometric mean."""
-    goals = list(dict.fromkeys(trial.job["task_set"] for trial in found))
-    head = ("family", "algorithm", "setting", *(words.SIGNS[g] for g in goals), "score")
-    rows = []
-    for (family, algorithm, setting), members in _by_setting(found).items():
-        cells = [_bound(steps([t for t in members if t.job["task_set"] == g])) for g in goals]
-        told = f"{score(members):,.0f}"
-        chosen = CHOSEN[family, algorithm] == setting
-        rows.append((family, algorithm.upper(), f"`{setting}`", *cells, f"**{told}**" if chosen else told))
-    return table(head, rows, 3)
+    """Return what tuning saw: steps to the target on every goal, and their geometric means."""
+    goals = sorted({_tuned_on(trial) for trial in found})
+    names = (f"{words.SIGNS[task_set]}, seed {seed}" for seed, task_set in goals)
+    rows, groups = [], by_setting(found)
+    for (family, algorithm, setting), members in groups.items():
+        own = {_tuned_on(trial): _bound(steps([trial])) for trial in members}
+        setting_told = f"**`{setting}`**" if CHOSEN[family, algorithm] == setting else f"`{setting}`"
+        scores = [f"{score(m):,.0f}" if m else "–" for m in stages(family, algorithm, setting, members)]
+        rows.append((family, algorithm.upper(), setting_told, *(own.get(goal, "–") for goal in goals), *scores))
+    return table(("family", "algorithm", "setting", *names, "first", "all"), rows, 3)
 
 
-def _by_setting(found: Sequence[Trial]) -> dict[tuple[str, str, str], list[Trial]]:
+def _tuned_on(trial: Trial) -> tuple[int, str]:
+    return trial.job["tasks_seed"], trial.job["task_set"]
+
+
+def stages(family: str, algorithm: str, setting: str, members: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """Return what a setting is judged by: the goals that all settings had, and those of the best two."""
+    first = [t for t in members if _tuned_on(t)[::-1] in TUNING_GOALS[family]]
+    further = [t for t in members if _tuned_on(t)[::-1] in (*TUNING_GOALS[family], *FURTHER_GOALS[family])]
+    return first, further if setting in FINALISTS[family, algorithm] else []
+
+
+def by_setting(found: Sequence[Trial]) -> dict[tuple[str, str, str], list[Trial]]:
+    """Return trainings by family, algorithm and setting."""
     groups: dict[tuple[str, str, str], list[Trial]] = {}
     for trial in found:
         groups.setdefault((trial.job["family"], trial.job["algorithm"], trial.job["setting"]), []).append(trial)

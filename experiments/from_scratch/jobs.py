@@ -115,9 +115,24 @@ class Job:
         return f"{self.goal.name}-{self.algorithm}-{self.setting}-seed{self.seed}"
 
 
-#: Goals that settings are tuned on, of sets drawn with seeds that nothing is reported of, and their budgets.
-TUNING_GOALS = (("in_distribution", 10), ("out_of_distribution", 11))
+#: Task sets and seeds of the goals that all settings are tried on, by family. Nothing is reported of these seeds.
+TUNING_GOALS = {
+    "reacher2": (("in_distribution", 10), ("out_of_distribution", 11)),
+    "wheeled": (("in_distribution", 10),),
+}
 TUNING_BUDGETS = {"ppo": 60_000, "sac": 10_000}
+
+#: The two settings that were best there, and the goals that these are tried on besides.
+FINALISTS = {
+    ("reacher2", "ppo"): ("short", "fast"),
+    ("reacher2", "sac"): ("small", "normalised"),
+    ("wheeled", "ppo"): ("normalised", "fast"),
+    ("wheeled", "sac"): ("small", "normalised"),
+}
+FURTHER_GOALS = {
+    "reacher2": (("in_distribution", 12), ("out_of_distribution", 13)),
+    "wheeled": (("out_of_distribution", 11),),
+}
 
 
 def reported_jobs(
@@ -139,13 +154,15 @@ def reported_jobs(
 
 
 def tuning_jobs(families: Iterable[str] = FAMILIES, algorithms: Iterable[str] = ALGORITHMS) -> list[Job]:
-    """Return the trainings that settings are chosen by: every setting on every goal for tuning."""
+    """Return the trainings that settings are chosen by: all settings on some goals, the best two on some more."""
+    pairs = [(family, algorithm) for family in families for algorithm in algorithms]
+    stages = ((TUNING_GOALS, {pair: SETTINGS[pair[1]] for pair in pairs}), (FURTHER_GOALS, FINALISTS))
     return [
         Job(Goal(family, task_set, 0, tasks_seed), algorithm, setting, 0, TUNING_BUDGETS[algorithm])
-        for family in families
-        for task_set, tasks_seed in TUNING_GOALS
-        for algorithm in algorithms
-        for setting in SETTINGS[algorithm]
+        for goals, settings in stages
+        for family, algorithm in pairs
+        for task_set, tasks_seed in goals[family]
+        for setting in settings[family, algorithm]
     ]
 
 

@@ -42,7 +42,7 @@ def plot(found: Sequence[Trial], output: Path) -> Figure:
         figure,
         "Share of the goals on which the deterministic policy returns what that of the adapted TESP does on the same "
         f"goal, within so many environment steps; {' or '.join(map(str, goals))} goals of each set. TESP: steps up to "
-        "its last fast-update. Cross: where trainings ended that had not reached it. TESP's meta-training is not counted.",
+        "its last fast-update, its meta-training not counted. Cross: where trainings ended that had not reached it.",
     )
     style.save(figure, output)
     return figure

@@ -122,7 +122,12 @@ def test_the_plan_is_whole_and_balanced_from_the_beginning(run):
 
 def test_tuning_has_goals_of_its_own(run, load):
     jobs, planned = load("jobs"), run.plan(run.Arguments(tuning=True))
-    assert len(planned) == len({job.name for job in planned}) == 2 * 2 * sum(map(len, jobs.SETTINGS.values()))
+    assert len(planned) == len({job.name for job in planned})
+    for pair, finalists in jobs.FINALISTS.items():
+        own = [job for job in planned if (job.goal.family, job.algorithm) == pair]
+        first, further = len(jobs.TUNING_GOALS[pair[0]]), len(jobs.FURTHER_GOALS[pair[0]])
+        assert len(own) == first * len(jobs.SETTINGS[pair[1]]) + further * 2
+        assert {job.setting for job in own[-further * 2 :]} == set(finalists)
     assert all(10 <= job.goal.tasks_seed < 20 for job in planned)
     assert set(jobs.CHOSEN) == {(family, algorithm) for family in jobs.FAMILIES for algorithm in jobs.ALGORITHMS}
     assert all(setting in jobs.SETTINGS[algorithm] for (_, algorithm), setting in jobs.CHOSEN.items())
@@ -261,13 +266,21 @@ def test_the_page_holds_what_the_records_say(load, reaching):
 
 
 def test_settings_are_those_that_tuning_found_best(load, reaching):
-    analysis, chosen = load("analysis"), load("jobs").CHOSEN
-    scores: dict[tuple[str, str], dict[str, float]] = {}
-    for (family, algorithm, setting), members in analysis._by_setting(
+    """Of all settings the two best on the first goals, and of these two the one that is best on all."""
+    analysis, jobs = load("analysis"), load("jobs")
+    scores: dict[tuple[str, str], tuple[dict[str, float], dict[str, float]]] = {}
+    for (*pair, setting), members in analysis.by_setting(
         reaching.trials(reaching.read(analysis.Arguments().tuning))
     ).items():
-        scores.setdefault((family, algorithm), {})[setting] = analysis.score(members)
-    assert {key: min(found, key=found.__getitem__) for key, found in scores.items()} == chosen
+        first, further = analysis.stages(*pair, setting, members)
+        found = scores.setdefault(tuple(pair), ({}, {}))
+        found[0][setting] = analysis.score(first)
+        if further:
+            found[1][setting] = analysis.score(further)
+    for pair, (first, further) in scores.items():
+        assert set(first) == set(jobs.SETTINGS[pair[1]])
+        assert set(sorted(first, key=first.__getitem__)[:2]) == set(further) == set(jobs.FINALISTS[pair])
+        assert min(further, key=further.__getitem__) == jobs.CHOSEN[pair]
 
 
 def test_an_empty_folder_is_refused(reaching, tmp_path):
