@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter
 from reaching import Trial, deterministic, grouped
 
 from tesp.report import words
@@ -57,7 +57,8 @@ def _draw(axes: Axes, members: dict[str, list[Trial]]) -> None:
         spent = max((t.spent for t, x in zip(trials, reached, strict=True) if np.isinf(x)), default=None)
         _steps(axes, reached, spent, NAMES[algorithm], COLOURS[algorithm])
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(0.0, 1.04)
 

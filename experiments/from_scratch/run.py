@@ -11,10 +11,10 @@ set by either algorithm. It needs the extra `sb3`.
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -115,6 +115,8 @@ def main(arguments: Arguments) -> int:
     if arguments.dry_run:
         print("\n".join(job.name for job in left))
         return 0
+    if find_spec("stable_baselines3") is None:
+        raise TespError("Stable-Baselines3 is not installed; `pip install 'tesp[sb3]'` brings it.")
     single_threaded()
     train_all(left, dict(zip(arguments.families, arguments.learners, strict=True)), arguments.output, arguments.workers)
     return 0
@@ -127,16 +129,14 @@ def train_all(jobs: Sequence[Job], learners: dict[str, str], folder: Path, worke
         for job, one in zip(jobs, each, strict=True):
             print(f"{job.name}: {one()}", flush=True)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        futures = [pool.submit(one) for one in each]
-        try:
-            for job, future in zip(jobs, futures, strict=True):
-                print(f"{job.name}: {future.result()}", flush=True)
-        except BaseException:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            raise
+    # Its end ends the processes too.
+    with get_context("spawn").Pool(workers) as pool:
+        for job, said in zip(jobs, pool.imap(_called, each), strict=True):
+            print(f"{job.name}: {said}", flush=True)
+
+
+def _called(one: Callable[[], str]) -> str:
+    return one()
 
 
 def _end(*_: object) -> None:
