@@ -181,10 +181,12 @@ def _tuned_on(trial: Trial) -> tuple[int, str]:
 
 
 def stages(family: str, algorithm: str, setting: str, members: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
-    """Return what a setting is judged by: the goals that all settings had, and those of the best two."""
+    """Return what a setting is judged by: the goals that all settings had; and all goals of the best two, once whole."""
+    goals = (*TUNING_GOALS[family], *FURTHER_GOALS[family])
     first = [t for t in members if _tuned_on(t)[::-1] in TUNING_GOALS[family]]
-    further = [t for t in members if _tuned_on(t)[::-1] in (*TUNING_GOALS[family], *FURTHER_GOALS[family])]
-    return first, further if setting in FINALISTS[family, algorithm] else []
+    further = [t for t in members if _tuned_on(t)[::-1] in goals]
+    whole = setting in FINALISTS[family, algorithm] and len(further) == len(goals)
+    return first, further if whole else []
 
 
 def by_setting(found: Sequence[Trial]) -> dict[tuple[str, str, str], list[Trial]]:

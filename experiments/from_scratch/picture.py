@@ -37,11 +37,12 @@ def plot(found: Sequence[Trial], output: Path) -> Figure:
     for axes in rows[-1]:
         axes.set_xlabel("environment steps on the task", fontsize=style.LABEL_SIZE)
     style.legend(figure, "upper center")
-    goals = sorted({len(members) for members in groups.values()})
+    counts = [len(members) for members in groups.values()]
+    goals = sorted({min(counts), max(counts)})
     style.caption(
         figure,
         "Share of the goals on which the deterministic policy returns what that of the adapted TESP does on the same "
-        f"goal, within so many environment steps; {' or '.join(map(str, goals))} goals of each set. TESP: steps up to "
+        f"goal, within so many environment steps; {' to '.join(map(str, goals))} goals of each set. TESP: steps up to "
         "its last fast-update, its meta-training not counted. Cross: where trainings ended that had not reached it.",
     )
     style.save(figure, output)
