@@ -52,7 +52,6 @@ class NavigationFamily(Family):
     """Goals uniform in [−0.5, 0.5]²; those of D″ lie in the frame around it, up to ±0.75, which is not published."""
 
     name, observation_size, action_size, task_size = "navigation", 2, 2, 2
-    preset_values = {"quick": {"embedding_size": 8}}
 
     def __init__(self, horizon: int = 100, tasks_per_set: int = 1000):
         self.horizon, self.tasks_per_set = horizon, tasks_per_set

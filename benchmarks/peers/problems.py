@@ -1,6 +1,6 @@
 """The two problems as plain Gymnasium environments whose task can be set; what every peer is trained on.
 
-Nothing but NumPy and Gymnasium, old or new, is needed here, for each peer runs this file with an interpreter of its own.
+Nothing but NumPy and Gymnasium, old or new, is needed here, for each peer has an interpreter of its own.
 """
 
 import gymnasium
@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 HORIZON = 100
 
-#: Half the side of the square of goals, the length of a step along one axis, and what counts as arrived along each axis.
+#: Half the side of the square of goals, the length of a step along one axis, and what is arrived along each axis.
 HALF_SIDE, STEP_LENGTH, ARRIVAL = 0.5, 0.1, 0.01
 
 #: Target velocities of the half cheetah in m/s, the weight of ‖a‖² in its reward, and the seconds of a control step.

@@ -49,7 +49,7 @@ OPTIONS = {
 }
 
 
-def made_trial(make, seed, _name, _configuration, place, render_mode=None):
+def made_trial(make, seed, _name, _configuration, place, **_):
     """Make one of the environments that are sampled from, with tasks of its own."""
     return Trial(make(), EPISODES, seed=[seed, 0 if place is None else place.env_id])
 
@@ -100,7 +100,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         told = {**OPTIONS, "env": "trials", "experiment": "run", "train_dir": folder, "seed": given.seed}
         words = [f"--{name}={value}" for name, value in told.items()] + ["--encoder_mlp_layers", "64"]
-        configuration, runner = make_runner(parse_full_cfg(parse_sf_args(words)[0], words))
+        _, runner = make_runner(parse_full_cfg(parse_sf_args(words)[0], words))
         runner.register_observer(Measure(watch, make))
         runner.init()
         runner.run()

@@ -1,4 +1,4 @@
-"""RL², MAML and TESP with this library, as a user would train them; `navigation.py` is the family of the one problem."""
+"""RL², MAML and TESP with this library, as users train them; `navigation.py` is the family of the one problem."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,7 @@ FAMILIES = {"navigation": "navigation", "half-cheetah-velocity": "half-cheetah-v
 SETTINGS = {
     "rl2": {"evaluate_every": 3},
     "maml": {"episodes_per_round": 20, "fast_updates": 1, "evaluate_every": 5},
-    "tesp": {"evaluate_every": 5},
+    "tesp": {"embedding_size": 8, "evaluate_every": 5},
 }
 
 

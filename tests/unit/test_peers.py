@@ -131,7 +131,8 @@ def test_an_episode_of_a_trial_ends_at_the_horizon(load, monkeypatch):
 
 def test_lines_that_a_user_writes(load, tmp_path):
     code = '"""What it is."""\n\nimport os\n\n\nclass Measure:\n    x = 1\n\n\n'
-    code += '@property\ndef one():\n    """Say.\n\n    So.\n    """\n    # why\n    return 1\n\n\ndef two():\n    return 2\n'
+    code += '@property\ndef one():\n    """Say.\n\n    So.\n    """\n    # why\n    return 1\n\n\n'
+    code += "def two():\n    return 2\n"
     (tmp_path / "it.py").write_text(code)
     listing = load("listing")
     assert listing.lines_of(tmp_path / "it.py") == 1 + 3 + 2
