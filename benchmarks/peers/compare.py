@@ -11,6 +11,7 @@ Every peer is run by the interpreter of its own virtual environment, one after t
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from table import print_tables
 from timing import MARK
 
 #: Seconds of training on each problem, and the returns whose seconds are told; the last one ends a run.
-LIMITS = {"navigation": 90.0, "half-cheetah-velocity": 45.0}
+LIMITS = {"navigation": 75.0, "half-cheetah-velocity": 45.0}
 TARGETS = {"navigation": (-20.0, -15.0), "half-cheetah-velocity": (-140.0, -110.0)}
 
 #: How much longer a process may take than its training, for evaluations on the clock's outside, in seconds.
@@ -57,8 +58,8 @@ def _result(name: str, problem: str, seed: int, given: argparse.Namespace) -> di
     with tempfile.TemporaryDirectory() as cache:
         result |= run(peer, problem, seed, limit, given, cache)
         if peer.compiles and "error" not in result:
-            again = run(peer, problem, seed, 0.0, given, cache)
-            result["startup_again"] = again["events"][0]["seconds"] if again["events"] else None
+            again = run(peer, problem, seed, 0.0, given, cache)["events"]
+            result["start_again"] = next((e["seconds"] for e in again if e["kind"] == "update"), None)
     told = result.get("error") or f"{len(result['events'])} events"
     print(f"{peer.name}, {problem}, seed {seed}: {told}", file=sys.stderr, flush=True)
     return result
@@ -86,9 +87,15 @@ def run(peer: Peer, problem: str, seed: int, limit: float, given: argparse.Names
     events = [json.loads(line[len(MARK) :]) for line in lines if line.startswith(MARK)]
     found = {"events": events, "seconds_of_process": round(time.time() - began, 1)}
     if code or not events:
-        said = [line.strip() for line in lines if line.strip() and not line.startswith(MARK)]
-        found["error"] = said[-1][:200] if said else f"exit code {code}"
+        found["error"] = reason(lines, code)
     return found
+
+
+def reason(lines: list[str], code: int) -> str:
+    """Return the last line that names an error, or else the last one that a process said."""
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(MARK)]
+    errors = [line for line in said if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return ([f"exit code {code}"] + said[-1:] + errors[-1:])[-1][:200]
 
 
 def interpreter(peer: Peer, environments: Path) -> Path:

@@ -49,7 +49,7 @@ OPTIONS = {
 }
 
 
-def made_trial(make, seed, _name, _configuration, place, **_):
+def made_trial(make, seed, _name, _configuration, place, *_render_mode):
     """Make one of the environments that are sampled from, with tasks of its own."""
     return Trial(make(), EPISODES, seed=[seed, 0 if place is None else place.env_id])
 

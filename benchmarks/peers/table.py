@@ -24,7 +24,7 @@ def print_tables(content: dict[str, Any], peers: dict[str, Any]) -> None:
 def table(content: dict[str, Any], problem: str, peers: dict[str, Any]) -> list[str]:
     """Return the lines of a problem's table; of several seeds a cell has one number after the other."""
     targets = content["targets"][problem]
-    head = ["", "lines", "episodes before", "start (again)", "steps/s"]
+    head = ["", "lines", "episodes before", "start", "steps/s"]
     head += [f"s to {_signed(target)}" for target in targets] + ["best return", "steps"]
     lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
     results = [result for result in content["results"] if result["problem"] == problem]
@@ -58,9 +58,8 @@ def _of_kind(result, kind):
 
 
 def _start(result) -> str:
-    updates, again = _of_kind(result, "update"), result.get("startup_again")
-    first = f"{updates[0]['seconds']:.0f}" if updates else "–"
-    return first if again is None else f"{first} ({again:.0f})"
+    updates = _of_kind(result, "update")
+    return _with_again(updates[0]["seconds"], result) if updates else "–"
 
 
 def _speed(result) -> str:
@@ -71,9 +70,17 @@ def _speed(result) -> str:
 def _to(target: float) -> Callable[[dict[str, Any]], str]:
     def cell(result):
         seconds = seconds_to(result, target)
-        return f"> {result['limit']:.0f}" if seconds is None else f"{seconds:.0f}"
+        return f"> {result['limit']:.0f}" if seconds is None else _with_again(seconds, result)
 
     return cell
+
+
+def _with_again(seconds: float, result: dict[str, Any]) -> str:
+    """Tell seconds, and in brackets how many are left of them where nothing is to be compiled any more."""
+    again, updates = result.get("start_again"), _of_kind(result, "update")
+    if again is None or not updates:
+        return f"{seconds:.0f}"
+    return f"{seconds:.0f} ({seconds - updates[0]['seconds'] + again:.0f})"
 
 
 def _best(result) -> str:

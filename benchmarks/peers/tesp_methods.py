@@ -14,7 +14,7 @@ import tesp
 FAMILIES = {"navigation": "navigation", "half-cheetah-velocity": "half-cheetah-velocity-v1"}
 SETTINGS = {
     "rl2": {"evaluate_every": 3},
-    "maml": {"episodes_per_round": 20, "fast_updates": 1, "evaluate_every": 5},
+    "maml": {"episodes_per_round": 20, "fast_updates": 1, "evaluate_every": 10},
     "tesp": {"embedding_size": 8, "evaluate_every": 5},
 }
 

@@ -44,8 +44,8 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        """Whether training is to end."""
-        return self.seconds >= self._limit or self._best >= self._target
+        """Whether training is to end; not before its first update, which tells how long starting takes."""
+        return self._updates > 0 and (self.seconds >= self._limit or self._best >= self._target)
 
     @contextmanager
     def evaluation(self, steps: int):

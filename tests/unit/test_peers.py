@@ -152,12 +152,12 @@ def test_the_table(load):
         ("update", 1000, 10.0), ("evaluation", 1000, 10.0, -30.0), ("update", 3000, 20.0), ("evaluation", 3000, 20, -18)
     )
     common = {"problem": "navigation", "seed": 0, "limit": 40.0, "lines": 7}
-    ran = {**common, "peer": "tesp-rl2", "events": found, "startup_again": 4.0}
+    ran = {**common, "peer": "tesp-rl2", "events": found, "start_again": 4.0}
     failed = {**common, "peer": "sb3", "events": [], "error": "ImportError: no"}
     content = {"targets": {"navigation": [-20.0, -15.0]}, "results": [ran, failed]}
     head, _, own, other = table.table(content, "navigation", listing.PEERS)
     assert "s to −20 | s to −15" in head
-    assert own == "| tesp, RL² | 7 | 1 | 10 (4) | 200 | 20 | > 40 | −18 | 3,000 |"
+    assert own == "| tesp, RL² | 7 | 1 | 10 (4) | 200 | 20 (14) | > 40 | −18 | 3,000 |"
     assert "did not run: ImportError: no" in other
     assert own.count("|") == other.count("|") == head.count("|")
 
@@ -183,6 +183,15 @@ def test_the_clock_leaves_evaluations_out(load, monkeypatch, capsys):
     told = [line.removeprefix(timing.MARK) for line in capsys.readouterr().out.splitlines()]
     assert told[0] == '{"kind": "evaluation", "steps": 500, "seconds": 10.0, "return": -7.0}'
     assert '"seconds": 20.0' in told[1]
+
+
+def test_the_reason_of_a_failure(load):
+    reason = load("compare").reason
+    assert (
+        reason(["Traceback\n", "TypeError: no\n", "  warnings.warn(x)\n", 'PEER {"steps": 1}\n'], 1) == "TypeError: no"
+    )
+    assert reason(["killed\n"], -9) == "killed"
+    assert reason([], -9) == "exit code -9"
 
 
 def test_what_is_not_possible_is_refused(load, monkeypatch, capsys):
