@@ -95,7 +95,7 @@ def reason(lines: list[str], code: int) -> str:
     """Return the last line that names an error, or else the last one that a process said."""
     said = [line.strip() for line in lines if line.strip() and not line.startswith(MARK)]
     errors = [line for line in said if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
-    return ([f"exit code {code}"] + said[-1:] + errors[-1:])[-1][:200]
+    return [f"exit code {code}", *said[-1:], *errors[-1:]][-1][:200]
 
 
 def interpreter(peer: Peer, environments: Path) -> Path:
