@@ -177,6 +177,33 @@ def campaign(family: str) -> str:
     return markdown([["method", "seeds", *words.SIGNS.values(), "share"], *rows])
 
 
+def generality(family: str) -> str:
+    """Return the table of how returns carry over to other tasks and seeds, of all whole runs of the preset `small`.
+
+    The part of the way is (return − standing still) / (oracle − standing still), of means over seeds; the spread the
+    standard deviation over seeds at the end; the fall the largest loss from one evaluation to the next in the second
+    half, as the mean over seeds.
+    """
+    runs = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    members = {m: {int(k[1]): load(name) for k, name in runs.items() if k[0] == m} for m in words.ALGORITHMS}
+    members = {method: of_seeds for method, of_seeds in members.items() if of_seeds}
+    still = np.mean([_standing_still(name) for name in runs.values()], axis=0)
+    whole = np.mean([run.last for run in members[words.ORACLE].values()], axis=0) - still
+    rows = []
+    for method, of_seeds in members.items():
+        ends = np.array([run.last for run in of_seeds.values()])
+        courses = np.array([[list(row.values()) for row in run.returns.values()] for run in of_seeds.values()])
+        falls = np.diff(courses[:, courses.shape[1] // 2 :], axis=1).min(axis=1)
+        gaps = ends.mean(axis=0)[1:] - ends.mean(axis=0)[0]
+        parts = [words.percent(float(x)) for x in (ends.mean(axis=0) - still) / whole]
+        spread = _three(ends.std(axis=0, ddof=1).tolist()) if len(ends) > 1 else "–"
+        fall = _three(np.minimum(falls, 0).mean(axis=0).tolist())
+        # Rounded before they are written: nothing is −0.
+        shown = [words.number(float(round(x)), 0) for x in gaps]
+        rows.append([words.method(method), _from_to(sorted(of_seeds)), *shown, " / ".join(parts), spread, fall])
+    return markdown([["method", "seeds", "D′ − D", "D″ − D", "part of the way", "spread", "fall"], *rows])
+
+
 def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
     """Return the table of other rules for the step size beside the preset's own.
 

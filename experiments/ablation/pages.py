@@ -47,6 +47,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "longer": partial(kept_runs.longer, kept_runs.LONGER),
     "small": partial(kept_runs.longer, kept_runs.SMALL),
     "small, whole": partial(kept_runs.campaign, "reacher2"),
+    "small, whole, wheeled": partial(kept_runs.campaign, "wheeled"),
+    "generality, reacher2": partial(kept_runs.generality, "reacher2"),
+    "generality, wheeled": partial(kept_runs.generality, "wheeled"),
     "step sizes": lambda: kept_runs.step_sizes({m: ablation()["reacher2"][m][x] for m, x in LETTERS.items()}),
 }
 

@@ -23,7 +23,13 @@ pytestmark = [
 ]
 
 #: No encoder, which takes long to compile; as many tasks in an evaluation as in a meta-update, for the same reason.
-SMALL = {"algorithm": "meta-sgd", "tasks_per_update": 4, "evaluation_tasks": 4, "evaluate_every": 4}
+SMALL = {
+    "algorithm": "meta-sgd",
+    "fast_updates": 1,
+    "tasks_per_update": 4,
+    "evaluation_tasks": 4,
+    "evaluate_every": 4,
+}
 #: What only a run over hosts has in its records.
 OF_HOSTS = ("hosts", "hosts_lost", "megabytes_communicated")
 

@@ -107,7 +107,8 @@ class Problem:
     [
         ("tesp", False, BEST),
         ("tesp", True, BEST),
-        ("tesp", False, ALL),
+        # The buffer of V1, which is only longer.
+        pytest.param("tesp", False, ALL, marks=pytest.mark.long),
         ("meta-sgd", False, BEST),
         ("meta-sgd", True, BEST),
         ("adapt-sv", False, BEST),
