@@ -115,12 +115,13 @@ def physics_round(family, sizes: Sizes) -> Callable[[], None]:
     """Return a function that steps all environments of a round to the horizon, and does nothing else."""
     import numpy as np
 
+    from tesp.tasks.mujoco.engine import BatchEngine
     from tesp.tasks.mujoco.family import MJCFFamily
 
     count = sizes.tasks * sizes.episodes
     actions = np.random.default_rng(0).standard_normal((sizes.horizon, count, sizes.action)).clip(-1.0, 1.0)
-    if isinstance(family, MJCFFamily) and family.goals is not None:
-        return _engine_round(family.body.model, count, actions)
+    if isinstance(family, MJCFFamily) and family.engine is BatchEngine:
+        return _engine_round(family.body, count, actions)
     simulation, every = family.simulate(count), np.arange(count)
     goals = np.resize(family.sample_task_sets(0)["train"].tasks, (count, family.task_size))
 
@@ -132,22 +133,20 @@ def physics_round(family, sizes: Sizes) -> Callable[[], None]:
     return step_all
 
 
-def _engine_round(model, count: int, actions) -> Callable[[], None]:
+def _engine_round(body, count: int, actions) -> Callable[[], None]:
     import mujoco
     from mujoco.batch import Batch
 
-    from tesp.tasks.mujoco.scenery import SUBSTEPS
-
-    low, high = model.actuator_ctrlrange.T
+    low, high = body.model.actuator_ctrlrange.T
     controls = (low + high) / 2 + (high - low) / 2 * actions
-    batch = Batch(model, nsim=count, nthread=0)
+    batch = Batch(body.model, nsim=count, nthread=0)
     ctrl = batch.bind("ctrl")
 
     def step_all() -> None:
-        batch.reset(keyframe=0, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        batch.reset(keyframe=body.keyframe, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
         for control in controls:
             ctrl[:] = control
-            batch.step(nstep=SUBSTEPS)
+            batch.step(nstep=body.substeps)
 
     return step_all
 

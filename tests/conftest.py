@@ -23,6 +23,8 @@ if QUICK_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
 os.environ |= {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    # Where each operation came from is told nobody here, and finding out takes a tenth of the time.
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
     # Thousands of small programs are compiled sooner than they are found.
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
 }

@@ -181,7 +181,7 @@ def _tuned_on(trial: Trial) -> tuple[int, str]:
 
 
 def stages(family: str, algorithm: str, setting: str, members: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
-    """Return what a setting is judged by: the goals that all settings had; and all goals of the best two, once whole."""
+    """Return what a setting is judged by: the goals that all settings had; all goals of the best two, once whole."""
     goals = (*TUNING_GOALS[family], *FURTHER_GOALS[family])
     first = [t for t in members if _tuned_on(t)[::-1] in TUNING_GOALS[family]]
     further = [t for t in members if _tuned_on(t)[::-1] in goals]

@@ -76,7 +76,7 @@ def test_fitted_exponents(load, power):
         (["compare.py", "--parts", "everything"], "everything"),
         (["scaling.py", "--sizes", "colour"], "colour"),
         (["meta_update.py", "nowhere"], "nowhere"),
-        (["recurrent.py", "steps", "nowhere"], "nowhere"),
+        (["methods.py", "steps", "nowhere"], "nowhere"),
         (["meta_update.py", "point", "--arriving", "2"], "arriving = 2.0"),
     ],
 )
@@ -114,5 +114,5 @@ def test_gradients_of_trials_are_those_of_the_library(load):
     gru = GRU.create(jax.random.key(0), 3, 4)
     inputs, start = jax.random.normal(jax.random.key(1), (2, 5, 3)), jax.numpy.zeros((2, 4))
     valid = jax.numpy.arange(5) < jax.numpy.array([[3], [5]])
-    plain, ours = (jax.jit(f)(gru, start, inputs, valid) for f in (load("recurrent")._plain_states, GRU.states))
+    plain, ours = (jax.jit(f)(gru, start, inputs, valid) for f in (load("methods")._plain_states, GRU.states))
     assert jax.numpy.allclose(plain, ours, atol=1e-6)

@@ -147,7 +147,7 @@ def _use(facts: CardFacts, name: str) -> str:
     return (
         "```python\nimport tesp\n\n"
         f'learner = tesp.load("{name}")\n'
-        "agent = learner.adapt(env)            # a Gymnasium environment with these spaces, whatever its task is\n"
+        "agent = learner.adapt(env)  # a Gymnasium environment with these spaces, whatever its task is\n"
         "action, _ = agent.predict(observation)\n```\n\n"
         f"or, on a task of the family: `tesp adapt {name} --goal {_example(facts)}`."
     )
