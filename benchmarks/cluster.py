@@ -10,6 +10,7 @@ each in a folder of its own, with what was compiled kept from a first turn that 
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -62,15 +63,15 @@ def main(arguments: Arguments) -> None:
 
 
 def overhead(part: str, arguments: Arguments, folder: Path) -> None:
-    """Compare the plain command with that by Ray, on all cores and on one core a run."""
+    """Compare the plain command with that by Ray, with both ways in which it uses all cores."""
     # The oracle alone is one run; a method and the oracle on four seeds are eight.
     chosen = ["oracle", "--seeds", "0"] if part == "one" else [arguments.algorithm, "--seeds", "0", "1", "2", "3"]
     words = ["compare", "point", "--preset", "quick", "--meta-updates", str(arguments.meta_updates)]
     words += ["--no-tensorboard", "--algorithms", *chosen]
-    one_core = {"TESP_CPU_DEVICES": "1"}
+    own_threads = {"TESP_CPU_DEVICES": "1"}
     kinds: dict[str, Callable[[], float]] = {
-        "plain, all cores": lambda: seconds(words, folder),
-        "plain, one core": lambda: seconds(words, folder, one_core),
+        "plain, a device a core": lambda: seconds(words, folder),
+        "plain, JAX's own threads": lambda: seconds(words, folder, own_threads),
         "--ray local": lambda: seconds([*words, "--ray", "local"], folder),
     }
     if arguments.compiled_first:
@@ -136,7 +137,7 @@ def machines() -> Iterator[tuple[str, Callable[[str], None]]]:
     """Two machines of one core and a head, all on this one; the head's address, and what kills one of them."""
     from ray.cluster_utils import Cluster
 
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5e" * 32, "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     reread_environment()
     common = {"object_store_memory": 80 * 2**20}
     head = {"num_cpus": 0, "node_ip_address": "127.0.0.2", "include_dashboard": False, "_system_config": QUICKLY}

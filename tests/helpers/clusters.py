@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ QUICKLY = {
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 3,
 }
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5e" * 32, "RAY_USAGE_STATS_ENABLED": "0"}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
 #: Bytes of shared memory of a node, the least that Ray takes.
 STORE = 80 * 2**20
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from tesp.adaptation.contributions import Answer, Contributions
 from tesp.cluster.block_work import Done
 from tesp.cluster.blocks import Block, Job, deal, joined
-from tesp.cluster.pool import HostLostError, Member, Pool, RayPool
-from tesp.cluster.ray import connect, imported
+from tesp.cluster.pool import HostLostError, Member, NoHostsError, Pool, RayPool
+from tesp.cluster.ray import connect, imported, require_answer
 from tesp.episodes.collect import Stopwatch
 from tesp.episodes.executor import Elsewhere, Executor, UnavailableError
 from tesp.episodes.rollout import Adaptation, Learner, RoundResult
@@ -27,6 +27,8 @@ from tesp.tasks.family import Family
 from tesp.types import PyTree
 
 _MEGABYTE = 1e6
+#: How many hosts may be lost in one meta-update with the same tasks before these count as the reason.
+_LOSSES = 5
 
 
 def on_hosts(
@@ -44,6 +46,8 @@ def on_hosts(
         ConfigurationError: Ray is not installed or does not fit, or the number is not possible.
     """
     imported()
+    if address is not None:
+        require_answer(address)
     if hosts is not None and hosts < 1:
         raise ConfigurationError(f"hosts = {hosts} is not possible; give 1 or more.")
 
@@ -89,6 +93,14 @@ def require_split(method: Method) -> None:
         )
 
 
+def _hopeless(block: Block, last: HostLostError) -> TespError:
+    return NoHostsError(
+        f"{_LOSSES} hosts were lost in one meta-update while they computed {block.count} tasks from number "
+        f"{block.first} on; the last one: {last}. If it is those tasks that end them, by their memory for instance, "
+        "give more hosts or machines with more memory; `tesp resume` goes on."
+    )
+
+
 def _require_one_by_one(method: Method) -> None:
     """Refuse to compute several tasks together, for which ones these are would depend on the hosts.
 
@@ -114,6 +126,7 @@ class HostsExecutor(Executor):
         self._numbers = itertools.count()
         self._given: tuple[Any, Any] = (None, None)
         self._host_of: dict[Block, Member] = {}
+        self._losses: Counter[Block] = Counter()
         self._spent = _Spent()
 
     def adapt(self, parameters, tasks, key, task_ids=None, *, keep_rounds=True, disturbance=None):
@@ -129,6 +142,7 @@ class HostsExecutor(Executor):
         hosts = list(self.pool.members)
         dealt = zip(deal(len(tasks), [host.cores for host in hosts]), hosts, strict=True)
         self._host_of = {block: host for block, host in dealt if block.count}
+        self._losses = Counter()
         self._spent.hosts = len(set(self._host_of.values()))
         self._spent.sent((job.tasks, parameters), self._spent.hosts)
         return _adaptation(self._all("sample", self._host_of))
@@ -192,8 +206,11 @@ class HostsExecutor(Executor):
             block = calls.pop(call := self.pool.first_of(list(calls)))
             try:
                 results[block] = self.pool.result(call)
-            except HostLostError:
+            except HostLostError as error:
                 self._lose(self._host_of[block])
+                self._losses[block] += 1
+                if self._losses[block] >= _LOSSES:
+                    raise _hopeless(block, error) from error
                 calls[self._call(what, block, more)] = block
             except TespError as error:
                 failures[block] = error

@@ -13,8 +13,8 @@ from typing import Any
 import cloudpickle
 
 from tesp.cluster.host import Failed, Host, Order
-from tesp.cluster.ray import Cluster, first_line, versions
-from tesp.errors import TespError
+from tesp.cluster.ray import Cluster, UnfitError, first_line, versions
+from tesp.errors import TespError, describe_error
 from tesp.machine import processor_name
 
 #: Seconds until a machine must have made a host, and until a host that has nothing to do must answer.
@@ -127,15 +127,16 @@ class RayPool(Pool):
         self.members = []
         self._coming: dict[Any, tuple[Member, float]] = {}
         self._refused: dict[str, TespError] = {}
+        self._had_some = False
 
     def refresh(self):
-        """Adopt and start hosts; wait for the first."""
+        """Adopt and start hosts; wait for the first, unless all machines refuse from the beginning."""
         self._start()
         self._adopt(wait=0.0)
         until = time.monotonic() + _PATIENCE
         while not self.members:
-            if time.monotonic() > until or (self._refused and not self._coming):
-                reason = next(iter(self._refused.values()), None)
+            if time.monotonic() > until or (self._refused and not self._coming and not self._had_some):
+                reason = None if self._had_some else next(iter(self._refused.values()), None)
                 raise NoHostsError(
                     str(reason) if reason else f"No host has come up within {_PATIENCE:.0f} s; look at `ray status`."
                 ) from reason
@@ -253,7 +254,15 @@ class RayPool(Pool):
             self._tell(f"host {member.name} is refused: {error}")
         except HostLostError as error:
             self._tell(f"host {member.name} could not begin: {error}")
+        except importlib.import_module("ray.exceptions").RayTaskError as error:
+            # A package is not there, tesp itself or what the family imports.
+            self._refused[member.node] = refused = UnfitError(
+                f"The machine {member.name} cannot make a host ({describe_error(error.cause)}); install there what is "
+                "installed here: tesp, and what the family imports."
+            )
+            self._tell(f"host {member.name} is refused: {refused}")
         else:
+            self._had_some = True
             self.members.append(member)
             if processor != processor_name():
                 self._tell(f"host {member.name} has another processor, {processor}: last bits may differ")

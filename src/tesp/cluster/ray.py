@@ -95,7 +95,7 @@ def connect(address: str | None = None, store: int = STORE) -> Iterator[Cluster]
                 _start(ray, store, stack)
             else:
                 assert address is not None
-                _require_answer(address)
+                require_answer(address)
                 _join(ray, address)
             stack.callback(ray.shutdown)
             yield Cluster(ray, LOCAL if local else str(address))
@@ -229,9 +229,13 @@ def _join(ray: Any, address: str) -> None:
         ) from error
 
 
-def _require_answer(address: str) -> None:
-    """Refuse what Ray would wait for a minute."""
-    if address == "auto":
+def require_answer(address: str) -> None:
+    """Refuse what Ray would wait for a minute.
+
+    Raises:
+        ConfigurationError: It is no address of a cluster's head, or nothing answers there.
+    """
+    if address in (LOCAL, "auto"):
         return
     if "://" in address:
         raise ConfigurationError(

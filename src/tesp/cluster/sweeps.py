@@ -17,7 +17,7 @@ from tesp.bounds import Settings, require_at_least
 from tesp.cluster.board import Board
 from tesp.cluster.parcels import Packer, Parcel, unpack
 from tesp.cluster.ray import LOCAL, Cluster, UnfitError, connect, first_line, versions
-from tesp.cluster.worker import Begun, Failed, Finished, News, Order, Refused, Trained, Unseen, trained
+from tesp.cluster.worker import WAITING, Begun, Failed, Finished, News, Order, Refused, Trained, Unseen, trained
 from tesp.config import Config
 from tesp.devices import usable_cores
 from tesp.errors import ConfigurationError, RunFolderError, TespError
@@ -192,7 +192,13 @@ class _Sweep:
             contents=contents,
         )
         fitting = {"ray.io/node-id": f"!in({', '.join(self._refused)})"} if self._refused else None
-        options = {"num_cpus": self._settings.cpus_per_run, "name": run.name, "label_selector": fitting}
+        options = {
+            "num_cpus": self._settings.cpus_per_run,
+            "name": run.name,
+            "label_selector": fitting,
+            # News that nobody has taken yet make a machine wait.
+            "_generator_backpressure_num_objects": WAITING,
+        }
         self._active[self._task.options(**options).remote(order)] = run
 
     def _listen(self) -> tuple[bool, list[_Run]]:

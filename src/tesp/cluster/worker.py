@@ -1,6 +1,7 @@
 """What a machine of a cluster does for a sweep: it trains one run to its end and says how far it is."""
 
 import contextlib
+import hashlib
 import queue
 import shutil
 import tempfile
@@ -21,10 +22,11 @@ from tesp.devices import use_cores
 from tesp.errors import BusyError, TespError, describe_error
 from tesp.training.callbacks import Callback
 
-#: Seconds that a run waits for the process that trained it on a machine that was given up, and may not know it yet.
-_PATIENCE = 60.0
+#: Seconds that a run waits for the process that trained it on a machine that was given up: it may not know that yet,
+#: and a shared disk keeps the lock of a machine that is gone for a minute and a half.
+_PATIENCE = 180.0
 #: News that wait for the driver; while there are so many, the training waits.
-_WAITING = 4
+WAITING = 4
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,9 @@ def _sees(order: Order) -> bool:
 def _copy(order: Order) -> Iterator[Path]:
     """Give a folder of this machine with the run in it; what attempts that were cut short have left is removed."""
     assert order.contents is not None
-    prefix = f"tesp-{order.name[:60]}-{order.marked[:16]}-"
+    # The same for whoever drives the sweep, so that what is left of one that was killed is found by the next.
+    sweep = hashlib.sha256(order.folder.encode()).hexdigest()
+    prefix = f"tesp-{order.name[:60]}-{sweep[:16]}-"
     for remnant in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         with contextlib.suppress(Timeout, OSError), FileLock(remnant / ".lock", blocking=False):
             shutil.rmtree(remnant, ignore_errors=True)
@@ -160,7 +164,7 @@ def _copy(order: Order) -> Iterator[Path]:
 
 def in_thread(work: Callable[[Tell], None]) -> Iterator[News]:
     """Do work in a thread of its own; yield what it tells, and at last `Finished` or `Failed`."""
-    news: queue.Queue[News] = queue.Queue(_WAITING)
+    news: queue.Queue[News] = queue.Queue(WAITING)
 
     def run() -> None:
         try:

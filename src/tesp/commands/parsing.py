@@ -52,10 +52,14 @@ def with_commas_split(words: Sequence[str], *options: str) -> list[str]:
 
 
 def with_value(words: Sequence[str], option: str, value: str) -> list[str]:
-    """Return the words of a command line with a value behind an option that may be given without one."""
+    """Return the words of a command line with a value behind an option that may be given without one.
+
+    A word that is a path here is what the command is about, and not the option's.
+    """
     found = list(words)
     for place, word in reversed(list(enumerate(words))):
-        if word == option and (place + 1 == len(words) or words[place + 1].startswith("-")):
+        following = words[place + 1 : place + 2]
+        if word == option and (not following or following[0].startswith("-") or Path(following[0]).exists()):
             found.insert(place + 1, value)
     return found
 

@@ -11,7 +11,8 @@ from helpers.running import tiny_config
 from helpers.trees import assert_identical
 from tesp.building import build_method
 from tesp.cluster import block_work
-from tesp.cluster.hosts import HostsExecutor, require_split
+from tesp.cluster.hosts import HostsExecutor, on_hosts, require_split
+from tesp.cluster.pool import NoHostsError
 from tesp.episodes.executor import LocalExecutor
 from tesp.errors import ConfigurationError, NonFiniteError
 from tesp.tasks.point import PointFamily
@@ -109,6 +110,18 @@ def test_all_hosts_may_be_lost_where_another_comes(learner, state, expected):
     assert executor.spent()["hosts"] == 1
 
 
+def test_tasks_that_end_every_host_are_named(learner, state):
+    """Instead of starting hosts for ever."""
+
+    def before(pool, asked, _times, _member):
+        if asked == "sample":
+            pool.members.clear()
+            pool.add()
+
+    with pytest.raises(NoHostsError, match=r"5 hosts were lost in one meta-update .* 4 tasks from number 0 on"):
+        over(learner, (1,), before).adapt(learner.method.parameters(state), GOALS, jax.random.key(0), IDS)
+
+
 def test_hosts_that_join_get_their_share(learner, state, expected):
     def before(pool, asked, times, _member):
         if (asked, times) == ("ask", 1):
@@ -148,6 +161,12 @@ def test_adaptations_alone(learner, state):
     for one, other in zip(actual.rounds, expected.rounds, strict=True):
         np.testing.assert_array_equal(one.outcomes.average_return, other.outcomes.average_return)
     assert not executor.pool.members[0].actor._trials
+
+
+def test_an_address_that_nobody_listens_at_is_refused_before_anything_begins():
+    pytest.importorskip("ray")
+    with pytest.raises(ConfigurationError, match=r"--ray 10\.0\.0\.1 is not possible; give local, auto, or HOST:PORT"):
+        on_hosts("10.0.0.1", 2)
 
 
 def test_other_methods_are_refused():

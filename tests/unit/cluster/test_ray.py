@@ -16,6 +16,7 @@ from helpers.clusters import needs_nodes
 from helpers.comparing import compare
 from tesp.cluster import ray
 from tesp.cluster.ray import UnfitError, connect, imported, require_fitting, versions
+from tesp.commands.parsing import with_value
 from tesp.errors import ConfigurationError
 
 
@@ -129,6 +130,14 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @pytest.mark.cluster
 @needs_nodes
+def test_the_file_behind_the_option_is_not_its_address(tmp_path):
+    file = tmp_path / "sweep.toml"
+    assert with_value(["--ray", str(file)], "--ray", "local") == ["--ray", str(file)]
+    file.touch()
+    assert with_value(["--ray", str(file)], "--ray", "local") == ["--ray", "local", str(file)]
+    assert with_value(["--ray", "auto", str(file)], "--ray", "local") == ["--ray", "auto", str(file)]
+
+
 def test_a_ray_of_this_machine_alone():
     """It opens no port beyond loopback, wants a token, and leaves the process as it was."""
     handler, environment = signal.getsignal(signal.SIGTERM), dict(os.environ)
