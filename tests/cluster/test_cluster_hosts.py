@@ -127,3 +127,15 @@ def test_a_killed_driver_goes_on_with_another_number_of_hosts(nodes, tmp_path, m
     assert {r["hosts"] for r in records(output, "train")} == {1, 2}
     runs.train(config, tmp_path / "alone")
     assert_same(output, tmp_path / "alone", monkeypatch)
+
+
+@pytest.mark.long
+def test_as_users_compile_it(tmp_path, monkeypatch):
+    """Without what makes tests quick to compile, which children and hosts inherit."""
+    for name in ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS", "TESP_CPU_DEVICES"):
+        monkeypatch.delenv(name)
+    for name, words in (("alone", []), ("hosts", ["--ray", "--hosts", 2])):
+        ended = wait(child("tesp", "train", "point", *options(**SMALL), *words, "--output", tmp_path / name))
+        assert ended.code == 0, ended
+    assert {r["hosts"] for r in records(tmp_path / "hosts", "train")} == {2}
+    assert_same(tmp_path / "hosts", tmp_path / "alone", monkeypatch)
