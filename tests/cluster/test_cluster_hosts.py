@@ -1,6 +1,7 @@
 """Meta-updates over the hosts of a real cluster, machines of which are killed in every phase; and drivers."""
 
 import io
+import json
 import signal
 from contextlib import contextmanager
 
@@ -139,3 +140,10 @@ def test_as_users_compile_it(tmp_path, monkeypatch):
         assert ended.code == 0, ended
     assert {r["hosts"] for r in records(tmp_path / "hosts", "train")} == {2}
     assert_same(tmp_path / "hosts", tmp_path / "alone", monkeypatch)
+    evaluated = []
+    for words in ([], ["--ray", "--hosts", 2]):
+        ended = wait(child("tesp", "evaluate", tmp_path / "alone", "--checkpoint", "latest", *words))
+        assert ended.code == 0, ended
+        *_, found = (tmp_path / "alone" / "evaluations.jsonl").read_text().splitlines()
+        evaluated.append({name: x for name, x in json.loads(found).items() if not name.startswith("seconds")})
+    assert evaluated[0] == evaluated[1]
