@@ -163,13 +163,10 @@ def longer(names: Sequence[str]) -> str:
 
 def campaign(family: str) -> str:
     """Return the table of all whole runs of the preset `small`: means over seeds, and the least and greatest."""
-    runs = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
-    order = [method for method in words.ALGORITHMS if any(key[0] == method for key in runs)]
-    still = {int(seed): _standing_still(name) for (_, seed), name in runs.items()}
+    found, still = _whole(family)
     means = [words.number(float(x), 0) for x in np.mean([*still.values()], axis=0)]
     rows = [[words.STANDING_STILL, _from_to(sorted(still)), *means, "–"]]
-    for method in order:
-        members = {int(key[1]): load(name) for key, name in runs.items() if key[0] == method}
+    for method, members in found.items():
         ends = zip(*(run.last for run in members.values()), strict=True)
         late, best = (np.mean([getattr(run, what) for run in members.values()], axis=0) for what in ("late", "best"))
         cells = [mean_and_range(values, 0) for values in ends]
@@ -184,10 +181,8 @@ def generality(family: str) -> str:
     standard deviation over seeds at the end; the fall the largest loss from one evaluation to the next in the second
     half, as the mean over seeds.
     """
-    runs = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
-    members = {m: {int(k[1]): load(name) for k, name in runs.items() if k[0] == m} for m in words.ALGORITHMS}
-    members = {method: of_seeds for method, of_seeds in members.items() if of_seeds}
-    still = np.mean([_standing_still(name) for name in runs.values()], axis=0)
+    members, standing = _whole(family)
+    still = np.mean([*standing.values()], axis=0)
     whole = np.mean([run.last for run in members[words.ORACLE].values()], axis=0) - still
     rows = []
     for method, of_seeds in members.items():
@@ -220,6 +215,14 @@ def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
     return markdown(
         [["method", "rule", "seed", "D / D′ / D″"], *([words.method(k[0]), k[1], str(k[2]), rows[k]] for k in order)]
     )
+
+
+def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
+    """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed."""
+    names = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    runs = {m: {int(seed): load(name) for (of, seed), name in names.items() if of == m} for m in words.ALGORITHMS}
+    still = {int(seed): _standing_still(name) for (_, seed), name in names.items()}
+    return {method: of_seeds for method, of_seeds in runs.items() if of_seeds}, still
 
 
 def _standing_still(name: str) -> list[float]:

@@ -55,7 +55,7 @@ def test_meta_sgd_with_frozen_equal_rates_is_maml():
     algorithms = MAML(2, 2, (4,), RATE), MetaSGD(2, 2, (4,), RATE, learned_rates=False)
     learners = [make_learner(algorithm) for algorithm in algorithms]
     trained = {}
-    for second_order, early in ((False, 0.0), (True, 0.5)):
+    for second_order, early in ((False, 0.0), (True, 0.0), (False, 0.5)):
         options = {"fast": {"second_order": second_order}, "meta": {"early_loss_weight": early}}
         (maml, of_maml), (sgd, of_sgd) = (
             meta_train(algorithm, learner=with_options(learner, **options))
@@ -68,8 +68,9 @@ def test_meta_sgd_with_frozen_equal_rates_is_maml():
         for leaf in jax.tree.leaves(sgd.rates):
             np.testing.assert_array_equal(leaf, np.full(leaf.shape, RATE, np.float32))
         assert maml.rates == np.float32(RATE)
-        trained[second_order] = maml.adapted.output.weight
-    assert not np.array_equal(trained[False], trained[True])
+        trained[second_order, early] = maml.adapted.output.weight
+    assert not np.array_equal(trained[False, 0.0], trained[True, 0.0])
+    assert not np.array_equal(trained[False, 0.0], trained[False, 0.5])
 
 
 def test_tesp_whose_rates_are_zero_is_v4():

@@ -1,4 +1,3 @@
-import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 
 import tesp
+from helpers.modules import loaded
 from tesp.building import build_family
 from tesp.tasks import registry
 from tesp.tasks.mujoco.family import MJCFFamily
@@ -15,12 +15,7 @@ PATH = Path(__file__).parents[2] / "examples" / "reacher_masses.py"
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("example_reacher_masses", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(PATH, "example_reacher_masses")
 
 
 @pytest.fixture(scope="module")

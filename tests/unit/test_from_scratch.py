@@ -1,9 +1,7 @@
 """Training from scratch beside adapting: the environments, the plan, how it goes on, and what records say."""
 
 import importlib
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 import tesp
 from helpers.documents import ROOT
+from helpers.modules import loaded
 from tesp.errors import RunFolderError, TespError
 
 FOLDER = ROOT / "experiments" / "from_scratch"
@@ -22,19 +21,12 @@ PAGE = ROOT / "docs" / "from-scratch.md"
 def load(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
 
-    def loaded(name: str):
-        # Under a name of its own where another experiment has a module that is called the same.
-        if name not in ("analysis", "run"):
-            return importlib.import_module(name)
-        spec = importlib.util.spec_from_file_location(f"from_scratch_{name}", FOLDER / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        return module
+    def load(name: str):
+        # Another experiment has modules that are called the same.
+        shared = name in ("analysis", "run")
+        return loaded(FOLDER / f"{name}.py", f"from_scratch_{name}") if shared else importlib.import_module(name)
 
-    return loaded
+    return load
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The paper's figures from the stored records."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
 from helpers.documents import ROOT
+from helpers.modules import loaded
 from tesp.errors import RunFolderError
 from tesp.report.records import read_archived
 from tesp.sweep import planned, read_sweep
@@ -17,14 +16,7 @@ RECORDS = ROOT / "experiments" / "records" / "campaign"
 
 @pytest.fixture(scope="module")
 def analysis():
-    # Under a name of its own: another experiment has a module that is called the same.
-    spec = importlib.util.spec_from_file_location("analysis_of_paper_figures", FOLDER / "analysis.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return loaded(FOLDER / "analysis.py", "analysis_of_paper_figures")
 
 
 def test_whole_runs_of_the_preset_are_found(analysis):

@@ -128,8 +128,6 @@ def listening() -> set[str]:
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-@pytest.mark.cluster
-@needs_nodes
 def test_the_file_behind_the_option_is_not_its_address(tmp_path):
     file = tmp_path / "sweep.toml"
     assert with_value(["--ray", str(file)], "--ray", "local") == ["--ray", str(file)]
@@ -138,6 +136,8 @@ def test_the_file_behind_the_option_is_not_its_address(tmp_path):
     assert with_value(["--ray", "auto", str(file)], "--ray", "local") == ["--ray", "auto", str(file)]
 
 
+@pytest.mark.cluster
+@needs_nodes
 def test_a_ray_of_this_machine_alone():
     """It opens no port beyond loopback, wants a token, and leaves the process as it was."""
     handler, environment = signal.getsignal(signal.SIGTERM), dict(os.environ)
