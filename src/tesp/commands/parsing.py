@@ -54,14 +54,18 @@ def with_commas_split(words: Sequence[str], *options: str) -> list[str]:
 def with_value(words: Sequence[str], option: str, value: str) -> list[str]:
     """Return the words of a command line with a value behind an option that may be given without one.
 
-    A word that is a path here is what the command is about, and not the option's.
+    A word that is a path, whether it exists or not, is what the command is about, and not the option's.
     """
     found = list(words)
     for place, word in reversed(list(enumerate(words))):
         following = words[place + 1 : place + 2]
-        if word == option and (not following or following[0].startswith("-") or Path(following[0]).exists()):
+        if word == option and (not following or following[0].startswith("-") or _is_path(following[0])):
             found.insert(place + 1, value)
     return found
+
+
+def _is_path(word: str) -> bool:
+    return Path(word).exists() or word.endswith(".toml") or ("/" in word and "://" not in word)
 
 
 def options_in(words: Sequence[str]) -> list[str]:

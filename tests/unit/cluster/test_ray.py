@@ -129,11 +129,12 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 
 def test_the_file_behind_the_option_is_not_its_address(tmp_path):
-    file = tmp_path / "sweep.toml"
-    assert with_value(["--ray", str(file)], "--ray", "local") == ["--ray", str(file)]
-    file.touch()
-    assert with_value(["--ray", str(file)], "--ray", "local") == ["--ray", "local", str(file)]
-    assert with_value(["--ray", "auto", str(file)], "--ray", "local") == ["--ray", "auto", str(file)]
+    (tmp_path / "run").mkdir()
+    for path in (str(tmp_path / "run"), "runs/none", "none.toml"):
+        assert with_value(["--ray", path], "--ray", "local") == ["--ray", "local", path]
+        assert with_value(["--ray", "auto", path], "--ray", "local") == ["--ray", "auto", path]
+    for address in ("auto", "10.0.0.1:6379", "10.0.0.1", "ray://head:10001"):
+        assert with_value(["--ray", address, "x"], "--ray", "local") == ["--ray", address, "x"]
 
 
 @pytest.mark.cluster
