@@ -218,8 +218,14 @@ def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
 
 
 def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
-    """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed."""
+    """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed.
+
+    Methods are compared on the seeds that all of them have.
+    """
     names = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    names = {key: name for key, name in names.items() if key[0] in words.ALGORITHMS}
+    methods = {method for method, _ in names}
+    names = {key: name for key, name in names.items() if all((method, key[1]) in names for method in methods)}
     runs = {m: {int(seed): load(name) for (of, seed), name in names.items() if of == m} for m in words.ALGORITHMS}
     still = {int(seed): _standing_still(name) for (_, seed), name in names.items()}
     return {method: of_seeds for method, of_seeds in runs.items() if of_seeds}, still
