@@ -55,6 +55,10 @@ SMALL = (
 )
 
 
+#: The paper's methods, and the line that frames them.
+COMPARED = ("tesp", "maml", "meta-sgd", "adapt-sv", words.ORACLE)
+
+
 @dataclass(frozen=True)
 class Run:
     """The records of one run.
@@ -223,7 +227,8 @@ def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float
     Methods are compared on the seeds that all of them have.
     """
     names = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
-    names = {key: name for key, name in names.items() if key[0] in words.ALGORITHMS}
+    # Ablations have a table of their own, and fewer seeds.
+    names = {key: name for key, name in names.items() if key[0] in COMPARED}
     methods = {method for method, _ in names}
     names = {key: name for key, name in names.items() if all((method, key[1]) in names for method in methods)}
     runs = {m: {int(seed): load(name) for (of, seed), name in names.items() if of == m} for m in words.ALGORITHMS}
