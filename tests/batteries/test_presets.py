@@ -147,6 +147,9 @@ def test_small_is_quick_for_longer(name):
     settling = {"learning_rate_ceiling": "linear", "least_std": 0.0}
     assert override(small, **length, **settling, preset="quick") == override(quick, **length)
     assert small.method.network.least_std == (0.5 if name.startswith("reacher") else 0.0)
+    for remembering in ("rl2", "varibad"):
+        assert preset_config(name, "small", remembering).method.network.least_std == 0.5
+        assert preset_config(name, "quick", remembering).method.network.least_std == 0.0
 
 
 @pytest.mark.parametrize(
