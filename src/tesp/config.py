@@ -31,9 +31,7 @@ class Config(Settings):
     preset: str = "paper"
     """Preset that the configuration started from."""
     algorithm: str = "tesp"
-    """The method: `tesp`, `maml`, `meta-sgd`, `adapt-sv`, `cavia`, `promp`, `e-maml`, `maesn`, `tesp-set`, `oracle`,
-    `rl2`, `varibad`, or an ablation of TESP, `tesp-v1` … `tesp-v5`. Its options are those that `--help` shows beside
-    it."""
+    """The method, by its name: `tesp list` shows them all. Its options are those that `--help` shows beside it."""
     seed: int = 0
     """Seed of tasks, parameters and all sampling."""
     task: FamilySettings = field(default_factory=FamilySettings)

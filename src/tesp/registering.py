@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tesp.methods.gradient.algorithm import Algorithm
 
 
-def register_method(name: str, method: "type[MethodConfig] | Callable[..., Algorithm] | None" = None) -> Any:
+def register_method(
+    name: str, method: "type[MethodConfig] | Callable[..., Algorithm] | None" = None, *, title: str = ""
+) -> Any:
     """Give a method a name, under which configurations and the command line find it in this process.
 
     Called with a name alone, it is a decorator.
@@ -23,13 +25,14 @@ def register_method(name: str, method: "type[MethodConfig] | Callable[..., Algor
         method: A `tesp.methods.settings.MethodConfig`; or a `tesp.methods.gradient.algorithm.Algorithm` (or what makes
             one), which is then a method that adapts by gradients and has the options of those that its constructor
             names.
+        title: What tables and figures call it; its name unless given.
 
     Raises:
         ConfigurationError: The name is taken or no name, the method is neither, or one of its options is called like
             another one.
     """
     if method is None:
-        return lambda given: register_method(name, given) and given
+        return lambda given: register_method(name, given, title=title) and given
     if name in METHODS:
         raise ConfigurationError(f"There is a method {name!r} already; give another name.")
     if not name or set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
@@ -38,13 +41,13 @@ def register_method(name: str, method: "type[MethodConfig] | Callable[..., Algor
         if "__dataclass_fields__" not in vars(method):
             raise ConfigurationError(f"{method.__name__} must be a frozen dataclass, whose fields are the options.")
         _require_names(name, method)
-        METHODS[name] = Entry(method)
+        METHODS[name] = Entry(method, title=title)
         return method
     try:
         absent = absent_of(method)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{method!r} is no method; give a MethodConfig or an Algorithm.") from error
-    METHODS[name] = Entry(GradientConfig, method, {}, absent)
+    METHODS[name] = Entry(GradientConfig, method, {}, absent, title=title)
     return method
 
 

@@ -25,6 +25,7 @@ from tesp.methods import base
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.registry import METHODS
 from tesp.methods.settings import MethodConfig
+from tesp.report import words
 from tesp.runs.stored import stored_config
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
@@ -281,8 +282,10 @@ def test_a_method_has_its_own_defaults():
             raise NotImplementedError
 
     with mock.patch.dict(METHODS):
-        tesp.register_method("of-a-user", OfAUser)
+        tesp.register_method("of-a-user", OfAUser, title="A user's own")
         assert tesp.preset_config("point", "paper", "of-a-user").method == OfAUser()
+        assert words.method("of-a-user") == "A user's own"
+    assert words.method("of-a-user") == "of-a-user"
 
 
 def test_it_is_refused_as_onnx(name, learner, tmp_path):

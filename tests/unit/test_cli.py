@@ -273,6 +273,9 @@ class TestList:
         (runs / "notes").mkdir()
         listed = tesp("list", runs)
         assert (listed.code, listed.err) == (0, "")
+        assert {("meta-sgd", "Meta-SGD"), ("rl2", "RL²")} <= {
+            tuple(cell.strip() for cell in line.split("│")) for line in listed.out.splitlines()
+        }
         for name in families():
             assert name in listed.out
         rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in listed.out.splitlines()]

@@ -14,7 +14,7 @@ from tesp.errors import TespError
 
 @dataclass(frozen=True)
 class ListArguments:
-    """List families, presets and runs; or the learners that come with the package."""
+    """List families, methods and runs; or the learners that come with the package."""
 
     trained: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """List the learners that come with the package instead."""
@@ -23,7 +23,7 @@ class ListArguments:
 
 
 def run(arguments: list[str], console: Console) -> None:
-    """List families and runs."""
+    """List families, methods and runs."""
     from tesp.presets import presets_of
     from tesp.tasks.registry import families
 
@@ -38,6 +38,7 @@ def run(arguments: list[str], console: Console) -> None:
     for name in families():
         table.add_row(name, *map(str, _sizes(name)), ", ".join(presets_of(name)))
     console.print(table)
+    console.print(_method_table())
     # Runs of a comparison lie one folder deeper.
     found = [path for depth in ("[!.]*", "[!.]*/[!.]*") for path in parsed.folder.glob(f"{depth}/config.json")]
     folders = sorted(path.parent for path in found)
@@ -56,6 +57,19 @@ def run(arguments: list[str], console: Console) -> None:
     console.print(table)
     for line in damaged:
         console.print(line, markup=False)
+
+
+def _method_table() -> Table:
+    """Return the table of the methods: their names, and how the literature writes them."""
+    from tesp.methods.registry import METHODS
+    from tesp.report.words import method
+
+    table = Table(title="methods", show_edge=False, pad_edge=False)
+    for title in ("--algorithm", "method"):
+        table.add_column(title)
+    for name in METHODS:
+        table.add_row(name, method(name))
+    return table
 
 
 def _trained_table() -> Table:
