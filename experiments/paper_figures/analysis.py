@@ -15,7 +15,6 @@ from typing import Literal
 
 import tyro
 
-from tesp.methods.registry import METHODS
 from tesp.report import words
 from tesp.report.comparison import comparison_markdown, comparison_rows
 from tesp.report.figures.learning_curves import plot_learning_curves
@@ -45,7 +44,7 @@ def found(records: Path, preset: str = "small") -> dict[str, list[RunRecords]]:
     pattern = re.compile(rf"([a-z0-9]+)-([a-z0-9-]+?)-{preset}-seed(\d+){re.escape(ARCHIVED)}")
     runs: dict[str, list[RunRecords]] = {}
     for path in sorted(records.glob(f"*{ARCHIVED}")):
-        if (named := pattern.fullmatch(path.name)) and named[2] in METHODS:
+        if (named := pattern.fullmatch(path.name)) and named[2] in words.ALGORITHMS:
             runs.setdefault(named[1], []).append(read_archived(path))
     return runs
 

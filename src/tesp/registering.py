@@ -8,6 +8,7 @@ from tesp.errors import ConfigurationError
 from tesp.methods.gradient.settings import GradientConfig, absent_of
 from tesp.methods.registry import METHODS, Entry, named_options
 from tesp.methods.settings import MethodConfig
+from tesp.report.words import ALGORITHMS
 
 if TYPE_CHECKING:
     from tesp.methods.gradient.algorithm import Algorithm
@@ -41,13 +42,15 @@ def register_method(
         if "__dataclass_fields__" not in vars(method):
             raise ConfigurationError(f"{method.__name__} must be a frozen dataclass, whose fields are the options.")
         _require_names(name, method)
-        METHODS[name] = Entry(method, title=title)
-        return method
-    try:
-        absent = absent_of(method)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{method!r} is no method; give a MethodConfig or an Algorithm.") from error
-    METHODS[name] = Entry(GradientConfig, method, {}, absent, title=title)
+        entry = Entry(method)
+    else:
+        try:
+            entry = Entry(GradientConfig, method, {}, absent_of(method))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"{method!r} is no method; give a MethodConfig or an Algorithm.") from error
+    METHODS[name] = entry
+    if title:
+        ALGORITHMS[name] = title
     return method
 
 

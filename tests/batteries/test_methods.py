@@ -281,7 +281,7 @@ def test_a_method_has_its_own_defaults():
         def build(self, interface, sampling):
             raise NotImplementedError
 
-    with mock.patch.dict(METHODS):
+    with mock.patch.dict(METHODS), mock.patch.dict(words.ALGORITHMS):
         tesp.register_method("of-a-user", OfAUser, title="A user's own")
         assert tesp.preset_config("point", "paper", "of-a-user").method == OfAUser()
         assert words.method("of-a-user") == "A user's own"

@@ -31,7 +31,6 @@ class Entry:
         implied: Options without whose values it would not be what its name says.
         absent: Options of its kind of configuration that it does not have.
         because: Why it has the implied values, where the name alone does not say it.
-        title: How the literature writes it; empty where that is its name.
     """
 
     config: "str | type[MethodConfig]"
@@ -39,7 +38,6 @@ class Entry:
     implied: Mapping[str, Any] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
     because: str = ""
-    title: str = ""
 
     @property
     def kind(self) -> type[MethodConfig]:
@@ -58,43 +56,34 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 
 def _gradient(
-    title: str,
-    where: str,
-    implied: Mapping[str, Any] | None = None,
-    without: Iterable[str] = (),
-    own: Iterable[str] = (),
+    where: str, implied: Mapping[str, Any] | None = None, without: Iterable[str] = (), own: Iterable[str] = ()
 ) -> Entry:
     absent = ABSENT[where].union(without).difference(own)
-    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, absent, title=title)
+    return Entry(GradientConfig, f"tesp.methods.gradient.{where}", implied or {}, absent)
 
 
-def _recurrent(title: str, config: str) -> Entry:
-    return Entry(f"tesp.methods.recurrent.configs:{config}", None, SINGLE, because=BECAUSE, title=title)
+def _recurrent(config: str) -> Entry:
+    return Entry(f"tesp.methods.recurrent.configs:{config}", None, SINGLE, because=BECAUSE)
 
 
 METHODS: dict[str, Entry] = {
-    "tesp": _gradient("TESP", "tesp:TESP"),
-    "maml": _gradient("MAML", "maml:MAML"),
-    "meta-sgd": _gradient("Meta-SGD", "meta_sgd:MetaSGD"),
-    "adapt-sv": _gradient("AdaptSV", "adapt_sv:AdaptSV"),
-    "cavia": _gradient("CAVIA", "adapt_sv:AdaptSV", {"learned_start": False, "fixed_rate": True}, RATES),
+    "tesp": _gradient("tesp:TESP"),
+    "maml": _gradient("maml:MAML"),
+    "meta-sgd": _gradient("meta_sgd:MetaSGD"),
+    "adapt-sv": _gradient("adapt_sv:AdaptSV"),
+    "cavia": _gradient("adapt_sv:AdaptSV", {"learned_start": False, "fixed_rate": True}, RATES),
     "promp": _gradient(
-        "ProMP",
         "maml:MAML",
         {"inner_loss": "likelihood_ratio", "second_order": True},
         own=("inner_loss", "inner_kl_penalty"),
     ),
-    "e-maml": _gradient("E-MAML", "maml:MAML", own=("exploration_credit",)),
-    "maesn": _gradient("MAESN", "maesn:MAESN"),
-    "tesp-set": _gradient("TESP, set of policies", "tesp_set:TESPSet"),
-    "oracle": _gradient("Oracle", "oracle:Oracle", {"fast_updates": 0}),
-    "rl2": _recurrent("RL²", "RL2Config"),
-    "varibad": _recurrent("VariBAD", "VariBADConfig"),
-    "tesp-v1": _gradient("V1: buffer of all episodes", "tesp:TESP", ABLATIONS["tesp-v1"]),
-    "tesp-v2": _gradient("V2: policy adapted too", "tesp:TESP", ABLATIONS["tesp-v2"]),
-    "tesp-v3": _gradient("V3: η = 0", "tesp:TESP", ABLATIONS["tesp-v3"]),
-    "tesp-v4": _gradient("V4: no fast-update", "tesp:TESP", ABLATIONS["tesp-v4"]),
-    "tesp-v5": _gradient("V5: fixed rate", "tesp:TESP", ABLATIONS["tesp-v5"]),
+    "e-maml": _gradient("maml:MAML", own=("exploration_credit",)),
+    "maesn": _gradient("maesn:MAESN"),
+    "tesp-set": _gradient("tesp_set:TESPSet"),
+    "oracle": _gradient("oracle:Oracle", {"fast_updates": 0}),
+    "rl2": _recurrent("RL2Config"),
+    "varibad": _recurrent("VariBADConfig"),
+    **{name: _gradient("tesp:TESP", implied) for name, implied in ABLATIONS.items()},
 }
 
 

@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tesp.methods.registry import METHODS
-
 #: The task sets in the paper's order: in full, short enough for a terminal, and as signs.
 TASK_SETS = {
     "train": "Training tasks D",
@@ -15,13 +13,34 @@ TASK_SETS = {
 SHORT = {"train": "D (training)", "in_distribution": "D′ (new)", "out_of_distribution": "D″ (outside)"}
 SIGNS = {name: title.split()[-1] for name, title in TASK_SETS.items()}
 
+#: How the literature writes an algorithm; any other appears under its own name, or under what it was registered with.
+ALGORITHMS: dict[str, str] = {
+    "tesp": "TESP",
+    "maml": "MAML",
+    "meta-sgd": "Meta-SGD",
+    "adapt-sv": "AdaptSV",
+    "cavia": "CAVIA",
+    "promp": "ProMP",
+    "e-maml": "E-MAML",
+    "maesn": "MAESN",
+    "tesp-set": "TESP, set of policies",
+    "oracle": "Oracle",
+    "rl2": "RL²",
+    "varibad": "VariBAD",
+    "tesp-v1": "V1: buffer of all episodes",
+    "tesp-v2": "V2: policy adapted too",
+    "tesp-v3": "V3: η = 0",
+    "tesp-v4": "V4: no fast-update",
+    "tesp-v5": "V5: fixed rate",
+}
+
 STANDING_STILL, ORACLE = "standing still", "oracle"
 TOLD = "oracle (knows the task)"
 
 
 def method(algorithm: str) -> str:
-    """Return how the literature writes an algorithm; any other, or one that is not known here, goes by its own name."""
-    return METHODS[algorithm].title or algorithm if algorithm in METHODS else algorithm
+    """Return how the literature writes an algorithm."""
+    return ALGORITHMS.get(algorithm, algorithm)
 
 
 def fast_updates(count: int) -> str:
