@@ -84,7 +84,7 @@ class TestONNX:
     def test_of_a_run(self, run):
         done = tesp("export", run, "--format", "onnx", "--checkpoint", "3")
         assert (done.code, done.err) == (0, "")
-        assert "the learner before any fast-update" in done.out
+        assert "the learner before any adaptation" in done.out
         assert [line for line in done.out.splitlines() if line.startswith("written")] == [
             f"written: {run / 'export' / name}.onnx" for name in ("policy", "encoder")
         ]

@@ -18,6 +18,7 @@ from helpers.data import random_episodes, with_garbage
 from helpers.documents import ROOT, blocks_of
 from helpers.running import tiny_config
 from helpers.trees import random_like
+from tesp import acting
 from tesp.agents.adapting import AdaptedAgent, MetaLearner, Origin
 from tesp.agents.onnx_graphs import IR_VERSION, OPSET, encoder_graph, model_of, policy_graph
 from tesp.agents.rounds import AdaptationRound
@@ -28,7 +29,9 @@ from tesp.methods.gradient.building import build
 from tesp.methods.gradient.method import Belief
 from tesp.methods.gradient.task_encoding import TaskEncoding
 from tesp.methods.gradient.tesp import TESP
+from tesp.methods.recurrent.rl2 import RL2Network
 from tesp.methods.registry import METHODS
+from tesp.networks.hypernetwork import HyperPolicy
 from tesp.networks.policy import CONDITIONINGS, Policy
 from tesp.networks.task_encoder import TaskEncoder
 from tesp.storage.files import written_beside
@@ -53,7 +56,7 @@ def assert_agree(found, expected, most=1e-6):
     """To 1e-6, or to 1e-6 of numbers above 1."""
     expected = np.asarray(expected)
     assert found.shape == expected.shape
-    assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() <= most
+    assert (np.abs(found - expected) / np.maximum(1.0, np.abs(expected))).max() <= most, np.abs(found - expected).max()
 
 
 def normal(seed, *shape):
@@ -122,7 +125,10 @@ def learner_of(algorithm, **overrides) -> MetaLearner:
     config = tiny_config(algorithm=algorithm, **overrides)
     learner = build_learner(config, INTERFACE)
     fresh = jax.eval_shape(lambda key: learner.method.parameters(learner.method.init(key)), jax.random.key(0))
-    return MetaLearner(config, INTERFACE, random_like(fresh, 1, 0.5), learner, Origin("some run", 7))
+    drawn = random_like(fresh, 1, 0.5)
+    if hasattr(drawn, "scaling"):
+        drawn = drawn._replace(scaling=jax.tree.map(jnp.abs, drawn.scaling))
+    return MetaLearner(config, INTERFACE, drawn, learner, Origin("some run", 7))
 
 
 def agent_of(learner, episodes=(5, 6, 1)) -> AdaptedAgent:
@@ -139,7 +145,7 @@ def agent_of(learner, episodes=(5, 6, 1)) -> AdaptedAgent:
     return AdaptedAgent(learner, method.agent(parameters, belief), np.asarray(embedding), history, 0, progress)
 
 
-#: MAESN draws a latent for every episode, which is refused like methods with memory.
+#: MAESN draws a latent for every episode, which is refused.
 KINDS = {name: (name, {}) for name, e in METHODS.items() if e.algorithm is not None and name != "maesn"} | {
     f"{name} modulated": (name, {"conditioning": "modulate"}) for name in ("tesp", "adapt-sv", "oracle", "tesp-set")
 }
@@ -199,6 +205,92 @@ def test_learners(every, tmp_path):
     assert list(told["outputs"]) == [one.name for one in session.get_outputs()]
 
 
+#: Methods that remember: the plain ones, and all that their networks may have besides.
+REMEMBERING = {
+    "rl2": ("rl2", {}),
+    "rl2, deeper": ("rl2", {"policy_units": (8, 5), "least_std": 0.8}),
+    "rl2, hypernetwork": ("rl2", {"head": "hypernetwork"}),
+    "rl2, deeper hypernetwork": ("rl2", {"head": "hypernetwork", "policy_units": (4, 3), "least_std": 0.8}),
+    "varibad": ("varibad", {}),
+}
+
+
+@pytest.fixture(scope="module", params=REMEMBERING)
+def remembering(request):
+    algorithm, overrides = REMEMBERING[request.param]
+    return learner_of(algorithm, **overrides)
+
+
+def remembering_agent(learner) -> AdaptedAgent:
+    """An agent of the learner that remembers something."""
+    method = learner.learner.method
+    belief = random_like(method.prior(learner.parameters, jnp.zeros(2)), 3, 0.5)
+    progress = Progress(jax.tree.map(lambda x: np.asarray(x)[None], belief), None, 1)
+    history = [AdaptationRound(1, *[np.zeros(1)] * 3, outcomes=None)]
+    embedding = method.representation(learner.parameters, belief)
+    return AdaptedAgent(learner, method.agent(learner.parameters, belief), np.asarray(embedding), history, 0, progress)
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["begins anew", "goes on"])
+def test_agents_that_remember(remembering, tmp_path, goes_on):
+    """Several robots at once, whose episodes begin at different steps."""
+    agent = remembering_agent(remembering)
+    agent.goes_on = goes_on
+    made = isinstance(remembering.parameters.network.heads.policy, HyperPolicy)
+    (path,) = tesp.export_onnx(agent, tmp_path / "robot")
+    session, told = session_of(path)
+    assert told["fast_updates"] == 1
+    rows, steps = 3, 7
+    generator = np.random.default_rng(0)
+    start = {name: np.tile(np.asarray(x, np.float32), (rows, *[1] * np.ndim(x))) for name, x in told["start"].items()}
+    before, state, reward = start, None, np.zeros(rows, np.float32)
+    for step in range(steps):
+        observation = generator.normal(size=(rows, 2)).astype(np.float32) * 2
+        begins = np.full(rows, True) if step == 0 else generator.random(rows) < 0.3
+        expected, state = agent.predict(observation, state, begins, deterministic=True, reward=reward)
+        if step and not goes_on:
+            before = {
+                name: np.where(begins.reshape(-1, *[1] * (x.ndim - 1)), start[name], x) for name, x in before.items()
+            }
+        inputs = {"observation": observation, "begins": begins, **before}
+        found = dict(zip([one.name for one in session.get_outputs()], session.run(None, inputs), strict=True))
+        most = 1.5e-6 if made else 0.5e-6
+        assert np.all(np.abs(found["action"] - expected) <= most * (HIGH - LOW) + np.spacing(np.float32(HIGH)))
+        assert_agree(found["next_memory"], state.memory.state)
+        reward = generator.normal(size=rows).astype(np.float32)
+        # Weights that are made are rounded before anything is multiplied with them.
+        assert_agree(found["mean"], state.action, 3e-6 if made else 1e-6)
+        # From what JAX remembers, so that no rounding adds up.
+        before = {"memory": state.memory.state, "action_before": state.action, "reward_before": reward}
+    assert np.abs(found["action"] - found["action"][0]).max() > 0.01 * (HIGH - LOW).max()
+
+
+def test_learners_that_remember(remembering, tmp_path):
+    """They begin with nothing in mind, and with the reward that tells nothing."""
+    (path,) = tesp.export_onnx(remembering, tmp_path)
+    session, told = session_of(path)
+    prior = remembering.learner.method.prior(remembering.parameters, jnp.zeros(2))
+    assert told["start"]["memory"] == [0.0] * len(prior.state)
+    assert told["start"]["action_before"] == [0.0, 0.0]
+    assert told["start"]["reward_before"] == float(remembering.parameters.scaling.reward.mean)
+    assert (told["embedding"], told["fast_updates"]) == (None, None)
+    assert list(told["inputs"]) == [one.name for one in session.get_inputs()]
+    assert list(told["outputs"]) == [one.name for one in session.get_outputs()]
+    distribution = session.run(
+        ["mean", "log_std"],
+        {
+            "observation": normal(0, 1, 2),
+            "begins": np.array([True]),
+            **{name: np.asarray([x], np.float32) for name, x in told["start"].items()},
+        },
+    )
+    seen = acting.Seen(jnp.asarray(normal(0, 1, 2)[0]), jnp.zeros(2), jnp.zeros(()), jnp.asarray(True))
+    agent = remembering.learner.method.agent(remembering.parameters, prior)
+    behaviour = agent.act(prior, seen, jnp.zeros(2)).behaviour
+    assert_agree(distribution[0][0], behaviour.mean, 3e-6)
+    assert_agree(distribution[1][0], behaviour.log_std, 3e-6)
+
+
 def test_versions(learner, tmp_path):
     """Old runtimes read these; a later one would need more of them."""
     for path in tesp.export_onnx(learner, tmp_path):
@@ -210,13 +302,15 @@ def test_versions(learner, tmp_path):
 
 def test_the_page_needs_neither_jax_nor_this_library(learner, tmp_path):
     tesp.export_onnx(agent_of(learner), tmp_path / "robot")
+    tesp.export_onnx(learner_of("rl2"), tmp_path / "remembering")
     blocks = [block for _, block in blocks_of(ROOT / "docs" / "deploying.md", "python") if "tesp" not in block]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     missing = "import sys\nsys.modules |= dict.fromkeys(['tesp', 'jax', 'equinox', 'onnx', 'gymnasium'])\n"
     command = [sys.executable, "-W", "error", "-c", missing + "\n".join(blocks)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("mean return: -") == 2
+    assert done.stdout.count("\nreturn: -") == 2
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +344,17 @@ class TestRefuses:
         policy = Other(maml.parameters.adapted.hidden, maml.parameters.adapted.output)
         changed = dataclasses.replace(maml, parameters=maml.parameters._replace(adapted=policy))
         with pytest.raises(tesp.ConfigurationError, match="'maml' cannot be exported as ONNX: its policy is a Other"):
+            tesp.export_onnx(changed, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+    def test_a_memory_of_ones_own(self, tmp_path):
+        class Other(RL2Network):
+            pass
+
+        rl2 = learner_of("rl2")
+        network = Other(rl2.parameters.network.memory, rl2.parameters.network.heads)
+        changed = dataclasses.replace(rl2, parameters=rl2.parameters._replace(network=network))
+        with pytest.raises(tesp.ConfigurationError, match="'rl2' cannot be exported as ONNX: it has a Other, and only"):
             tesp.export_onnx(changed, tmp_path / "new")
         assert not (tmp_path / "new").exists()
 

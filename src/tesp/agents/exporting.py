@@ -18,6 +18,10 @@ from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.task_encoding import TaskEncoding
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.gradient.tesp_set import TESPSet
+from tesp.methods.recurrent.method import RecurrentMethod
+from tesp.methods.recurrent.rl2 import RL2Network
+from tesp.methods.recurrent.varibad import VariBADNetwork
+from tesp.networks.hypernetwork import HyperPolicy
 from tesp.networks.policy import ModulatedPolicy, Policy
 from tesp.networks.policy_set import PolicySet
 from tesp.networks.task_encoder import TaskEncoder
@@ -52,8 +56,9 @@ class _Parts(NamedTuple):
 def export_onnx(given: MetaLearner | AdaptedAgent, folder: str | os.PathLike[str]) -> list[Path]:
     """Write what acts, and what infers embeddings, as ONNX files; return the files.
 
-    ``policy.onnx`` gives actions for observations, under an embedding where the method has one. ``encoder.onnx``, for
-    methods with a task encoder, gives the embedding for episodes. Of an agent whose method keeps a buffer there is
+    ``policy.onnx`` gives actions for observations, under an embedding where the method has one; of methods with memory
+    it takes what is remembered besides, and gives what is to be remembered next. ``encoder.onnx``, for methods with a
+    task encoder, gives the embedding for episodes. Of an agent whose method keeps a buffer there is
     ``buffer.npz`` too, the episodes that its embedding was computed from, as inputs of the encoder. The metadata of
     the models say what they are, with every value as JSON. Fast-updates need gradients, which are not exported: the
     parameters are those of a meta-learner before any, or those of an agent after those it had.
@@ -67,16 +72,46 @@ def export_onnx(given: MetaLearner | AdaptedAgent, folder: str | os.PathLike[str
         RunFolderError: The folder cannot be written, or holds a file of another export that this one has none for.
     """
     require_onnx()
-    from tesp.agents.onnx_graphs import encoder_graph, model_of, policy_graph
-
     learner = given.meta_learner if isinstance(given, AdaptedAgent) else given
     if not isinstance(learner, MetaLearner):
         raise ConfigurationError(
             f"A {type(given).__name__} cannot be exported as ONNX; give what tesp.load returned, or what adapt did."
         )
-    method = _exportable(learner)
+    if isinstance(learner.learner.method, RecurrentMethod):
+        return _written(Path(folder), _with_memory(given, learner))
+    return _written(Path(folder), _with_embedding(given, learner, _exportable(learner)))
+
+
+def _with_memory(given: MetaLearner | AdaptedAgent, learner: MetaLearner) -> dict[str, bytes]:
+    """Return the file of a method with memory, whose metadata say what an episode begins with."""
+    from tesp.agents.onnx_graphs import model_of
+    from tesp.agents.onnx_memory import memory_policy_graph
+
+    network, scaling = learner.parameters
+    if type(network) not in (RL2Network, VariBADNetwork) or type(network.heads.policy) not in (Policy, HyperPolicy):
+        raise ConfigurationError(
+            f"The method {learner.config.algorithm!r} cannot be exported as ONNX: it has a {type(network).__name__}, "
+            "and only RL2Network and VariBADNetwork can be, with a Policy or a HyperPolicy."
+        )
+    start = _belief(given, learner)
+    begun = {
+        "memory": np.asarray(start.state).tolist(),
+        "action_before": np.asarray(start.action).tolist(),
+        "reward_before": float(np.asarray(start.reward)),
+    }
+    told = {**_metadata(given, learner, None), "start": begun}
+    graph = memory_policy_graph(network, scaling, learner.interface)
+    return {POLICY: model_of(graph, __version__, told).SerializeToString()}
+
+
+def _with_embedding(
+    given: MetaLearner | AdaptedAgent, learner: MetaLearner, method: GradientMethod
+) -> dict[str, bytes]:
+    """Return the files of a method that adapts by gradients."""
+    from tesp.agents.onnx_graphs import encoder_graph, model_of, policy_graph
+
     parts = _parts(given, learner, method)
-    told = _metadata(given, learner, parts)
+    told = _metadata(given, learner, parts.embedding)
     algorithm, interface = method.algorithm, learner.interface
     meaning = "the task's parameters" if algorithm.sees_task else "h, what is believed of the task"
     graph = policy_graph(parts.policy, interface, algorithm.embedding_size, meaning)
@@ -87,7 +122,7 @@ def export_onnx(given: MetaLearner | AdaptedAgent, folder: str | os.PathLike[str
         contents[ENCODER] = model.SerializeToString()
     if parts.buffer is not None:
         contents[BUFFER] = _archive(parts.buffer)
-    return _written(Path(folder), contents)
+    return contents
 
 
 def require_onnx() -> None:
@@ -109,8 +144,8 @@ def _exportable(learner: MetaLearner) -> GradientMethod:
     method, name = learner.learner.method, learner.config.algorithm
     if not isinstance(method, GradientMethod):
         raise ConfigurationError(
-            f"The method {name!r} cannot be exported as ONNX: it is a {type(method).__name__}, and only policies and "
-            "encoders of methods that adapt by gradients can be."
+            f"The method {name!r} cannot be exported as ONNX: it is a {type(method).__name__}, and only methods that "
+            "adapt by gradients, RL² and VariBAD can be."
         )
     algorithm = method.algorithm
     if (algorithm.warm_up and type(algorithm) not in (TESP, TESPSet)) or (
@@ -126,7 +161,7 @@ def _exportable(learner: MetaLearner) -> GradientMethod:
 
 def _parts(given: MetaLearner | AdaptedAgent, learner: MetaLearner, method: GradientMethod) -> _Parts:
     algorithm, parameters = method.algorithm, learner.parameters
-    belief = _belief(given, learner, method)
+    belief = _belief(given, learner)
     policy = algorithm.policy(belief.adapted, parameters.shared)
     if type(policy) not in (Policy, ModulatedPolicy, PolicySet):
         raise ConfigurationError(
@@ -142,18 +177,17 @@ def _parts(given: MetaLearner | AdaptedAgent, learner: MetaLearner, method: Grad
     )
 
 
-def _belief(given: MetaLearner | AdaptedAgent, learner: MetaLearner, method: GradientMethod) -> PyTree:
+def _belief(given: MetaLearner | AdaptedAgent, learner: MetaLearner) -> PyTree:
     """Return what is believed of the agent's task, or of a task before anything is known of it."""
     if not isinstance(given, AdaptedAgent):
-        return method.prior(learner.parameters, jnp.zeros(learner.interface.task_size))
+        return learner.learner.method.prior(learner.parameters, jnp.zeros(learner.interface.task_size))
     if given.progress is None:
         raise ConfigurationError("A stage of an adaptation cannot be exported; export the agent that it returned.")
     return jax.tree.map(lambda x: np.asarray(x)[0], given.progress.belief)
 
 
-def _metadata(given: MetaLearner | AdaptedAgent, learner: MetaLearner, parts: _Parts) -> dict[str, Any]:
+def _metadata(given: MetaLearner | AdaptedAgent, learner: MetaLearner, embedding: np.ndarray | None) -> dict[str, Any]:
     interface, origin = learner.interface, learner.origin
-    embedding = parts.embedding
     return {
         "format": FORMAT,
         "tesp": __version__,

@@ -1,7 +1,7 @@
 """A policy and a task encoder as graphs of ONNX operators, in single precision like their weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ class Tensor(NamedTuple):
     kind: int = TensorProto.FLOAT
 
 
-class _Graph:
+class Graph:
     """Operators and constants, added one after the other; results are passed on by their names."""
 
     def __init__(self) -> None:
@@ -93,35 +93,66 @@ def policy_graph(
         embedding_size: Entries of what the policy is conditioned on; 0 for nothing.
         embedding: What that is, in words.
     """
-    graph = _Graph()
+    graph = Graph()
     observations, actions = interface.observation_size, interface.action_size
     trunk = policy.trunk if isinstance(policy, PolicySet) else policy
     if isinstance(trunk, ModulatedPolicy):
         last = _modulated(graph, trunk)
     else:
-        last = _concatenated(graph, trunk, observations, embedding_size)
-    output = partial(_mixed, graph, policy) if isinstance(policy, PolicySet) else graph.product
-    weight, bias = (np.reshape(x, (*x.shape[:-1], -1, 2, actions)) for x in (trunk.output.weight, trunk.output.bias))
-    (mean_weight, std_weight), (mean_bias, std_bias) = (
-        [x[..., part, :].reshape(*x.shape[:-3], -1) for part in (0, 1)] for x in (weight, bias)
+        last = concatenated(graph, trunk, "observation", observations, "embedding" if embedding_size else "")
+    add_outputs(
+        graph, trunk, last, interface, partial(_mixed, graph, policy) if isinstance(policy, PolicySet) else None
     )
-    _to_bounds(graph, output("mean", last, mean_weight, mean_bias, name="mean"), interface)
-    log_std = output("log_std", last, std_weight, std_bias, name="" if trunk.least_std else "log_std")
-    if trunk.least_std:
-        graph.add("Max", log_std, graph.number("least_log_std", math.log(trunk.least_std)), name="log_std")
     inputs = [Tensor("observation", ("batch", observations), "s, as the environment gives it")]
     if embedding_size:
         meaning = f"{embedding}; one row for every observation"
         inputs.append(Tensor("embedding", ("batch", embedding_size), meaning))
-    outputs = [
+    return graph.finished("policy", inputs, outputs_of_a_policy(actions))
+
+
+def outputs_of_a_policy(actions: int) -> list[Tensor]:
+    """Return what every policy gives."""
+    return [
         Tensor("action", ("batch", actions), "the most probable action, in the environment's units and bounds"),
         Tensor("mean", ("batch", actions), "μ of the Gaussian over actions, before clipping to [−1, 1] and scaling"),
         Tensor("log_std", ("batch", actions), "log σ of the Gaussian over actions"),
     ]
-    return graph.finished("policy", inputs, outputs)
 
 
-def _mixed(graph: _Graph, policy: PolicySet, layer: str, x: str, weight: Any, bias: Any, name: str = "") -> str:
+def add_outputs(
+    graph: Graph,
+    policy: Policy | ModulatedPolicy,
+    last: str,
+    interface: Interface,
+    product: Callable[..., str] | None = None,
+) -> None:
+    """Add the last layer of a policy, and the action.
+
+    Args:
+        graph: What has the other layers.
+        policy: Whose they are.
+        last: The last hidden layer's result.
+        interface: What agents see and do.
+        product: What adds x W + b, where that is not all of it.
+    """
+    output = product or graph.product
+    layer, actions = policy.output, interface.action_size
+    weight, bias = (np.reshape(x, (*x.shape[:-1], -1, 2, actions)) for x in (layer.weight, layer.bias))
+    (mean_weight, std_weight), (mean_bias, std_bias) = (
+        [x[..., part, :].reshape(*x.shape[:-3], -1) for part in (0, 1)] for x in (weight, bias)
+    )
+    to_bounds(graph, output("mean", last, mean_weight, mean_bias, name="mean"), interface)
+    log_std = output("log_std", last, std_weight, std_bias, name="" if policy.least_std else "log_std")
+    if policy.least_std:
+        add_least(graph, log_std, policy.least_std)
+
+
+def add_least(graph: Graph, log_std: str, least_std: float) -> None:
+    """Add the bound below which no standard deviation falls."""
+    graph.add("Max", log_std, graph.number("least_log_std", math.log(least_std)), name="log_std")
+
+
+def _mixed(graph: Graph, policy: PolicySet, layer: str, x: str, weight: Any, bias: Any, name: str = "") -> str:
     """Add x W_j + b_j of all policies, one behind the other in ``weight``, and their mixture."""
     each = graph.product(f"{layer}_of_each", x, weight, bias)
     shape = graph.constant(f"{layer}_shape", np.array([-1, policy.policies, len(bias) // policy.policies]))
@@ -133,21 +164,21 @@ def _mixed(graph: _Graph, policy: PolicySet, layer: str, x: str, weight: Any, bi
     return graph.add("ReduceSum", shared, graph.constant(f"{layer}_policies", np.array([1])), keepdims=0, name=name)
 
 
-def _concatenated(graph: _Graph, policy: Policy, size: int, embedding_size: int) -> str:
-    """Add the hidden layers of a `Policy`."""
+def concatenated(graph: Graph, policy: Policy, observation: str, size: int, embedding: str) -> str:
+    """Add the hidden layers of a `Policy` on an observation of ``size`` entries, and an embedding if there is one."""
     first, *others = policy.hidden
     weight, bias = np.asarray(first.weight), first.bias
-    x = graph.product("hidden_1", "observation", weight[:size], None if embedding_size else bias)
-    if embedding_size:
+    x = graph.product("hidden_1", observation, weight[:size], None if embedding else bias)
+    if embedding:
         # In the order in which `Policy` adds, so that single precision rounds alike.
-        x = graph.add("Add", x, graph.product("embedding", "embedding", weight[size:], bias))
+        x = graph.add("Add", x, graph.product("embedding", embedding, weight[size:], bias))
     x = graph.add("Tanh", x)
     for number, layer in enumerate(others, 2):
         x = graph.add("Tanh", graph.product(f"hidden_{number}", x, layer.weight, layer.bias))
     return x
 
 
-def _modulated(graph: _Graph, policy: ModulatedPolicy) -> str:
+def _modulated(graph: Graph, policy: ModulatedPolicy) -> str:
     """Add the hidden layers of a `ModulatedPolicy`."""
     x, one = "observation", graph.number("one", 1.0)
     for number, (layer, scale, shift) in enumerate(zip(policy.hidden, policy.scale, policy.shift, strict=True), 1):
@@ -158,7 +189,7 @@ def _modulated(graph: _Graph, policy: ModulatedPolicy) -> str:
     return x
 
 
-def _to_bounds(graph: _Graph, mean: str, interface: Interface) -> None:
+def to_bounds(graph: Graph, mean: str, interface: Interface) -> None:
     """Add the action for a mean."""
     low, high = (np.ravel(x).astype(np.float64) for x in (interface.action_low, interface.action_high))
     clipped = graph.add("Clip", mean, graph.number("minus_one", -1.0), graph.number("plus_one", 1.0))
@@ -171,12 +202,13 @@ def _to_bounds(graph: _Graph, mean: str, interface: Interface) -> None:
 
 def encoder_graph(encoder: TaskEncoder, interface: Interface) -> GraphProto:
     """Return h = mean over episodes of g(τ), leaving out those without a step (equation 5)."""
-    graph = _Graph()
+    graph = Graph()
     observations, actions = interface.observation_size, interface.action_size
     last_axis, nothing = graph.constant("last_axis", np.array([2])), graph.constant("nothing", np.array(0))
     reward = graph.add("Unsqueeze", "reward", last_axis)
     steps = graph.add("Concat", "observation", "action", reward, axis=2)
-    states = _last_states(graph, encoder.gru, graph.add("Transpose", steps, perm=[1, 0, 2]))
+    lengths = graph.add("Cast", "length", to=TensorProto.INT32)
+    states = last_states(graph, encoder.gru, graph.add("Transpose", steps, perm=[1, 0, 2]), lengths)
     codes = graph.product("output", states, encoder.output.weight, encoder.output.bias)
     exists = graph.add("Unsqueeze", graph.add("Greater", "length", nothing), graph.constant("columns", np.array([1])))
     episodes = graph.constant("episodes", np.array([0]))
@@ -195,8 +227,17 @@ def encoder_graph(encoder: TaskEncoder, interface: Interface) -> GraphProto:
     return graph.finished("encoder", inputs, [Tensor("embedding", shape, "h, for one observation of the policy")])
 
 
-def _last_states(graph: _Graph, gru: GRU, steps: str) -> str:
-    """Add the GRU. The operator's is the same one, with its gates in the order update, reset, candidate."""
+def last_states(graph: Graph, gru: GRU, steps: str, lengths: str = "", start: str = "", name: str = "") -> str:
+    """Add the GRU. The operator's is the same one, with its gates in the order update, reset, candidate.
+
+    Args:
+        graph: What it is added to.
+        gru: Its weights.
+        steps: What it reads, (step, row, entry).
+        lengths: Steps of every row, if not all have all.
+        start: States that it begins with, (1, row, unit), if not zero.
+        name: What its result is called.
+    """
 
     def gates(weight: Any) -> list[np.ndarray]:
         reset, update, candidate = np.split(np.asarray(weight).T, 3)
@@ -211,11 +252,12 @@ def _last_states(graph: _Graph, gru: GRU, steps: str) -> str:
         graph.constant("gru_input_weight", np.concatenate(gates(gru.input_weight))[None]),
         graph.constant("gru_recurrent_weight", np.concatenate(gates(gru.recurrent_weight))[None]),
         graph.constant("gru_bias", np.concatenate(biases)[None]),
-        graph.add("Cast", "length", to=TensorProto.INT32),
+        lengths,
+        start,
         hidden_size=units,
         linear_before_reset=1,
     )
-    return graph.add("Squeeze", last, graph.constant("directions", np.array([0])))
+    return graph.add("Squeeze", last, graph.constant("directions", np.array([0])), name=name)
 
 
 def model_of(graph: GraphProto, version: str, metadata: Mapping[str, Any]) -> ModelProto:

@@ -22,7 +22,7 @@ class ExportArguments:
     """The run folder. For ONNX also the file of a learner, or of an adapted agent, which `tesp adapt` saves; or
     the name of a learner that comes with the package."""
     format: Literal["safetensors", "onnx"] = "safetensors"
-    """`safetensors`: for this library, with the tables. `onnx`: policy and task encoder, to act without JAX."""
+    """`safetensors`: for this library, with the tables. `onnx`: policy, and task encoder if there is one, to act without JAX."""
     checkpoint: str = "best"
     """Which learner of a run: `best` (highest return on D′), `latest` or a number of meta-updates."""
     output: Path | None = None
@@ -82,7 +82,7 @@ def _export_onnx(parsed: ExportArguments, console: Console) -> list[Path]:
     given = _loaded(parsed)
     written = export_onnx(given, parsed.output or output)
     if not isinstance(given, AdaptedAgent) and given.learner.method.plan.last > 0:
-        console.print("this is the learner before any fast-update; an adapted agent is exported from its file")
+        console.print("this is the learner before any adaptation; an adapted agent is exported from its file")
     return written
 
 

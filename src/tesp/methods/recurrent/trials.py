@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from tesp.types import Episodes, PyTree
 
 #: Inputs of networks are clipped to this many standard deviations.
-_FAR = 10.0
+FAR = 10.0
 
 
 class Carried(NamedTuple):
@@ -35,7 +35,7 @@ class Moments(NamedTuple):
 
     def scaled(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """Return (x − mean) / standard deviation, clipped to ±10."""
-        return jnp.clip((x - self.mean) / self.std, -_FAR, _FAR)
+        return jnp.clip((x - self.mean) / self.std, -FAR, FAR)
 
     @property
     def std(self) -> Float[Array, "*entry"]:
