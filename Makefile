@@ -11,7 +11,7 @@ endif
 # The theme advertises its successor in every build.
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: demo test check types-and-docs format docs clean
+.PHONY: demo test check format docs clean
 
 demo: .venv/installed  ## meta-train TESP on the point family, evaluate, adapt to a task it never saw, draw
 	if [ -d $(RUN) ]; then $(BIN)/tesp resume $(RUN); else $(BIN)/tesp train point --preset quick --output $(RUN); fi
@@ -24,12 +24,9 @@ test: .venv/installed-dev  ## run the tests
 check: .venv/installed-dev  ## the whole gate: format, lint, types, import contract, tests, docs
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/lint-imports
-	@# Types and documents take what the tests leave of the processor.
-	$(MAKE) --no-print-directory --jobs 2 test types-and-docs
-
-types-and-docs: .venv/installed-dev
 	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 	$(BIN)/mkdocs build --strict --quiet
 
 format: .venv/installed-dev  ## mend what can be mended by itself

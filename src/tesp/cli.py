@@ -47,7 +47,7 @@ _USAGE = """usage: tesp COMMAND …
   tesp export RUN [--format onnx] …         write the learner as one small file, and the records as CSV tables; or ONNX
   tesp card RUN                             what a trained learner can do and cannot, as a page
   tesp push RUN USER/NAME, tesp pull USER/NAME   send a learner and its card to Hugging Face; fetch one
-  tesp list [DIR] [--trained]               families, presets and runs; learners that come with the package
+  tesp list [DIR] [--trained]               families, methods and runs; learners that come with the package
   tesp completion bash|zsh|fish             a script for the shell, so that TAB completes what stands here
   tesp --version                            the version
 

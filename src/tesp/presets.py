@@ -51,8 +51,8 @@ REMEMBERING: dict[str, Values] = {
     },
 }
 
-#: The same for longer. Without a bound on σ the policy becomes so precise that it cannot follow what it is conditioned
-#: on as that goes on moving, and falls back (`docs/recurrent-methods.md`).
+#: The same for longer. Without a bound on σ VariBAD's policy becomes so precise that it cannot follow the belief, which
+#: goes on moving, and falls back; RL² arrives less often (`docs/recurrent-methods.md`).
 _FOR_LONG: Values = {"learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.5}
 REMEMBERING_FOR_LONG: dict[str, Values] = {name: {**values, **_FOR_LONG} for name, values in REMEMBERING.items()}
 

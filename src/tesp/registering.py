@@ -26,11 +26,11 @@ def register_method(
         method: A `tesp.methods.settings.MethodConfig`; or a `tesp.methods.gradient.algorithm.Algorithm` (or what makes
             one), which is then a method that adapts by gradients and has the options of those that its constructor
             names.
-        title: What tables and figures call it; its name unless given.
+        title: What tables and figures call it, in this process; its name unless given.
 
     Raises:
-        ConfigurationError: The name is taken or no name, the method is neither, or one of its options is called like
-            another one.
+        ConfigurationError: The name is taken or no name, the title is another method's or no text, the method is
+            neither of these, or one of its options is called like another one.
     """
     if method is None:
         return lambda given: register_method(name, given, title=title) and given
@@ -38,6 +38,10 @@ def register_method(
         raise ConfigurationError(f"There is a method {name!r} already; give another name.")
     if not name or set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
         raise ConfigurationError(f"{name!r} is not possible as the name of a method; give small letters, digits and -.")
+    if not isinstance(title, str) or title in ALGORITHMS.values():
+        raise ConfigurationError(
+            f"title = {title!r} is not possible; give a text by which no other method is called, or leave it out."
+        )
     if isinstance(method, type) and issubclass(method, MethodConfig):
         if "__dataclass_fields__" not in vars(method):
             raise ConfigurationError(f"{method.__name__} must be a frozen dataclass, whose fields are the options.")

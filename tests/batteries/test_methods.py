@@ -285,6 +285,12 @@ def test_a_method_has_its_own_defaults():
         tesp.register_method("of-a-user", OfAUser, title="A user's own")
         assert tesp.preset_config("point", "paper", "of-a-user").method == OfAUser()
         assert words.method("of-a-user") == "A user's own"
+        for title in ("TESP", "A user's own", 5):
+            with pytest.raises(
+                tesp.ConfigurationError, match=f"title = {title!r} is not possible; give a text by which"
+            ):
+                tesp.register_method("another", OfAUser, title=title)
+        assert "another" not in METHODS
     assert words.method("of-a-user") == "of-a-user"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.documents import ROOT
 from helpers.running import TINY, files, lines_of, options, records, tesp, timeless, tiny_config
 from tesp.building import build_family
 from tesp.config import Config, as_dict, preset_config
@@ -70,6 +71,11 @@ class TestHelp:
         assert (shown.code, shown.err) == (0, "")
         assert f"usage: tesp {command}" in shown.out
         assert f"tesp {command}" in tesp("--help").out
+
+    def test_the_page_says_what_the_help_says_of_the_list(self):
+        said = re.search(r"tesp list .*  (families.*?runs); ", tesp("--help").out)
+        assert said
+        assert f"  {said[1]}; " in (ROOT / "docs" / "command-line.md").read_text()
 
     def test_no_command(self):
         assert tesp().code == 2

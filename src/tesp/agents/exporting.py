@@ -18,9 +18,10 @@ from tesp.methods.gradient.oracle import Oracle
 from tesp.methods.gradient.task_encoding import TaskEncoding
 from tesp.methods.gradient.tesp import TESP
 from tesp.methods.gradient.tesp_set import TESPSet
-from tesp.methods.recurrent.method import RecurrentMethod
-from tesp.methods.recurrent.rl2 import RL2Network
-from tesp.methods.recurrent.varibad import VariBADNetwork
+from tesp.methods.recurrent.elbo import Encoder
+from tesp.methods.recurrent.rl2 import RL2, RL2Network
+from tesp.methods.recurrent.varibad import VariBAD, VariBADNetwork
+from tesp.networks.gru import GRU
 from tesp.networks.hypernetwork import HyperPolicy
 from tesp.networks.policy import ModulatedPolicy, Policy
 from tesp.networks.policy_set import PolicySet
@@ -77,7 +78,7 @@ def export_onnx(given: MetaLearner | AdaptedAgent, folder: str | os.PathLike[str
         raise ConfigurationError(
             f"A {type(given).__name__} cannot be exported as ONNX; give what tesp.load returned, or what adapt did."
         )
-    if isinstance(learner.learner.method, RecurrentMethod):
+    if type(learner.learner.method) in (RL2, VariBAD):
         return _written(Path(folder), _with_memory(given, learner))
     return _written(Path(folder), _with_embedding(given, learner, _exportable(learner)))
 
@@ -88,11 +89,11 @@ def _with_memory(given: MetaLearner | AdaptedAgent, learner: MetaLearner) -> dic
     from tesp.agents.onnx_memory import memory_policy_graph
 
     network, scaling = learner.parameters
-    if type(network) not in (RL2Network, VariBADNetwork) or type(network.heads.policy) not in (Policy, HyperPolicy):
-        raise ConfigurationError(
-            f"The method {learner.config.algorithm!r} cannot be exported as ONNX: it has a {type(network).__name__}, "
-            "and only RL2Network and VariBADNetwork can be, with a Policy or a HyperPolicy."
-        )
+    _require(learner, "its network", network, RL2Network, VariBADNetwork)
+    if isinstance(network, VariBADNetwork):
+        _require(learner, "its encoder", network.encoder, Encoder)
+    _require(learner, "its memory", network.memory, GRU)
+    _require(learner, "its policy", network.heads.policy, Policy, HyperPolicy)
     start = _belief(given, learner)
     begun = {
         "memory": np.asarray(start.state).tolist(),
@@ -159,15 +160,21 @@ def _exportable(learner: MetaLearner) -> GradientMethod:
     return method
 
 
+def _require(learner: MetaLearner, what: str, part: Any, *kinds: type) -> None:
+    """Refuse a part of a network that is not of one of these kinds: what another one computes is not known."""
+    if type(part) not in kinds:
+        known = " and ".join(kind.__name__ for kind in kinds)
+        raise ConfigurationError(
+            f"The method {learner.config.algorithm!r} cannot be exported as ONNX: {what} is a {type(part).__name__}, "
+            f"and only {known} of this library can be. Export the networks of your own with another tool."
+        )
+
+
 def _parts(given: MetaLearner | AdaptedAgent, learner: MetaLearner, method: GradientMethod) -> _Parts:
     algorithm, parameters = method.algorithm, learner.parameters
     belief = _belief(given, learner)
     policy = algorithm.policy(belief.adapted, parameters.shared)
-    if type(policy) not in (Policy, ModulatedPolicy, PolicySet):
-        raise ConfigurationError(
-            f"The method {learner.config.algorithm!r} cannot be exported as ONNX: its policy is a "
-            f"{type(policy).__name__}, and only Policy, ModulatedPolicy and PolicySet of tesp.networks can be."
-        )
+    _require(learner, "its policy", policy, Policy, ModulatedPolicy, PolicySet)
     unknown = algorithm.embedding_size == 0 or (algorithm.sees_task and given is learner)
     return _Parts(
         policy,

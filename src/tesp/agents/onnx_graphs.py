@@ -264,7 +264,7 @@ def model_of(graph: GraphProto, version: str, metadata: Mapping[str, Any]) -> Mo
     """Return a graph as a whole model, checked.
 
     Args:
-        graph: From `policy_graph` or `encoder_graph`.
+        graph: From `policy_graph`, `encoder_graph` or `memory_policy_graph`.
         version: This library's.
         metadata: What is to be known besides; every value becomes JSON.
     """

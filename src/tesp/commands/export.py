@@ -22,7 +22,8 @@ class ExportArguments:
     """The run folder. For ONNX also the file of a learner, or of an adapted agent, which `tesp adapt` saves; or
     the name of a learner that comes with the package."""
     format: Literal["safetensors", "onnx"] = "safetensors"
-    """`safetensors`: for this library, with the tables. `onnx`: policy, and task encoder if there is one, to act without JAX."""
+    """`safetensors`: for this library, with the tables. `onnx`: policy and, if there is one, task encoder, to
+    act without JAX."""
     checkpoint: str = "best"
     """Which learner of a run: `best` (highest return on D′), `latest` or a number of meta-updates."""
     output: Path | None = None
