@@ -112,3 +112,6 @@ def test_a_figure_is_whole_or_not_there(tmp_path, monkeypatch):
 def test_twice_as_many_series_as_colours_can_still_be_told_apart():
     count = 2 * len(style.PALETTE)
     assert len({(style.colour(i), style.marker(i)) for i in range(count)}) == count
+    again, first = style.line(len(style.PALETTE)), style.line(0)
+    assert (again["color"], again["linestyle"]) != (first["color"], first["linestyle"])
+    assert again["color"] == first["color"]

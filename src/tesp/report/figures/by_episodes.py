@@ -78,21 +78,11 @@ def draw_frame(axes: Axes, found: dict[str, Scores]) -> None:
 def _draw(axes: Axes, own: Sequence[Scores], task_set: str, index: int) -> None:
     if not own:
         return
-    colour, points = style.colour(index), along(own, task_set, own[0].method)
+    points = along(own, task_set, own[0].method)
     used = [s.used for s in points]
     low, high = zip(*(s.interval for s in points), strict=True)
-    axes.fill_between(used, low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(
-        used,
-        [s.interquartile_mean for s in points],
-        color=colour,
-        linewidth=1.8,
-        marker=style.marker(index),
-        markersize=4,
-        markerfacecolor="white",
-        markeredgewidth=1.1,
-        label=labelled(points[0]),
-    )
+    axes.fill_between(used, low, high, color=style.colour(index), alpha=0.16, linewidth=0)
+    axes.plot(used, [s.interquartile_mean for s in points], label=labelled(points[0]), **style.line(index))
 
 
 def _draw_rounds(axes: Axes, own: Sequence[Scores], index: int) -> None:

@@ -99,8 +99,7 @@ def _returns(evaluations: Sequence[Sequence[Record]]) -> Returns:
 def _draw(axes: Axes, points: dict[int, float], sigma: float, index: int) -> None:
     updates = sorted(points)
     means = [points[update] for update in updates]
-    look = {"color": style.colour(index), "marker": style.marker(index), "markersize": 4, "linewidth": 1.8}
-    axes.plot(updates, means, label=f"σ = {sigma:g}", **look)
+    axes.plot(updates, means, label=f"σ = {sigma:g}", **style.line(index))
 
 
 def _draw_published(axes: Axes, task_set: str, sigma: float, index: int) -> None:

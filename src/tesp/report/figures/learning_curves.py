@@ -130,20 +130,11 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Curve], groups: Mapping[str, l
     for index, (name, line) in enumerate(curves.items()):
         if not len(line.x):
             continue
-        seeds, colour = len(groups[name]), style.colour(index)
+        seeds = len(groups[name])
         if seeds > 1:
-            axes.fill_between(line.x / scale, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(
-            line.x / scale,
-            line.mean,
-            color=colour,
-            linewidth=1.8,
-            marker=style.marker(index),
-            markersize=4,
-            markerfacecolor="white",
-            markeredgewidth=1.1,
-            label=f"{words.method(name)} ({seeds} seed{'s' if seeds > 1 else ''})",
-        )
+            axes.fill_between(line.x / scale, line.low, line.high, color=style.colour(index), alpha=0.16, linewidth=0)
+        label = f"{words.method(name)} ({seeds} seed{'s' if seeds > 1 else ''})"
+        axes.plot(line.x / scale, line.mean, label=label, **style.line(index))
     if not any(len(line.x) for line in curves.values()):
         look = {"ha": "center", "fontsize": style.LABEL_SIZE, "color": style.GREY}
         axes.text(0.5, 0.5, "not evaluated", transform=axes.transAxes, **look)

@@ -74,14 +74,10 @@ def _draw_profiles(axes: Axes, found: dict[str, Scores], names: Sequence[str]) -
         axes.plot(
             thresholds,
             above.mean(axis=(0, 1)),
-            color=style.colour(index),
-            linewidth=1.8,
-            marker=style.marker(index),
-            markersize=4,
-            markerfacecolor="white",
             # Not all at the same thresholds, where lines lie on each other.
             markevery=(index % MARKED, MARKED),
             label=labelled(found[name]),
+            **style.line(index),
         )
     axes.set_ylim(-0.02, 1.02)
 

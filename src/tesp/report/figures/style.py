@@ -61,6 +61,19 @@ def marker(index: int) -> str:
     return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 
+def line(index: int) -> dict[str, Any]:
+    """Return how the line of the series ``index`` is drawn: dotted from the second pass through the colours on."""
+    return {
+        "color": colour(index),
+        "linewidth": 1.8,
+        "linestyle": "-" if index < len(PALETTE) else (0, (1.0, 1.0)),
+        "marker": marker(index),
+        "markersize": 4,
+        "markerfacecolor": "white",
+        "markeredgewidth": 1.1,
+    }
+
+
 def blank(size: tuple[float, float], layout: Any = "constrained") -> Figure:
     """Return a new figure without panels; width and height are in inches, ``layout`` is as for `panels`."""
     return Figure(figsize=size, layout=layout, dpi=RESOLUTION)
