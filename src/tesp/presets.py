@@ -52,9 +52,13 @@ REMEMBERING: dict[str, Values] = {
 }
 
 #: The same for longer. Without a bound on σ VariBAD's policy becomes so precise that it cannot follow the belief, which
-#: goes on moving, and falls back; RL² arrives less often (`docs/recurrent-methods.md`).
+#: goes on moving, and falls back; RL² arrives less often. And a single large gradient can move the belief so far in one
+#: meta-update that the policy has to begin anew (`docs/recurrent-methods.md`).
 _FOR_LONG: Values = {"learning_rate_final": 0.1, "meta_updates": 200, "least_std": 0.5}
-REMEMBERING_FOR_LONG: dict[str, Values] = {name: {**values, **_FOR_LONG} for name, values in REMEMBERING.items()}
+REMEMBERING_FOR_LONG: dict[str, Values] = {
+    "rl2": {**REMEMBERING["rl2"], **_FOR_LONG},
+    "varibad": {**REMEMBERING["varibad"], **_FOR_LONG, "belief_gradient_norm": 1.0},
+}
 
 #: How methods that are not in the paper were published to learn; `docs/gradient-methods.md` has the sources.
 AS_PUBLISHED: dict[str, Values] = {

@@ -1,5 +1,6 @@
 """VariBAD: the evidence lower bound against its formula, the replay, and that policy and belief learn apart."""
 
+import dataclasses
 from functools import cache, partial
 
 import jax
@@ -142,6 +143,7 @@ def test_what_nothing_was_read_for_is_the_prior(float64):  # noqa: ARG001
         ("replay_trials", 2**31, "numbers from 1 to 2,147,483,647"),
         ("belief_updates", 0, "1"),
         ("kl_weight", -0.1, "0"),
+        ("belief_gradient_norm", -1.0, "0 or a finite number above"),
         ("belief_learning_rate", 0.0, "a positive number"),
     ],
 )
@@ -214,7 +216,7 @@ class TestAMetaUpdate:
         monkeypatch.setattr(
             kind,
             "_with_another_belief",
-            lambda _, given, state, *__: (given, state.belief_optimiser_state, elbo.Terms(*[0.0] * 3)),
+            lambda _, given, state, *__: (given, state.belief_optimiser_state, {}),
         )
         after, _ = learner.meta_update(state, adaptation, 0, 1)
         before, network = state.parameters.network, after.parameters.network
@@ -229,6 +231,24 @@ class TestAMetaUpdate:
         assert_identical(one.parameters.network.heads, later.parameters.network.heads)
         assert one.replay.filled == 4
         assert state.replay.filled == 0
+
+    def test_gradients_of_the_belief_are_clipped(self, sampled):
+        """Adam's first moment tells the gradient of the one step that there is."""
+        learner, state, adaptation = sampled
+
+        def after_one_step(most):
+            belief = dataclasses.replace(learner.method.belief, belief_updates=1, belief_gradient_norm=most)
+            method = dataclasses.replace(learner.method, belief=belief)
+            after, metrics = method.meta_update(state, adaptation.trials, 0, 1)
+            return jax.tree.leaves(after.belief_optimiser_state.mu), metrics["belief_gradient_norm"]
+
+        plain, norm = after_one_step(0.0)
+        assert norm > 0.0
+        for most in (norm / 3, 3 * norm):
+            clipped, told = after_one_step(most)
+            assert told == pytest.approx(norm, rel=1e-6)
+            for one, other in zip(clipped, plain, strict=True):
+                np.testing.assert_allclose(one, min(1.0, most / norm) * np.asarray(other), rtol=1e-5, atol=1e-12)
 
     @pytest.mark.parametrize("newest", [False, True], ids=["checkpoint", "newest state"])
     def test_the_replay_stands_in_what_is_stored(self, sampled, tmp_path, newest):

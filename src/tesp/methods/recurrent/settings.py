@@ -112,6 +112,8 @@ class BeliefSettings(Settings):
     """Their steps in one meta-update."""
     belief_batch: int = 16
     """Trials of each such step, drawn from the replay."""
+    belief_gradient_norm: float = 0.0
+    """Gradients of encoder and decoder are clipped to this global norm; 0: not at all."""
     prefixes: int = 50
     """Beliefs of every trial that are asked to foretell, drawn from all of its steps."""
     decoded_steps: int = 100
@@ -128,7 +130,7 @@ class BeliefSettings(Settings):
         if not 1 <= self.replay_trials <= _MOST_TRIALS:
             raise impossible("replay_trials", self.replay_trials, f"numbers from 1 to {_MOST_TRIALS:,}")
         require_positive(self, "belief_learning_rate")
-        require_weight(self, "kl_weight")
+        require_weight(self, "kl_weight", "belief_gradient_norm")
 
 
 def check_sampling(ppo: PPOSettings, sampling: SamplingSettings) -> None:

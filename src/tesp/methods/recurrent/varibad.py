@@ -95,12 +95,14 @@ class VariBAD(RecurrentMethod):
         require_finite(updated, np.asarray(finite))
         replay = added(state.replay, trial)
         network = eqx.tree_at(lambda n: n.heads, state.parameters.network, updated.network.heads)
-        parameters, moments, terms = self._with_another_belief(Parameters(network, scaling), state, replay, done, total)
-        metrics = {**metrics_of(updated, used), **_metrics(terms)}
+        parameters, moments, learned = self._with_another_belief(
+            Parameters(network, scaling), state, replay, done, total
+        )
+        metrics = {**metrics_of(updated, used), **learned}
         return State(parameters, updated.optimiser_state, moments, replay, state.seed), metrics
 
     def _with_another_belief(self, parameters: Parameters, state: State, replay: Replay, done: int, total: int):
-        """Return parameters with another encoder and decoder, Adam's moments, and the last step's terms."""
+        """Return parameters with another encoder and decoder, Adam's moments, and what is measured."""
         settings = self.belief
         generator = np.random.default_rng([*np.asarray(state.seed).tolist(), done])
         shape = settings.belief_updates, settings.belief_batch
@@ -111,12 +113,13 @@ class VariBAD(RecurrentMethod):
         rate = jnp.asarray(left * settings.belief_learning_rate, jnp.float32)
         given = replicate((parameters, state.belief_optimiser_state), settings.belief_batch)
         found = jax.block_until_ready(_learn_to_believe(self, *given, trials, picks, rate))
-        (encoder, decoder), moments, terms = found
+        (encoder, decoder), moments, terms, norm = found
+        metrics = _metrics(terms) | {"belief_gradient_norm": float(np.asarray(norm))}
         for name, values in terms._asdict().items():
             if not np.isfinite(np.asarray(values)).all():
                 raise NonFiniteError(f"{name} term of the evidence lower bound", None, "in the updates of the belief")
         network = eqx.tree_at(lambda n: (n.encoder, n.decoder), parameters.network, (encoder, decoder))
-        return Parameters(network, parameters.scaling), moments, terms
+        return Parameters(network, parameters.scaling), moments, metrics
 
     def representation(self, parameters, belief):
         """Return the mean of the belief."""
@@ -170,21 +173,28 @@ def _adam() -> optax.GradientTransformation:
 
 @partial(jax.jit, static_argnums=0)
 def _learn_to_believe(method: VariBAD, parameters: Parameters, moments, trials: Trial, picks: elbo.Picked, step_size):
-    """Take a step of Adam for each leading entry of the trials; return encoder, decoder, moments and the last terms."""
+    """Take a step of Adam for each leading entry of the trials.
+
+    Returns:
+        (encoder and decoder, moments, terms of the last step, greatest norm of a gradient before clipping).
+    """
     settings, (network, scaling) = method.belief, parameters
 
     def one_update(state, data):
         (encoder, decoder), moments = state
         loss = partial(_negative_bound, settings, scaling)
         gradient, terms = mean_gradient_over_tasks(loss, (encoder, decoder), _grouped(data), 1)
+        norm = optax.tree.norm(gradient)
+        if most := settings.belief_gradient_norm:
+            gradient = jax.tree.map(lambda g: g * jnp.minimum(1.0, most / norm), gradient)
         with jax.numpy_dtype_promotion("standard"):
             steps, moments = _adam().update(gradient, moments)
         moved = jax.tree.map(lambda p, s: p - step_size * s, (encoder, decoder), steps)
-        return (moved, moments), jax.tree.map(jnp.mean, terms)
+        return (moved, moments), (jax.tree.map(jnp.mean, terms), norm)
 
     start = (network.encoder, network.decoder), moments
-    (networks, moments), terms = jax.lax.scan(one_update, start, (trials, picks))
-    return networks, moments, jax.tree.map(lambda x: x[-1], terms)
+    (networks, moments), (terms, norms) = jax.lax.scan(one_update, start, (trials, picks))
+    return networks, moments, jax.tree.map(lambda x: x[-1], terms), jnp.max(norms)
 
 
 def _grouped(data):
