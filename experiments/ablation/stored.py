@@ -160,12 +160,25 @@ def load_all(records: Path) -> list[AblationRun]:
     """Read all runs of a folder, by name, but those without an evaluation.
 
     Raises:
-        RunFolderError: There is none, or a file is damaged.
+        RunFolderError: There is none, a file is damaged, or runs of a family differ in their length.
     """
     found = [run for path in sorted(records.glob(f"[!.]*{ENDING}")) if (run := load(path)).returns]
     if not found:
         raise RunFolderError(f"{records} holds no evaluation of a run yet; sweep.py and stored.py write there.")
+    _require_one_length(found, records)
     return found
+
+
+def _require_one_length(runs: list[AblationRun], records: Path) -> None:
+    """Refuse to compare a run with one that is longer: step sizes fall to the end of a run, wherever that is."""
+    first: dict[str, AblationRun] = {}
+    for run in runs:
+        other = first.setdefault(run.family, run)
+        if run.length != other.length:
+            raise RunFolderError(
+                f"In {records} are {run.name} with {run.length} meta-updates and {other.name} with {other.length}: they "
+                "cannot be compared. Train with one --meta-updates, or take one out."
+            )
 
 
 def main(folder: tyro.conf.Positional[Path], records: tyro.conf.Positional[Path], /) -> None:

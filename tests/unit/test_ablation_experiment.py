@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,10 +165,10 @@ def invented(sweep, load, tmp_path):
 
     offsets = {"train": 0, "in_distribution": 1, "out_of_distribution": 2}
 
-    def store(*given, columns=("seconds_cpu", "seconds"), ends=(0, 10, 20, 30, 40)):
+    def store(*given, columns=("seconds_cpu", "seconds"), ends=(0, 10, 20, 30, 40), length=40):
         for variant, seed, cost, best in given:
             arguments = sweep.Arguments(
-                ("point",), ("tesp",), (variant,), (seed,), meta_updates=40, evaluate_every=10, output=tmp_path
+                ("point",), ("tesp",), (variant,), (seed,), meta_updates=length, evaluate_every=10, output=tmp_path
             )
             run = sweep.plan(arguments)[0]
 
@@ -237,6 +238,16 @@ def test_runs_of_other_options_are_told_apart(analysis, invented):
     report = analysis.report(runs)
     assert f"**Not all runs have the same other options**: `learning_rate` 0.3 or {rate}." in report
     assert "A alone" not in report
+
+
+def test_runs_of_another_length_are_refused(invented):
+    """Their step sizes are others at the same meta-update."""
+    invented(("none", 10, 1.0, -20.0))
+    with pytest.raises(tesp.RunFolderError, match="cannot be compared. Train with one --meta-updates, or") as error:
+        invented(("A", 10, 1.0, -12.0), length=100)
+    assert {"point-tesp-A-seed10 with 100", "point-tesp-none-seed10 with 40"} == set(
+        re.findall(r"point-[\w-]+ with \d+", str(error.value))
+    )
 
 
 def test_records_without_cpu_seconds_are_read_by_the_wall(analysis, invented):
