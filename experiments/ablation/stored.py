@@ -176,8 +176,8 @@ def _require_one_length(runs: list[AblationRun], records: Path) -> None:
         other = first.setdefault(run.family, run)
         if run.length != other.length:
             raise RunFolderError(
-                f"In {records} are {run.name} with {run.length} meta-updates and {other.name} with {other.length}: they "
-                "cannot be compared. Train with one --meta-updates, or take one out."
+                f"In {records} are {run.name} with {run.length} meta-updates and {other.name} with {other.length}, "
+                "which cannot be compared. Train with one --meta-updates, or take one out."
             )
 
 

@@ -243,7 +243,7 @@ def test_runs_of_other_options_are_told_apart(analysis, invented):
 def test_runs_of_another_length_are_refused(invented):
     """Their step sizes are others at the same meta-update."""
     invented(("none", 10, 1.0, -20.0))
-    with pytest.raises(tesp.RunFolderError, match="cannot be compared. Train with one --meta-updates, or") as error:
+    with pytest.raises(tesp.RunFolderError, match=r"cannot be compared\. Train with one --meta-updates, or") as error:
         invented(("A", 10, 1.0, -12.0), length=100)
     assert {"point-tesp-A-seed10 with 100", "point-tesp-none-seed10 with 40"} == set(
         re.findall(r"point-[\w-]+ with \d+", str(error.value))
