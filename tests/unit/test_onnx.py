@@ -29,7 +29,6 @@ from tesp.methods.gradient.building import build
 from tesp.methods.gradient.method import Belief
 from tesp.methods.gradient.task_encoding import TaskEncoding
 from tesp.methods.gradient.tesp import TESP
-from tesp.methods.recurrent.rl2 import RL2
 from tesp.methods.registry import METHODS
 from tesp.networks.hypernetwork import HyperPolicy
 from tesp.networks.policy import CONDITIONINGS, Policy
@@ -320,6 +319,14 @@ def learner():
     return learner_of("tesp")
 
 
+def of_another_kind(known):
+    """The same in a class of one's own, which may override anything."""
+    other = object.__new__(type("Other", (type(known),), {}))
+    for name, value in vars(known).items():
+        object.__setattr__(other, name, value)
+    return other
+
+
 class TestRefuses:
     def test_without_the_package(self, learner, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "onnx", None)
@@ -364,9 +371,7 @@ class TestRefuses:
         learner = learner_of(algorithm)
         network = learner.parameters.network
         known = part(network)
-        other = object.__new__(type("Other", (type(known),), {}))
-        for name, value in vars(known).items():
-            object.__setattr__(other, name, value)
+        other = of_another_kind(known)
         changed = other if known is network else eqx.tree_at(lambda n: part(n), network, other)
         learner = dataclasses.replace(learner, parameters=learner.parameters._replace(network=changed))
         with pytest.raises(tesp.ConfigurationError, match=f"'{algorithm}' cannot be exported as ONNX: {told}"):
@@ -374,14 +379,9 @@ class TestRefuses:
         assert not (tmp_path / "new").exists()
 
     def test_a_method_of_ones_own_that_remembers(self, tmp_path):
-        class Other(RL2):
-            pass
-
         rl2 = learner_of("rl2")
-        other = object.__new__(Other)
-        for name, value in vars(rl2.learner.method).items():
-            object.__setattr__(other, name, value)
-        changed = dataclasses.replace(rl2, learner=Learner(other, rl2.config.sampling))
+        method = of_another_kind(rl2.learner.method)
+        changed = dataclasses.replace(rl2, learner=Learner(method, rl2.config.sampling))
         with pytest.raises(tesp.ConfigurationError, match="it is a Other, and only methods that adapt by gradients"):
             tesp.export_onnx(changed, tmp_path / "new")
         assert not (tmp_path / "new").exists()
