@@ -226,19 +226,22 @@ def write_comparison(folders: Sequence[Path], output: Path, left_out: Mapping[Pa
     plot_learning_curves(drawn, paths[2], band="bootstrap")
     # Of a run that could not be evaluated there may be scores of an earlier state.
     scored = [folder for folder in folders if folder not in (left_out or {})]
-    return paths + _write_scores(scored, output, notes)
+    return paths + _write_scores(scored, output, notes, any(run.in_metres for run in drawn))
 
 
-def _write_scores(folders: Sequence[Path], output: Path, notes: str) -> list[Path]:
+def _write_scores(folders: Sequence[Path], output: Path, notes: str, metres: bool) -> list[Path]:
     """Write the tables and figures at equal experience, and the score matrices."""
     scores = read_scores(folders)
     if not scores:
         return []
     paths = [output / name for name in ("by_episodes.md", "by_episodes.csv", "by_episodes.png", "score_profiles.png")]
-    write_whole(paths[0], by_episodes_markdown(scores) + notes + "\n" + _NOTES_BY_EPISODES)
+    write_whole(
+        paths[0],
+        by_episodes_markdown(scores) + notes + "\n" + _NOTES_BY_EPISODES.format(" in metre·steps" if metres else ""),
+    )
     write_whole(paths[1], by_episodes_csv(scores))
-    plot_by_episodes(scores, paths[2])
-    plot_score_profiles(scores, paths[3])
+    plot_by_episodes(scores, paths[2], metres=metres)
+    plot_score_profiles(scores, paths[3], metres=metres)
     for task_set in TASK_SETS:
         paths.append(output / f"scores-{task_set}.npz")
         write_score_matrices(scores, task_set, paths[-1])
@@ -277,7 +280,7 @@ rule: the mean of the three seeds with the highest return on D after K fast-upda
 evaluations.
 """
 
-_NOTES_BY_EPISODES = """Interquartile means of the return in metre·steps over the tasks of all seeds, with 95 %
+_NOTES_BY_EPISODES = """Interquartile means of the return{} over the tasks of all seeds, with 95 %
 intervals of a bootstrap that draws seeds, then tasks of each; of one seed they say nothing about other seeds. Episodes
 used are those of a task before the round that is judged, over k fast-updates with N episodes per round; bold: the N of
 training. A probability is that of a task on which the method does better (ties count half), each after all its rounds

@@ -8,7 +8,7 @@ import numpy as np
 
 from tesp.errors import ConfigurationError
 from tesp.report.records import Record, RunRecords
-from tesp.report.results import DIGITS, QUANTITIES, Estimate, Result
+from tesp.report.results import DIGITS, QUANTITIES, Estimate, Result, in_metres, measured
 from tesp.report.seeds import bootstrap_interval, group_runs
 from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, method, number, percent
 
@@ -93,7 +93,7 @@ def _estimates(records: Sequence[Record]) -> dict[str, Estimate]:
 
 def comparison_markdown(rows: Sequence[Result]) -> str:
     """Return the rows as a Markdown table; k = K is bold."""
-    headers = ("task set", "method", "k", *QUANTITIES.values(), f"best {BEST} of n", "n", "training steps")
+    headers = ("task set", "method", "k", *measured(in_metres(rows)), f"best {BEST} of n", "n", "training steps")
     lines = [headers, ("---", "---", *["---:"] * (len(headers) - 2))]
     lines += [_cells(row) for row in rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

@@ -52,6 +52,11 @@ class RunRecords:
         return self.config.get("algorithm") == ORACLE
 
     @property
+    def in_metres(self) -> bool:
+        """Whether the family measures distances, so that returns are in metre·steps."""
+        return any(record.get("final_distance") is not None for record in self.evaluations().values())
+
+    @property
     def fast_updates(self) -> int:
         """K, the greatest number of fast-updates that the run was evaluated after.
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from tesp.report.oracles import oracle_records
 from tesp.report.records import Record, RunRecords
-from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS
+from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, returned
 
-#: What is measured, its name with its unit, and the digits that are told of it (success is in per cent).
+#: What is measured, its name with its unit, and the digits that are told of it (success is in per cent). For the unit
+#: of the return, see `measured`.
 QUANTITIES = {
-    "average_return": "return (m·steps)",
+    "average_return": "return",
     "success_rate": "success",
     "final_distance": "final distance (m)",
     "episode_length": "episode length",
@@ -41,7 +42,7 @@ class Result:
         last: Whether k = K, so that this is what the method comes to.
         estimates: By the names of ``QUANTITIES``.
         count: Tasks, or seeds, that the estimates are over.
-        spread: Standard deviation of the return over tasks in metre·steps; None where the estimates are over seeds.
+        spread: Standard deviation of the return over tasks; None where the estimates are over seeds.
         best_return: Over seeds: mean return of the best 3 of them; None for standing still.
         meta_update: Over seeds: meta-updates of the training.
         environment_steps: Over seeds: steps sampled in training, the mean.
@@ -60,12 +61,22 @@ class Result:
 
     @property
     def average_return(self) -> Estimate:
-        """The return with its interval, in metre·steps."""
+        """The return with its interval."""
         return self.estimates["average_return"]
 
 
+def in_metres(results: Iterable[Result]) -> bool:
+    """Return whether any agent's distance was measured, so that returns are in metre·steps."""
+    return any(not math.isnan(result.estimates["final_distance"].mean) for result in results)
+
+
+def measured(metres: bool) -> tuple[str, ...]:
+    """Return the names of the quantities with their units."""
+    return tuple(returned(x, metres) if name == "average_return" else x for name, x in QUANTITIES.items())
+
+
 def interval_over_tasks(record: Record) -> Estimate:
-    """Return the mean return over tasks and its 95 % interval in metre·steps, by the normal approximation.
+    """Return the mean return over tasks and its 95 % interval, by the normal approximation.
 
     It is R̄ ± 1.96·s/√n with the n tasks' standard deviation s² = Σ(R_i − R̄)²/(n − 1). Records hold the deviation σ
     with n in place of n − 1, so s/√n = σ/√(n − 1). It says how well these tasks stand for their distribution. It says

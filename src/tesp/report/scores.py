@@ -29,7 +29,7 @@ class Scores:
         fast_update: k.
         used: Episodes of a task before the round that is judged; the mean over tasks and runs.
         seeds: The seed of every run.
-        returns: Return of every task in metre·steps, the mean over its N episodes of the round.
+        returns: Return of every task, the mean over its N episodes of the round.
         success: Success rate, the mean over tasks and runs.
         environment_steps: Control steps sampled in training, the mean over runs.
     """

@@ -4,10 +4,8 @@ from rich import box
 from rich.table import Table
 
 from tesp.report.records import RunRecords
-from tesp.report.results import Result, results_of_run
+from tesp.report.results import Result, in_metres, measured, results_of_run
 from tesp.report.words import ORACLE, SHORT, STANDING_STILL, number, percent
-
-HEADERS = ("task set", "fast-updates", "return (m·steps)", "success", "final distance (m)", "episode length")
 
 
 def evaluation_table(run: RunRecords, oracle: RunRecords | None = None, title: str | None = None) -> Table:
@@ -24,9 +22,9 @@ def evaluation_table(run: RunRecords, oracle: RunRecords | None = None, title: s
         RunFolderError: The run has no evaluation.
     """
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, header in enumerate(HEADERS):
-        table.add_column(header.replace(" ", "\n"), justify="right" if index else "left")
     results = results_of_run(run, oracle)
+    for index, header in enumerate(("task set", "fast-updates", *measured(in_metres(results)))):
+        table.add_column(header.replace(" ", "\n"), justify="right" if index else "left")
     for task_set in dict.fromkeys(result.task_set for result in results):
         rows = [_cells(result, run.is_oracle) for result in results if result.task_set == task_set]
         if not run.is_oracle and all(name != ORACLE for name, *_ in rows):

@@ -43,6 +43,11 @@ def method(algorithm: str) -> str:
     return ALGORITHMS.get(algorithm, algorithm)
 
 
+def returned(name: str, metres: bool = True) -> str:
+    """Return what a return is called with its unit: metre·steps where a step is worth a distance, otherwise none."""
+    return f"{name} (m·steps)" if metres else name
+
+
 def fast_updates(count: int) -> str:
     """Return a number of fast-updates in words, such as ``1 fast-update``."""
     return f"{count} fast-update{'' if count == 1 else 's'}"

@@ -89,6 +89,12 @@ def test_the_markdown_table_holds_intervals_over_seeds_and_the_last_k_in_bold():
     assert alone.startswith("| Outside the distribution D″ | unheard_of | 1 | **−65.0** | 25 % | 0.500 | 180 |")
 
 
+def test_returns_have_a_unit_where_distances_are_measured():
+    with_distance, without = (comparison_markdown(comparison_rows([run(final_distance=x)])) for x in (0.5, None))
+    assert "| return (m·steps) | success |" in with_distance
+    assert "| return | success |" in without
+
+
 def test_the_values_have_full_precision_under_their_names():
     rows = comparison_rows([run(), run(1, 1 / 3, final_distance=1 / 7)])
     stored = list(csv.DictReader(io.StringIO(comparison_csv(rows))))

@@ -13,13 +13,19 @@ RECORDS = [
 ]
 
 
-def printed(*runs):
-    """The lines of the body as words, but for the names of task sets; nothing is wider than 80 characters."""
+def table(*runs):
+    """The lines of the table; none is wider than 80 characters."""
     console = Console(width=80)
     with console.capture() as capture:
         console.print(evaluation_table(*runs, title="Run"))
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= 80
+    return lines
+
+
+def printed(*runs):
+    """The lines of the body as words, but for the names of task sets."""
+    lines = table(*runs)
     return [line.split(") ")[1].split() for line in lines if line.startswith(" D")]
 
 
@@ -33,6 +39,12 @@ def test_references_frame_the_last_evaluation_of_every_task_set():
         ["0", "−80.0", "±", "4.0", "25", "%", "–", "180"],
         ["1", "−270.0", "±", "4.0", "25", "%", "–", "180"],
     ]
+
+
+def test_returns_have_a_unit_where_distances_are_measured():
+    without = read([evaluation(25, 1, -270.0, final_distance=None)])
+    assert "(m·steps)" in "".join(table(read(RECORDS)))
+    assert "(m·steps)" not in "".join(table(without))
 
 
 def test_the_oracles_row_is_the_last_round_of_its_last_evaluation():

@@ -18,7 +18,7 @@ TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 THIN = 4
 
 
-def plot_by_episodes(scores: Sequence[Scores], output: str | Path) -> Figure:
+def plot_by_episodes(scores: Sequence[Scores], output: str | Path, *, metres: bool = True) -> Figure:
     """Draw the interquartile mean of the returns against episodes used, on D, D′ and D″; a line for every method.
 
     A line goes through the points of `tesp.report.scores.along`, and its band is their 95 % interval. A thin line goes
@@ -28,13 +28,13 @@ def plot_by_episodes(scores: Sequence[Scores], output: str | Path) -> Figure:
     Args:
         scores: What `tesp.report.scores.read_scores` returned.
         output: Where the figure is written; the ending chooses the format.
+        metres: Whether returns are in metre·steps.
     """
+    label = words.returned("interquartile mean of the return", metres)
     figure, rows = style.panels((12.5, 4.4), columns=3, sharey=True)
     names = methods(scores)
     for axes, (task_set, title) in zip(rows[0], words.TASK_SETS.items(), strict=True):
-        style.tidy(
-            axes, title, "episodes used", "interquartile mean of the return (m·steps)" if task_set == "train" else ""
-        )
+        style.tidy(axes, title, "episodes used", label if task_set == "train" else "")
         for index, name in enumerate(names):
             own = [s for s in scores if (s.task_set, s.method) == (task_set, name)]
             _draw(axes, own, task_set, index)

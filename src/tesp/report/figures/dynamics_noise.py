@@ -55,13 +55,14 @@ def plot_dynamics_noise(
         check_published(drawn)
     groups = group_runs(drawn)
     oracles = [*oracles, *(run for run in runs if run.is_oracle)]
+    label = words.returned("average return", any(run.in_metres for run in drawn))
     figure, grid = style.panels((12.5, 3.6 * len(groups) + 0.3), len(groups), 3, sharey=True)
     for row, (algorithm, members) in zip(grid, groups.items(), strict=True):
         returns = _returns([stored[id(run)] for run in members])
         sigmas = sorted({sigma for _, sigma in returns})
         name = f"{words.method(algorithm)}: " if len(groups) > 1 else ""
         for axes, (task_set, title) in zip(row, words.TASK_SETS.items(), strict=True):
-            style.tidy(axes, name + title, "meta-updates", style.RETURN_LABEL if task_set == "train" else "")
+            style.tidy(axes, name + title, "meta-updates", label if task_set == "train" else "")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             for index, sigma in enumerate(sigmas):
                 _draw(axes, returns.get((task_set, sigma), {}), sigma, index)

@@ -43,9 +43,10 @@ def plot_fast_updates(run: RunRecords, output: str | Path, oracle: RunRecords | 
     """
     _, evaluation = run.last_evaluation()
     task_sets = [name for name in words.TASK_SETS if name in evaluation]
+    label = words.returned("average return", run.in_metres)
     figure, grid = style.panels((2.9 * len(task_sets) + 0.9, 3.7), columns=len(task_sets), sharey=True)
     for index, (axes, task_set) in enumerate(zip(grid[0], task_sets, strict=True)):
-        style.tidy(axes, words.TASK_SETS[task_set], "fast-updates k", "" if index else style.RETURN_LABEL)
+        style.tidy(axes, words.TASK_SETS[task_set], "fast-updates k", "" if index else label)
         _draw_returns(axes, evaluation[task_set], index)
         draw_references(axes, [run], [] if oracle is None else [oracle], task_set)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

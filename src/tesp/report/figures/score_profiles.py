@@ -24,7 +24,7 @@ MARKED = 8
 ABOVE, AROUND, EACH = 3.6, 1.2, 0.3
 
 
-def plot_score_profiles(scores: Sequence[Scores], output: str | Path) -> Figure:
+def plot_score_profiles(scores: Sequence[Scores], output: str | Path, *, metres: bool = True) -> Figure:
     """Draw performance profiles on D, D′ and D″; below, how often the first method does better than each other.
 
     All methods stand for what they come to: after K fast-updates with the N of their training.
@@ -32,6 +32,7 @@ def plot_score_profiles(scores: Sequence[Scores], output: str | Path) -> Figure:
     Args:
         scores: What `tesp.report.scores.read_scores` returned.
         output: Where the figure is written; the ending chooses the format.
+        metres: Whether returns are in metre·steps.
     """
     names = methods(scores)
     below = AROUND + EACH * (len(names) - 1) if len(names) > 1 else 0.0
@@ -40,7 +41,7 @@ def plot_score_profiles(scores: Sequence[Scores], output: str | Path) -> Figure:
     for column, (task_set, title) in enumerate(words.TASK_SETS.items()):
         found = as_trained(scores, task_set)
         axes = figure.add_subplot(grid[0, column])
-        style.tidy(axes, title, "return τ (m·steps)", "share of tasks above τ" if column == 0 else "")
+        style.tidy(axes, title, words.returned("return τ", metres), "share of tasks above τ" if column == 0 else "")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         _draw_profiles(axes, found, names)
         if below:

@@ -19,7 +19,7 @@ from tesp.report.oracles import oracle_beside, oracles_of
 from tesp.report.page import sentences, tables
 from tesp.report.page.media import read_figures, read_films, read_medium
 from tesp.report.records import Record, RunRecords, has_embeddings, has_paths, learned_rates
-from tesp.report.results import Result, results_of_run
+from tesp.report.results import Result, in_metres, results_of_run
 from tesp.storage.identity import FIELD
 from tesp.storage.records import read_records
 from tesp.storage.strict_json import read_json
@@ -81,6 +81,7 @@ def render(sources: Sequence[Source], combined: Path | None = None) -> str:
         facts=_facts(sources),
         headlines=sentences.headlines(results),
         findings=sentences.findings(results),
+        metres=in_metres(results),
         results=tables.results_table(results),
         note=f"{sentences.UNITS} {sentences.OVER_TASKS if len(sources) == 1 else sentences.OVER_SEEDS}",
         note_of_one=sentences.OVER_TASKS,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tesp.report.page.tables import estimate
 from tesp.report.records import RunRecords
-from tesp.report.results import Result
+from tesp.report.results import Result, in_metres
 from tesp.report.seeds import RESAMPLES
 from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, method, number, percent
 
@@ -85,8 +85,9 @@ def findings(results: Sequence[Result]) -> str:
     if len(lasts) < 2:
         return ""
     lasts.sort(key=lambda result: -result.average_return.mean)
+    unit = " m·steps" if in_metres(lasts) else ""
     said = [f"{method(r.method)} {estimate(r.average_return)}" for r in lasts]
-    return f"Outside the distribution, after all fast-updates, from the best mean down: {'; '.join(said)} m·steps."
+    return f"Outside the distribution, after all fast-updates, from the best mean down: {'; '.join(said)}{unit}."
 
 
 def _mean(result: Result) -> str:

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tesp.report.records import Record, groups_of
-from tesp.report.results import DIGITS, QUANTITIES, Estimate, Result, results_of_evaluation
+from tesp.report.results import DIGITS, Estimate, Result, in_metres, measured, results_of_evaluation
 from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, TOLD, agent, method, number, percent
 
 #: A report shows this many adaptations, the latest ones.
 ADAPTATIONS = 20
-
-MEASURED = tuple(QUANTITIES.values())
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def results_table(results: Sequence[Result]) -> Table:
     """Return the results by task set; every method is named if there are several."""
     methods = {result.method for result in results if result.last}
     over_tasks = any(result.spread is not None for result in results)
-    headers = ("agent", *MEASURED)
+    headers = ("agent", *measured(in_metres(results)))
     groups = []
     for task_set, title in TASK_SETS.items():
         found = [result for result in results if result.task_set == task_set]
@@ -81,13 +79,14 @@ def evaluations_table(records: Sequence[Record]) -> Table:
         place = (record["meta_update"], float(record.get("dynamics_noise", 0.0)), record["task_set"])
         found.setdefault(place, {})[record["fast_update"]] = record
     order = list(TASK_SETS)
-    groups = []
+    groups, every = [], []
     for meta_update, noise, task_set in sorted(found, key=lambda place: (*place[:2], order.index(place[2]))):
         evaluation = found[meta_update, noise, task_set]
         results = results_of_evaluation(evaluation[k] for k in sorted(evaluation))
+        every += results
         name = f"Meta-update {meta_update}, σ = {noise:g}, {TASK_SETS[task_set]}"
         groups.append(Group(name, tuple(_row(result, False, True) for result in results)))
-    return Table(("agent", *MEASURED, "s.d. over tasks", "tasks"), tuple(groups))
+    return Table(("agent", *measured(in_metres(every)), "s.d. over tasks", "tasks"), tuple(groups))
 
 
 def adaptations_table(records: Sequence[Record]) -> Table:
@@ -101,7 +100,8 @@ def adaptations_table(records: Sequence[Record]) -> Table:
         rows = tuple(_adaptation_row(record, record["fast_update"] == last) for record in rounds)
         task = ", ".join(f"{x:g}" for x in rounds[0]["goal"]).replace("-", "−")
         groups.append(Group(f"Task ({task})", rows))
-    return Table(("round", *MEASURED[:3], "steps sampled"), tuple(groups))
+    metres = any(record.get("final_distance") is not None for record in records)
+    return Table(("round", *measured(metres)[:3], "steps sampled"), tuple(groups))
 
 
 def differences_table(config: Mapping[str, Any], preset: Mapping[str, Any]) -> Table:
