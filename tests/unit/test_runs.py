@@ -51,6 +51,7 @@ TRAIN = (
         "embedding_norm",
         "embedding_rms",
         "mean_absolute_rate",
+        "share_of_negative_rates",
         "log_std",
         "step_size",
         "step_size_found",

@@ -51,6 +51,7 @@ class _Loop(NamedTuple):
     terms: TaskTerms
     gradient_norms: Float[Array, "epoch 3"]
     kl: Float[Array, " candidate"]
+    first_of_rates: PyTree
 
 
 def optimiser() -> optax.GradientTransformation:
@@ -124,12 +125,17 @@ def _step(
 ) -> _Loop:
     """Judge the current parameters, then move them along the gradient that the tasks found at them."""
     loop = _judge(loop, terms, total_weight, meta)
-    gradient = ravel_pytree(loop.current[0])[1](gradient)
+    along: Parameters = ravel_pytree(loop.current[0])[1](gradient)
+    norms = jnp.stack([_norm(part) for part in along])
+    first_of_rates = loop.first_of_rates
+    if meta.rates_gradient == "first_epoch":
+        is_first = loop.epoch == 0
+        first_of_rates = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), along.rates, first_of_rates)
+        along = along._replace(rates=first_of_rates)
     # Adam raises a float to its integer count, which strict promotion, if the caller set it, forbids.
     with jax.numpy_dtype_promotion("standard"):
-        updates, state = optimiser().update(gradient, loop.current[1])
+        updates, state = optimiser().update(along, loop.current[1])
     moved = _moved(loop.current[0], updates, step_size, fast, meta)
-    norms = jnp.stack([_norm(part) for part in gradient])
     # Whoever is to stop at the bound takes no further step from beyond it.
     going = ~loop.stop
     following = jax.tree.map(lambda new, old: jnp.where(going, new, old), (moved, state), loop.current)
@@ -137,6 +143,7 @@ def _step(
         epoch=loop.epoch + jnp.where(going, 1, 0),
         current=following,
         gradient_norms=loop.gradient_norms.at[loop.epoch].set(norms),
+        first_of_rates=first_of_rates,
     )
 
 
@@ -166,6 +173,7 @@ def _start(parameters, state, tasks, steps) -> _Loop:
         terms=TaskTerms(*[unknown] * len(TaskTerms._fields)),
         gradient_norms=jnp.zeros((steps, 3), dtype),
         kl=jnp.zeros(steps + 1, dtype),
+        first_of_rates=jax.tree.map(jnp.zeros_like, parameters.rates),
     )
 
 

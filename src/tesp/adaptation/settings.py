@@ -62,6 +62,10 @@ class MetaUpdateSettings(Settings):
     """Step size of the rates α, as a multiple of Adam's step size for everything else. Adam moves every entry by
     about its step size whatever the size of the gradient, so rates with hardly any gradient wander to the bound;
     smaller steps keep them near their initial value until the gradients agree."""
+    rates_gradient: Literal["every_epoch", "first_epoch"] = "every_epoch"
+    """Where the gradient of the rates α is taken, if they are learned. `first_epoch`: at the parameters that sampled
+    the episodes, and all epochs use that one. Once the first epochs have moved the policy as far as these episodes can
+    tell, later gradients point back; they stop what goes too far, but say little that is true of the rates."""
     project_rates: bool = False
     """Keep α inside its bound after every step. Otherwise α is only used clipped, and an entry that has passed
     the bound has no gradient any more and stays there."""

@@ -267,6 +267,21 @@ def test_rates_may_take_smaller_steps(parameters, state, experience):
     assert all_different(tenth.rates, whole.rates)
 
 
+def test_the_first_gradient_of_the_rates_may_serve_all_epochs(parameters, experience):
+    """Adam moves by the same step for the same gradient; others have a gradient of their own in each epoch."""
+    one = dataclasses.replace(META, epochs=1, kl_bound=1e9)
+    three = dataclasses.replace(one, epochs=3, rates_gradient="first_epoch")
+    fresh, small = initial_state(parameters), {"step_size": 1e-2}
+    after_one = run(parameters, fresh, experience[0], one, **small).parameters
+    held = run(parameters, fresh, experience[0], three, **small)
+    every = run(parameters, fresh, experience[0], dataclasses.replace(three, rates_gradient="every_epoch"), **small)
+    assert int(held.epoch_kept) == int(every.epoch_kept) == 3
+    threefold = jax.tree.map(lambda old, new: old + 3.0 * (new - old), parameters.rates, after_one.rates)
+    assert_close(held.parameters.rates, threefold, rtol=1e-3, atol=1e-6)
+    assert all_different(held.parameters.rates, every.parameters.rates)
+    assert all_different(held.parameters.adapted, after_one.adapted)
+
+
 def test_projected_rates_stay_inside_the_bound(parameters, state, experience):
     """A step of 0.1 takes most of them out of the bound of 0.1, where they would have no gradient any more."""
     free = run(parameters, state, experience[0], dataclasses.replace(META, kl_bound=1e9)).parameters.rates

@@ -73,7 +73,8 @@ def metrics_of(updated: MetaUpdated, summary: Summary) -> Metrics:
     kept = int(updated.epoch_kept)
     norms = np.nanmean(np.asarray(updated.gradient_norms), axis=0)
     embedding = summary.embedding
-    rates = [np.abs(np.ravel(leaf)) for leaf in jax.tree.leaves(updated.parameters.rates)]
+    leaves = [np.ravel(leaf) for leaf in jax.tree.leaves(updated.parameters.rates)]
+    rates = np.concatenate(leaves) if leaves else np.zeros(0)
     return {
         "policy_loss": float(terms.policy_loss[kept]),
         "embedding_mean_square": float(terms.penalty[kept]),
@@ -87,6 +88,7 @@ def metrics_of(updated: MetaUpdated, summary: Summary) -> Metrics:
         "gradient_norm_inner": float(summary.norms.mean()) if summary.norms.size else 0.0,
         "embedding_norm": float(np.linalg.norm(embedding, axis=-1).mean()),
         "embedding_rms": float(np.sqrt(np.mean(embedding**2))) if embedding.size else 0.0,
-        "mean_absolute_rate": float(np.concatenate(rates).mean()) if rates else 0.0,
+        "mean_absolute_rate": float(np.abs(rates).mean()) if rates.size else 0.0,
+        "share_of_negative_rates": float((rates < 0).mean()) if rates.size else 0.0,
         "log_std": float(summary.log_std.sum() / summary.entries.sum()),
     }

@@ -56,7 +56,7 @@ class ExperienceSettings(Settings):
 _ABLATIONS = frozenset({"buffer", "adapt_policy", "fast_update", "fixed_rate"})
 _ENCODER = frozenset({"encoder_units", "buffer_size"})
 _EMBEDDING = frozenset({"embedding_size", "conditioning", "embedding_penalty"})
-RATES = frozenset({"rates_step", "project_rates"})
+RATES = frozenset({"rates_step", "rates_gradient", "project_rates"})
 _ADAPTATION = frozenset(
     {"initial_rate", "rate_bound", "inner_gradient_norm", "second_order", "extra_episodes"}
     | {"early_loss_weight", "early_loss_ratio", "early_loss_final"}
