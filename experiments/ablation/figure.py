@@ -87,7 +87,7 @@ def _draw_row(row: Sequence[Axes], family: str, runs: Sequence[AblationRun], clo
         for (method, variant), (label, look) in drawn.items():
             members = [run for run in runs if (run.method, run.variant) == (method, variant)]
             _draw_line(axes, members, spent, task_set, scale, label, look)
-    row[0].set_ylabel(style.RETURN_LABEL, fontsize=style.LABEL_SIZE)
+    row[0].set_ylabel(words.returned("average return", True), fontsize=style.LABEL_SIZE)
 
 
 def _draw_line(

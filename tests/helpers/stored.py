@@ -179,10 +179,15 @@ def rates(layer="GRU bias", **other):
     } | other
 
 
+def as_read(record):
+    """Return a record as it is read: what was not a number is stored as null and read as NaN."""
+    return {name: np.nan if name == "final_distance" and x is None else x for name, x in record.items()}
+
+
 def read(records, name="run", **config) -> RunRecords:
     """Return the run that the records would be read as."""
     by_kind = {}
-    for record in records:
+    for record in map(as_read, records):
         by_kind.setdefault(record["kind"], []).append(record)
     return RunRecords(name, config, by_kind)
 

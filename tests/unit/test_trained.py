@@ -1,5 +1,6 @@
 """Learners that come with the package, and cards."""
 
+import dataclasses
 import shutil
 
 import gymnasium
@@ -12,7 +13,7 @@ from helpers.running import shared_learner
 from helpers.running import tesp as command
 from tesp import trained
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.report.card import facts_of
+from tesp.report.card import card, facts_of
 from tesp.task_sets import TASK_SETS
 
 NAMES = trained.names()
@@ -130,6 +131,18 @@ class TestCards:
         assert update == 4
         rows = facts_of(reference.path, 2).run.records["evaluation"]
         assert {row["meta_update"] for row in rows} == {2}
+
+    def test_without_distances_nobody_succeeds_and_nothing_is_in_metres(self, reference):
+        facts = facts_of(reference.path, 4)
+        without = {"final_distance": np.nan, "success_rate": 0.0}
+        rows = [{**row, **without, "tasks": 7} for row in facts.run.records["evaluation"]]
+        still = [{**row, **without, "tasks": 2} for row in facts.run.records["reference"]]
+        run = dataclasses.replace(facts.run, records={**facts.run.records, "evaluation": rows, "reference": still})
+        text = card(dataclasses.replace(facts, run=run), "mine", "tesp train point")
+        assert "| task set | agent | return | 95 % interval |\n" in text
+        assert "Sums of the reward over an episode; greater is better. Means over 7 tasks" in text
+        assert "| D (training) | standing still (2 tasks) |" in text
+        assert "success" in card(facts, "mine", "tesp train point")
 
     def test_what_was_not_evaluated_has_none(self, reference):
         with pytest.raises(

@@ -16,7 +16,7 @@ from tesp.errors import ConfigurationError
 from tesp.interface import Interface
 from tesp.report import words
 from tesp.report.records import RunRecords, read_run
-from tesp.report.results import Estimate, Result, results_of_run
+from tesp.report.results import Estimate, Result, can_succeed, results_of_run
 from tesp.storage.records import read_records
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS, TaskSet
@@ -158,20 +158,26 @@ def _example(facts: CardFacts) -> str:
 
 
 def _returns(facts: CardFacts, results: Sequence[Result]) -> str:
-    rows = ["| task set | agent | return | 95 % interval | success |", "|---|---|---:|---:|---:|"]
+    reaches = can_succeed(results)
+    rows = ["| task set | agent | return | 95 % interval |", "|---|---|---:|---:|"]
+    if reaches:
+        rows = [f"{rows[0]} success |", f"{rows[1]}---:|"]
+    count = results[-1].count
     for result in results:
         framed = result.fast_update is None
         who = result.method if framed else words.agent(result.fast_update or 0)
-        estimates = result.estimates
-        rows.append(
-            f"| {words.SHORT[result.task_set]} | {who} | {words.number(result.average_return.mean, 1)} | "
-            f"{_interval(result.average_return)} | {words.percent(estimates['success_rate'].mean)} |"
-        )
+        if result.count != count:
+            who += f" ({result.count} tasks)"
+        cells = [words.SHORT[result.task_set], who, words.number(result.average_return.mean, 1)]
+        cells.append(_interval(result.average_return))
+        if reaches:
+            cells.append(words.percent(result.estimates["success_rate"].mean))
+        rows.append(f"| {' | '.join(cells)} |")
     episodes = facts.run.first.get("episodes_per_task")
-    said = (
-        "Sums of the distance reward over an episode (minus metres, step by step): 0 would be to start at the goal. "
-        f"Means over {results[-1].count} tasks of each set"
-    )
+    said = "Sums of the reward over an episode; greater is better. "
+    if facts.run.in_metres:
+        said = "Sums of the distance reward over an episode: minus metres, step by step, for the paper's families. "
+    said += f"Means over {count} tasks of each set"
     return (
         "\n".join(rows)
         + f"\n\n{said}{f', {episodes} episodes each' if episodes else ''}; the intervals are over tasks."
@@ -187,7 +193,8 @@ def _interval(estimate: Estimate) -> str:
 def _tasks(facts: CardFacts) -> str:
     lines = [
         f"An agent sees {facts.interface.observation_size} numbers and does {facts.interface.action_size}, for at most "
-        f"{facts.interface.horizon} steps. A task is {facts.interface.task_size} numbers, which the agent is "
+        f"{facts.interface.horizon} steps. A task is {facts.interface.task_size} "
+        f"number{'' if facts.interface.task_size == 1 else 's'}, which the agent is "
         f"{'told' if facts.run.is_oracle else 'never told'}:",
         "",
         "| task set | tasks | from | to | norm |",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ def groups_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def has_distance(record: Record) -> bool:
+    """Return whether a record tells a distance; stored as null and read as NaN where a family measures none."""
+    distance = record.get("final_distance")
+    return distance is not None and not math.isnan(distance)
+
+
 @dataclass(frozen=True)
 class RunRecords:
     """What is stored of one run: one family, one algorithm, one seed.
@@ -53,8 +60,8 @@ class RunRecords:
 
     @property
     def in_metres(self) -> bool:
-        """Whether the family measures distances, so that returns are in metre·steps."""
-        return any(record.get("final_distance") is not None for record in self.evaluations().values())
+        """Whether the family measures distances, as that of the paper's families, whose returns are in metre·steps."""
+        return any(has_distance(record) for record in self.evaluations().values())
 
     @property
     def fast_updates(self) -> int:

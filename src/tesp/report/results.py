@@ -1,7 +1,7 @@
 """What agents returned: a result for each agent on each task set, over tasks or over seeds."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,8 +66,13 @@ class Result:
 
 
 def in_metres(results: Iterable[Result]) -> bool:
-    """Return whether any agent's distance was measured, so that returns are in metre·steps."""
+    """Return whether any agent's distance was measured; see `tesp.report.records.RunRecords.in_metres`."""
     return any(not math.isnan(result.estimates["final_distance"].mean) for result in results)
+
+
+def can_succeed(results: Sequence[Result]) -> bool:
+    """Return whether success means anything: a distance was measured, or somebody succeeded."""
+    return in_metres(results) or any(result.estimates["success_rate"].mean > 0 for result in results)
 
 
 def measured(metres: bool) -> tuple[str, ...]:

@@ -43,8 +43,8 @@ def method(algorithm: str) -> str:
     return ALGORITHMS.get(algorithm, algorithm)
 
 
-def returned(name: str, metres: bool = True) -> str:
-    """Return what a return is called with its unit: metre·steps where a step is worth a distance, otherwise none."""
+def returned(name: str, metres: bool) -> str:
+    """Return what a return is called with its unit: metre·steps where a family measures distances, otherwise none."""
     return f"{name} (m·steps)" if metres else name
 
 

@@ -13,6 +13,7 @@ from helpers.stored import (
     scores,
     still_scores,
     tasks,
+    write_run,
     write_scores,
 )
 from tesp.errors import ConfigurationError
@@ -26,6 +27,7 @@ from tesp.report.figures.rates import plot_rates
 from tesp.report.figures.score_profiles import plot_score_profiles
 from tesp.report.figures.task_paths import plot_task_paths
 from tesp.report.figures.trajectories import plot_trajectories
+from tesp.report.records import read_run
 from tesp.report.scores import read_scores
 
 
@@ -49,7 +51,8 @@ def of_scores(plot):
         algorithms = ("tesp", "a-method-with-a-long-name", "maml")[:count]
         stored = [record for name in algorithms for n in (1, 25) for record in scores(name, n, as_trained=n == 25)]
         told = scores("oracle", 25, last=0, as_trained=True) if count > 1 else []
-        return plot(read_scores([write_scores(path.parents[1] / "run", [*stored, *told, *still_scores()])]), path)
+        read_back = read_scores([write_scores(path.parents[1] / "run", [*stored, *told, *still_scores()])])
+        return plot(read_back, path, metres=True)
 
     return drawn
 
@@ -115,3 +118,22 @@ def test_twice_as_many_series_as_colours_can_still_be_told_apart():
     again, first = style.line(len(style.PALETTE)), style.line(0)
     assert (again["color"], again["linestyle"]) != (first["color"], first["linestyle"])
     assert again["color"] == first["color"]
+
+
+@pytest.mark.parametrize(("distance", "unit"), [(0.5, " (m·steps)"), (None, "")])
+def test_returns_have_a_unit_where_distances_are_measured(distance, unit, tmp_path):
+    run = read_run(write_run(tmp_path / "run", [*REFERENCES, *evaluations(0, 25, final_distance=distance)]))
+    noisy = evaluations(0, 25, dynamics_noise=0.1, final_distance=distance)
+    stored = read_scores([write_scores(tmp_path / "scored", [*scores("tesp", 25, as_trained=True), *still_scores()])])
+    drawn = {
+        "average return": [
+            plot_learning_curves([run], tmp_path / "a.png"),
+            plot_fast_updates(run, tmp_path / "a.png"),
+            plot_dynamics_noise([run], [noisy], tmp_path / "a.png"),
+        ],
+        "interquartile mean of the return": [plot_by_episodes(stored, tmp_path / "a.png", metres=run.in_metres)],
+    }
+    for name, figures in drawn.items():
+        assert {figure.axes[0].get_ylabel() for figure in figures} == {name + unit}
+    profiles = plot_score_profiles(stored, tmp_path / "a.png", metres=run.in_metres)
+    assert profiles.axes[0].get_xlabel() == "return τ" + unit

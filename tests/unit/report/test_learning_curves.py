@@ -38,12 +38,6 @@ def test_a_line_is_the_mean_over_seeds_and_a_band_surrounds_it(x, label, last):
         assert len(axes.collections) == 1, "only the algorithm with two seeds has a band"
 
 
-@pytest.mark.parametrize(("distance", "label"), [(0.5, "average return (m·steps)"), (None, "average return")])
-def test_returns_have_a_unit_where_distances_are_measured(distance, label, tmp_path):
-    figure = plot_learning_curves([read(evaluations(0, 25, final_distance=distance))], tmp_path / "a.png")
-    assert figure.axes[0].get_ylabel() == label
-
-
 def test_the_band_can_be_the_bootstrap_interval():
     runs = [run(seed, shift) for seed, shift in enumerate((0.0, 1.0, 3.0, 7.0, 20.0))]
     figure = plot_learning_curves(runs, "a.png", band="bootstrap")

@@ -47,6 +47,13 @@ def test_what_a_family_does_not_have_is_not_drawn():
     entries = legend(plot_trajectories([adaptation(0, boundary_radius=None)], "a.png"))
     assert "goal" in entries
     assert not any("boundary" in text for text in entries)
+    panel, bar = plot_trajectories([adaptation(0, final_distance=np.nan, success_rate=0.0)], "a.png").axes
+    assert bar.get_ylabel() == "return of the episode"
+    assert "success" not in panel.get_title()
+    assert "goal" not in [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    panel, bar = plot_trajectories([adaptation(0)], "a.png").axes
+    assert bar.get_ylabel() == "return of the episode (m·steps)"
+    assert "success" in panel.get_title()
 
 
 def test_trajectories_that_do_not_exist_are_refused():

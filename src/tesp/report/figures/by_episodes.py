@@ -18,7 +18,7 @@ TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 THIN = 4
 
 
-def plot_by_episodes(scores: Sequence[Scores], output: str | Path, *, metres: bool = True) -> Figure:
+def plot_by_episodes(scores: Sequence[Scores], output: str | Path, *, metres: bool) -> Figure:
     """Draw the interquartile mean of the returns against episodes used, on D, D′ and D″; a line for every method.
 
     A line goes through the points of `tesp.report.scores.along`, and its band is their 95 % interval. A thin line goes
@@ -28,7 +28,7 @@ def plot_by_episodes(scores: Sequence[Scores], output: str | Path, *, metres: bo
     Args:
         scores: What `tesp.report.scores.read_scores` returned.
         output: Where the figure is written; the ending chooses the format.
-        metres: Whether returns are in metre·steps.
+        metres: Whether the family measures distances; see `tesp.report.records.RunRecords.in_metres`.
     """
     label = words.returned("interquartile mean of the return", metres)
     figure, rows = style.panels((12.5, 4.4), columns=3, sharey=True)

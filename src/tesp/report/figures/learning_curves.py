@@ -71,17 +71,17 @@ def plot_learning_curves(
     }
     rounds = {name: found for name, members in groups.items() if (found := training_rounds(members, x)) is not None}
     label, scale = _axis(x, curves)
-    returned = words.returned("average return", any(run.in_metres for run in runs))
+    height = words.returned("average return", any(run.in_metres for run in runs))
     figure, evaluated, trained = _panels(len(rounds))
     for axes, (task_set, title) in zip(evaluated, words.TASK_SETS.items(), strict=True):
-        style.tidy(axes, title, label, returned if task_set == "train" else "")
+        style.tidy(axes, title, label, height if task_set == "train" else "")
         _draw_curves(axes, curves[task_set], groups, scale)
         if task_set in known:
             axes.plot(*known[task_set], ":", color="black", linewidth=1.6, label="TESP, as published")
         draw_references(axes, runs, oracles, task_set)
     for axes, (name, found) in zip(trained, rounds.items(), strict=True):
         title = f"{words.method(name)} while training" if len(groups) > 1 else "While training, on tasks drawn from D"
-        style.tidy(axes, title, label, returned if _is_leftmost(axes) else "")
+        style.tidy(axes, title, label, height if _is_leftmost(axes) else "")
         draw_rounds(axes, found, scale)
         draw_references(axes, groups[name], oracles, "train")
     for axes in figure.axes:

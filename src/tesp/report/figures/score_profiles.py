@@ -24,7 +24,7 @@ MARKED = 8
 ABOVE, AROUND, EACH = 3.6, 1.2, 0.3
 
 
-def plot_score_profiles(scores: Sequence[Scores], output: str | Path, *, metres: bool = True) -> Figure:
+def plot_score_profiles(scores: Sequence[Scores], output: str | Path, *, metres: bool) -> Figure:
     """Draw performance profiles on D, D′ and D″; below, how often the first method does better than each other.
 
     All methods stand for what they come to: after K fast-updates with the N of their training.
@@ -32,7 +32,7 @@ def plot_score_profiles(scores: Sequence[Scores], output: str | Path, *, metres:
     Args:
         scores: What `tesp.report.scores.read_scores` returned.
         output: Where the figure is written; the ending chooses the format.
-        metres: Whether returns are in metre·steps.
+        metres: Whether the family measures distances; see `tesp.report.records.RunRecords.in_metres`.
     """
     names = methods(scores)
     below = AROUND + EACH * (len(names) - 1) if len(names) > 1 else 0.0

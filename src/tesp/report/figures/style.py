@@ -43,8 +43,6 @@ FULL = 0.97
 #: Dots per inch of a figure made of pixels.
 RESOLUTION = 150
 
-RETURN_LABEL = "average return (m·steps)"
-
 ANGLES = np.linspace(0.0, 2 * np.pi, 181)
 
 #: The unit circle, (x or y, point).

@@ -48,7 +48,7 @@ def plot_task_paths(records: Sequence[Record], output: str | Path) -> Figure:
         style.tidy(axes, title, "x (m)", "y (m)" if axes is grid[0, 0] else "")
         axes.set_aspect("equal")
         _draw(axes, own, norm)
-    style.bar(figure, grid, norm, style.RETURN_LABEL, extend=extend)
+    style.bar(figure, grid, norm, words.returned("average return", first["is_goal"]), extend=extend)
     style.legend(figure, "upper center")
     fast_updates = len(first["average_return"]) - 1
     style.caption(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tesp.errors import ConfigurationError
 from tesp.report import words
 from tesp.report.figures import style
-from tesp.report.records import Record
+from tesp.report.records import Record, has_distance
 
 #: Panels in a row before the rounds go on in the next row.
 COLUMNS = 6
@@ -50,26 +50,29 @@ def plot_trajectories(records: Sequence[Record], output: str | Path) -> Figure:
     entries = 4 if columns > 2 else columns
     size = (SIDE * columns + 1.5, (SIDE + 0.6) * rows + 0.22 * -(-4 // entries) + 0.45)
     figure, grid = style.panels(size, rows, columns, layout="compressed", sharex=True, sharey=True)
+    metres = any(map(has_distance, rounds.values()))
+    # Where nothing is to be reached, nobody succeeds.
+    reaches = metres or any(record["success_rate"] > 0 for record in rounds.values())
     for place, (axes, (fast_update, record)) in enumerate(zip(grid.flat, sorted(rounds.items()), strict=False)):
         above_nothing = place + columns >= len(rounds)
         style.tidy(
             axes,
-            _title(fast_update, record),
+            _title(fast_update, record, reaches),
             "x (m)" if above_nothing else "",
             "" if place % columns else "y (m)",
         )
         axes.tick_params(labelbottom=above_nothing)
-        _draw_round(axes, record, norm)
+        _draw_round(axes, record, norm, metres)
     for axes in list(grid.flat)[len(rounds) :]:
         axes.set_axis_off()
     style.square(grid[0, 0])
-    style.bar(figure, grid, norm, "return of the episode (m·steps)")
+    style.bar(figure, grid, norm, words.returned("return of the episode", metres))
     style.legend(figure, "lower center", entries)
     style.save(figure, output)
     return figure
 
 
-def _draw_round(axes: Axes, record: Record, norm: Normalize) -> None:
+def _draw_round(axes: Axes, record: Record, norm: Normalize, metres: bool) -> None:
     episodes = sorted(record["episodes"], key=lambda episode: episode["average_return"])
     start = np.asarray(record["start"], float)
     paths = [np.vstack([start, *np.reshape(episode["position"], (-1, 2))]) for episode in episodes]
@@ -82,12 +85,11 @@ def _draw_round(axes: Axes, record: Record, norm: Normalize) -> None:
     axes.scatter(*ends.T, c=returns, **coloured, s=20, zorder=3, linewidths=0.5, edgecolors="white")
     axes.plot([], [], "o", color=style.GREY, markersize=4, label="end of an episode")
     style.starts(axes, start[None])
-    if len(record["goal"]) == 2:
+    if metres and len(record["goal"]) == 2:
         axes.scatter(*record["goal"], marker="*", s=170, color=GOAL_COLOUR, edgecolors="white", zorder=5, label="goal")
 
 
-def _title(fast_update: int, record: Record) -> str:
+def _title(fast_update: int, record: Record, reaches: bool) -> str:
     name = "Warm-up" if fast_update < 0 else f"After {words.fast_updates(fast_update)}"
-    return (
-        f"{name}\nreturn {words.number(record['average_return'], 1)}, success {words.percent(record['success_rate'])}"
-    )
+    title = f"{name}\nreturn {words.number(record['average_return'], 1)}"
+    return f"{title}, success {words.percent(record['success_rate'])}" if reaches else title

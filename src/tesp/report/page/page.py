@@ -64,6 +64,7 @@ def render(sources: Sequence[Source], combined: Path | None = None) -> str:
     """
     runs = [source.run for source in sources]
     results = _results(sources)
+    metres = in_metres(results)
     environment = Environment(
         loader=PackageLoader("tesp.report.page"),
         autoescape=True,
@@ -81,9 +82,9 @@ def render(sources: Sequence[Source], combined: Path | None = None) -> str:
         facts=_facts(sources),
         headlines=sentences.headlines(results),
         findings=sentences.findings(results),
-        metres=in_metres(results),
+        metres=metres,
         results=tables.results_table(results),
-        note=f"{sentences.UNITS} {sentences.OVER_TASKS if len(sources) == 1 else sentences.OVER_SEEDS}",
+        note=f"{sentences.UNITS[metres]} {sentences.OVER_TASKS if len(sources) == 1 else sentences.OVER_SEEDS}",
         note_of_one=sentences.OVER_TASKS,
         combined=None if combined is None else read_medium(combined),
         sections=[_section(source) for source in sources],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tesp.report.page.tables import estimate
 from tesp.report.records import RunRecords
-from tesp.report.results import Result, in_metres
+from tesp.report.results import Result, can_succeed, in_metres
 from tesp.report.seeds import RESAMPLES
 from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, method, number, percent
 
@@ -19,10 +19,11 @@ OVER_SEEDS = (
     f"Means are over seeds. Brackets hold the 95 % percentile bootstrap interval of that mean, from {RESAMPLES:,} "
     "resamples of whole seeds. Of two or three seeds it is their range. A method of a single seed has no interval."
 )
-UNITS = (
-    "The return of an episode is the sum of its distance reward, in metre·steps where the task is a goal in the plane; "
-    "greater is better."
-)
+#: What a return is, where distances are measured and where not.
+UNITS = {
+    True: "The return of an episode is the sum of its distance reward, in metre·steps; greater is better.",
+    False: "The return of an episode is the sum of its reward; greater is better.",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def headlines(results: Sequence[Result]) -> list[Headline]:
             lines.append(f"{_mean(first[0])} before any fast-update")
         lines += [f"{_mean(result)} standing still" for result in here if result.method == STANDING_STILL]
         lines += [f"{_mean(result)} oracle" for result in here if result.method == ORACLE != last.method]
-        if not math.isnan(arrived := last.estimates["success_rate"].mean):
+        if can_succeed(results) and not math.isnan(arrived := last.estimates["success_rate"].mean):
             lines.append(f"{percent(arrived)} of the episodes arrive")
         found.append(Headline(title, _mean(last), tuple(line for line in lines if line)))
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tesp.report.records import Record, groups_of
+from tesp.report.records import Record, groups_of, has_distance
 from tesp.report.results import DIGITS, Estimate, Result, in_metres, measured, results_of_evaluation
 from tesp.report.words import ORACLE, STANDING_STILL, TASK_SETS, TOLD, agent, method, number, percent
 
@@ -100,7 +100,7 @@ def adaptations_table(records: Sequence[Record]) -> Table:
         rows = tuple(_adaptation_row(record, record["fast_update"] == last) for record in rounds)
         task = ", ".join(f"{x:g}" for x in rounds[0]["goal"]).replace("-", "−")
         groups.append(Group(f"Task ({task})", rows))
-    metres = any(record.get("final_distance") is not None for record in records)
+    metres = any(map(has_distance, records))
     return Table(("round", *measured(metres)[:3], "steps sampled"), tuple(groups))
 
 
