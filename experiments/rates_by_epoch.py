@@ -3,13 +3,14 @@
     python experiments/rates_by_epoch.py half-cheetah-velocity-v1 --seed 10 --meta-updates 30
 
 For every epoch it prints, in the mean over blocks of meta-updates, the cosine of the angle between its gradient of the
-rates α and that of the first epoch, which is taken where the episodes were sampled; and what has become of the rates.
+rates α and that of the first epoch, which is taken where the episodes were sampled; and what the rates are after the last
+meta-update of a block. Step sizes fall as in any run of so many meta-updates.
 """
 
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -54,7 +55,7 @@ def main(
     seed: int = 10,
     meta_updates: int = 30,
     block: int = 10,
-    rates_gradient: str = "every_epoch",
+    rates_gradient: Literal["every_epoch", "first_epoch"] = "every_epoch",
 ) -> None:
     """Train shortly and print the table.
 
@@ -78,6 +79,7 @@ def main(
         found.append(cosines(watched.gradients))
         return updated
 
+    # For the rest of this process, which ends with the table.
     method.meta_update = watching
     with tempfile.TemporaryDirectory() as folder:
         runs.train(dataclasses.replace(config, seed=seed), Path(folder) / "run")

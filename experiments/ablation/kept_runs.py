@@ -221,6 +221,31 @@ def step_sizes(found: Mapping[str, Sequence[AblationRun]]) -> str:
     )
 
 
+def rates_gradient(found: Mapping[str, Mapping[str, Sequence[AblationRun]]]) -> str:
+    """Return the table of runs whose rates take the gradient of the first epoch, beside the same of every epoch.
+
+    Args:
+        found: The runs with the gradient of every epoch, by family and method.
+    """
+    rows = []
+    for (family, method, seed), name in _kept(r"(\w+)-(tesp|meta-sgd)-first-epoch-seed(\d+)", "leads").items():
+        # Whoever keeps a run without its partner is told.
+        every = next(run for run in found[family][method] if run.seed == int(seed))
+        first, end = load(name), every.returns[max(every.returns)]
+        if (flat(first.config)["rates_gradient"], max(first.returns)) != ("first_epoch", max(every.returns)):
+            raise ValueError(f"{name} is not the run of {every.name} with the gradient of the first epoch.")
+        before = [end[task_set, every.fast_updates] for task_set in words.TASK_SETS]
+        rows.append((family, method, seed, before, first.last))
+    groups = list(dict.fromkeys(row[:2] for row in rows))
+    shown = [["family", "method", "seed", "gradient of every epoch", "of the first"]]
+    for group in groups:
+        members = [row for row in rows if row[:2] == group]
+        means = [np.mean([row[place] for row in members], axis=0).tolist() for place in (3, 4)]
+        for family, method, seed, *pair in [*members, (*group, "mean", *means)]:
+            shown.append([family, words.method(method), seed, *(_three(values) for values in pair)])
+    return markdown(shown)
+
+
 def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
     """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed.
 
@@ -245,10 +270,10 @@ def _from_to(seeds: Sequence[int]) -> str:
     return f"{seeds[0]}–{seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
-def _kept(pattern: str) -> dict[tuple[str, ...], str]:
-    """Return the names of runs of the campaign by what a pattern finds in them."""
-    names = [path.name.removesuffix(ARCHIVED) for path in sorted((RECORDS / "campaign").glob(f"*{ARCHIVED}"))]
-    return {found.groups(): f"campaign/{name}" for name in names if (found := re.fullmatch(pattern, name))}
+def _kept(pattern: str, folder: str = "campaign") -> dict[tuple[str, ...], str]:
+    """Return the names of runs of a folder by what a pattern finds in them."""
+    names = [path.name.removesuffix(ARCHIVED) for path in sorted((RECORDS / folder).glob(f"*{ARCHIVED}"))]
+    return {found.groups(): f"{folder}/{name}" for name in names if (found := re.fullmatch(pattern, name))}
 
 
 def _names(run: Run) -> list[str]:
