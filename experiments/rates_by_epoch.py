@@ -3,7 +3,7 @@
     python experiments/rates_by_epoch.py half-cheetah-velocity-v1 --seed 10 --meta-updates 30
 
 For every epoch it prints, in the mean over blocks of meta-updates, the cosine of the angle between its gradient of the
-rates α and that of the first epoch, which is taken where the episodes were sampled; and what the rates are after the last
+rates α and that of the first epoch, which is taken where the episodes were sampled; and the rates after the last
 meta-update of a block. Step sizes fall as in any run of so many meta-updates.
 """
 
