@@ -48,6 +48,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "small": partial(kept_runs.longer, kept_runs.SMALL),
     "small, whole": partial(kept_runs.campaign, "reacher2"),
     "small, whole, wheeled": partial(kept_runs.campaign, "wheeled"),
+    "small, whole, reacher4": partial(kept_runs.campaign, "reacher4"),
     "generality, reacher2": partial(kept_runs.generality, "reacher2"),
     "generality, wheeled": partial(kept_runs.generality, "wheeled"),
     "step sizes": lambda: kept_runs.step_sizes({m: ablation()["reacher2"][m][x] for m, x in LETTERS.items()}),
