@@ -140,13 +140,23 @@ def test_all_methods_have_the_same_values(name, preset):
 
 
 @pytest.mark.parametrize("name", [*TABLE, *CLASSIC])
+@pytest.mark.parametrize("preset", ["quick", "small"])
+def test_where_rates_take_the_gradient_of_the_first_epoch(name, preset):
+    expected = "first_epoch" if name in CLASSIC else "every_epoch"
+    for algorithm in ("tesp", "meta-sgd"):
+        assert preset_config(name, preset, algorithm).method.meta.rates_gradient == expected
+    assert preset_config(name, "paper").method.meta.rates_gradient == "every_epoch"
+    assert preset_config(name, preset, "maml").method.meta.rates_gradient == "every_epoch"
+
+
+@pytest.mark.parametrize("name", [*TABLE, *CLASSIC])
 def test_small_is_quick_for_longer(name):
     quick, small = preset_config(name, "quick"), preset_config(name, "small")
     assert small.schedule.meta_updates > quick.schedule.meta_updates
     length = {"meta_updates": 9, "evaluate_every": 9, "evaluation_tasks": 9, "parameter_average": 0.0}
     settling = {"learning_rate_ceiling": "linear", "least_std": 0.0}
     assert override(small, **length, **settling, preset="quick") == override(quick, **length)
-    assert small.method.network.least_std == (0.5 if name.startswith("reacher") else 0.0)
+    assert small.method.network.least_std == (0.5 if name.startswith("reacher") or name in CLASSIC else 0.0)
     for remembering in ("rl2", "varibad"):
         assert preset_config(name, "small", remembering).method.network.least_std == 0.5
         assert preset_config(name, "quick", remembering).method.network.least_std == 0.0
