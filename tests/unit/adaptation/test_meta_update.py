@@ -24,6 +24,7 @@ from tesp.adaptation.task_objective import (
 )
 from tesp.distributions import Gaussian
 from tesp.errors import ConfigurationError
+from tesp.methods.gradient.metrics import Summary, metrics_of
 from tesp.types import Parameters
 
 TASKS, STEP_SIZE = 4, 0.1
@@ -289,6 +290,19 @@ def test_projected_rates_stay_inside_the_bound(parameters, state, experience):
     largest = [max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(tree)) for tree in (free, kept[0].rates)]
     assert largest[0] > FAST.rate_bound
     assert largest[1] == pytest.approx(FAST.rate_bound)
+
+
+def test_the_record_counts_negative_rates(parameters, state, experience):
+    updated = run(parameters, state, experience[0], dataclasses.replace(META, epochs=1))
+    summary = Summary(np.ones((TASKS, 1)), np.ones((TASKS, 2)), np.zeros(TASKS), np.ones(TASKS, int))
+
+    def told(rates):
+        found = metrics_of(updated._replace(parameters=updated.parameters._replace(rates=rates)), summary)
+        return found["share_of_negative_rates"], found["mean_absolute_rate"]
+
+    assert told({"a": jnp.array([-0.1, 0.2, 0.3]), "b": jnp.array([[-0.2]])}) == pytest.approx((0.5, 0.2))
+    assert told(jnp.float32(0.05)) == pytest.approx((0.0, 0.05))
+    assert told(()) == (0.0, 0.0)
 
 
 def test_fixed_rates_stay_bit_identical(parameters, experience):
