@@ -229,8 +229,7 @@ def rates_gradient(found: Mapping[str, Mapping[str, Sequence[AblationRun]]]) -> 
     """
     rows = []
     for (family, method, seed), name in _kept(r"(\w+)-(tesp|meta-sgd)-first-epoch-seed(\d+)", "leads").items():
-        # Whoever keeps a run without its partner is told.
-        every = next(run for run in found[family][method] if run.seed == int(seed))
+        every = {run.seed: run for run in found[family][method]}[int(seed)]
         first, end = load(name), every.returns[max(every.returns)]
         if (flat(first.config)["rates_gradient"], max(first.returns)) != ("first_epoch", max(every.returns)):
             raise ValueError(f"{name} is not the run of {every.name} with the gradient of the first epoch.")

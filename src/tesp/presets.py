@@ -172,7 +172,8 @@ _LENGTH = ("meta_updates", "evaluate_every", "evaluation_tasks", "parameter_aver
 #: What both arms change of ``quick`` and ``small``.
 _ARM: Values = {"horizon": 100, "engine": "closed-form", "episodes_per_round": 20, "buffer_size": 10}
 
-#: What arms and classic tasks change of ``small`` besides: without a bound on σ they fall back as it sinks.
+#: What arms and classic tasks change of ``small`` besides: without a bound on σ the arms fall back as it sinks; classic
+#: tasks take it over from them.
 _BOUNDED: Values = {"least_std": 0.5}
 
 #: What the classic tasks change: of ``paper`` by how hard the body is to move, of ``quick`` all alike. With a gradient
