@@ -311,7 +311,8 @@ def test_bad_arguments_are_named(family):
     with pytest.raises(ConfigurationError, match="threads is -1"):
         family.simulate(1, threads=-1)
     simulation = family.simulate(2)
-    words = "one finite goal" if family.goals else f"{family.task_size} finite numbers"
+    numbers = "1 finite number for" if family.task_size == 1 else f"{family.task_size} finite numbers for"
+    words = "one finite goal" if family.goals else numbers
     with pytest.raises(ConfigurationError, match=words):
         simulation.reset(tasks(family, 3))
     with pytest.raises(ConfigurationError, match=words):

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from tesp.errors import ConfigurationError
 from tesp.report.words import SIGNS
 from tesp.task_sets import TaskSet, told
+from tesp.tasks.checks import finite_numbers
 from tesp.tasks.family import Family
 from tesp.tasks.goals.goals import Goals
 
@@ -33,8 +34,8 @@ def checked_task(family: Family, task: Sequence[float] | np.ndarray) -> Float[np
     if row.shape != (family.task_size,) or not (np.abs(row) <= most).all():
         size = f", up to {most:.1e} in size" if np.isfinite(row).all() else ""
         raise ConfigurationError(
-            f"The task {row.tolist()} is not possible; a task of {family.name!r} has {family.task_size} finite numbers"
-            f"{size}."
+            f"The task {row.tolist()} is not possible; a task of {family.name!r} has "
+            f"{finite_numbers(family.task_size)}{size}."
         )
     if family.goals is not None and not family.goals.within_reach(row):
         raise ConfigurationError(

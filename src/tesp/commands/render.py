@@ -199,10 +199,11 @@ def _chosen_tasks(parsed: RenderArguments, run, console: Console) -> dict[str, n
 def _given_tasks(numbers: tuple[float, ...], family) -> dict[str, np.ndarray]:
     """Return the tasks that were given as numbers, all of which are possible."""
     from tesp.agents.given_task import checked_task
+    from tesp.tasks.checks import finite_numbers
 
     size = family.task_size
     if len(numbers) % size or not np.isfinite(numbers).all():
         given = " ".join(f"{number:g}" for number in numbers)
-        raise ConfigurationError(f"--task {given} is not possible; every task has {size} finite numbers.")
+        raise ConfigurationError(f"--task {given} is not possible; every task has {finite_numbers(size)}.")
     rows = [checked_task(family, row) for row in np.array(numbers, float).reshape(-1, size)]
     return {"task-" + re.sub(r"[^\d.e+-]+", "_", " ".join(f"{value:g}" for value in row)): row for row in rows}

@@ -61,6 +61,11 @@ def clip_actions(actions: np.ndarray, ids: np.ndarray, size: int) -> Float[np.nd
     return np.clip(actions.astype(np.float64, copy=False), -1.0, 1.0)
 
 
+def finite_numbers(count: int) -> str:
+    """Return what a task is made of, as errors say it: "1 finite number", "2 finite numbers"."""
+    return f"{count} finite number{'' if count == 1 else 's'}"
+
+
 def checked_tasks(tasks: np.ndarray, count: int, size: int, what: str) -> Float[np.ndarray, "simulation parameter"]:
     """Return a copy of the tasks that a reset is given, one a simulation.
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tesp.errors import ConfigurationError
+from tesp.tasks.checks import finite_numbers
 from tesp.tasks.goals.goals import Goals, distance_to_goal
 from tesp.tasks.simulation import EnvironmentPool, Simulation
 
@@ -214,6 +215,6 @@ def _checked_task(key: str, given: Any, size: int) -> Float[np.ndarray, " parame
     except (TypeError, ValueError):
         task = np.empty(0)
     if task.shape != (size,) or not np.isfinite(task).all():
-        what = "two finite numbers (x, y) in metres" if key == "goal" else f"{size} finite numbers"
+        what = "two finite numbers (x, y) in metres" if key == "goal" else finite_numbers(size)
         raise ConfigurationError(f"{key} is {given!r}; it must be {what}.")
     return task

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from tesp.errors import ConfigurationError, EnvironmentFailedError, describe_error
 from tesp.interface import Interface, nested_tuple
 from tesp.task_sets import TASK_SETS, TaskSet
-from tesp.tasks.checks import check_name, check_simulate, checked_count
+from tesp.tasks.checks import check_name, check_simulate, checked_count, finite_numbers
 from tesp.tasks.drawn_tasks import draw_task_sets
 from tesp.tasks.family import Family
 from tesp.tasks.gymnasium.spaces import check_spaces
@@ -272,7 +272,7 @@ class GymnasiumFamily(Family):
             row = np.empty(0)
         if row.shape != (self.task_size,) or not np.isfinite(row).all():
             raise ConfigurationError(
-                f"The task {task!r} is not possible; a task of {self.name!r} has {self.task_size} finite numbers."
+                f"The task {task!r} is not possible; a task of {self.name!r} has {finite_numbers(self.task_size)}."
             )
         return row
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from tesp.tasks.checks import checked_tasks, clip_actions
+from tesp.tasks.checks import checked_tasks, clip_actions, finite_numbers
 from tesp.tasks.compiled_dynamics import CompiledDynamics
 from tesp.tasks.goals.goals import ONE_GOAL
 from tesp.tasks.mujoco.engine import Body, Engine
@@ -73,7 +73,7 @@ class MJCFSimulation(Simulation):
             ConfigurationError: There is not one finite task for every simulation, or its dynamics are not possible.
         """
         size = self._body.task_size
-        what = f"{size} finite numbers" if self._body.goals is None else ONE_GOAL
+        what = finite_numbers(size) if self._body.goals is None else ONE_GOAL
         given = checked_tasks(tasks, len(self._tasks), size, what)
         # The rounds of an adaptation have the same tasks: the engine's constants need not be derived again for them.
         if not self._taken or not np.array_equal(given, self._tasks):
