@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from analysis import LATE, markdown, mean_and_range
+from overview import signed
 from stored import AblationRun
 from variants import flat
 
@@ -57,6 +58,8 @@ SMALL = (
 
 #: The paper's methods, and the line that frames them.
 COMPARED = ("tesp", "maml", "meta-sgd", "adapt-sv", words.ORACLE)
+#: The paper's ablations of TESP.
+ABLATIONS = ("tesp", *(f"tesp-v{number}" for number in range(1, 6)), words.ORACLE)
 
 
 @dataclass(frozen=True)
@@ -165,9 +168,9 @@ def longer(names: Sequence[str]) -> str:
     return markdown([["method", "seed", "best", "mean of the last quarter", "share"], *rows])
 
 
-def campaign(family: str) -> str:
+def campaign(family: str, methods: Sequence[str] = COMPARED) -> str:
     """Return the table of all whole runs of the preset `small`: means over seeds, and the least and greatest."""
-    found, still = _whole(family)
+    found, still = _whole(family, methods)
     means = [words.number(float(x), 0) for x in np.mean([*still.values()], axis=0)]
     rows = [[words.STANDING_STILL, _from_to(sorted(still)), *means, "–"]]
     for method, members in found.items():
@@ -178,6 +181,28 @@ def campaign(family: str) -> str:
     return markdown([["method", "seeds", *words.SIGNS.values(), "share"], *rows])
 
 
+def objective(family: str) -> str:
+    """Return the table of the preset `small` with the paper's objective and networks, beside that with all additions.
+
+    The first have the last round alone in their loss, and the embedding beside the observation; the step size finds
+    itself in both. Means over the seeds that a method has of both, and how much higher the second is.
+    """
+    own: dict[str, dict[str, Run]] = {}
+    for (method, seed), name in _kept(rf"{family}-([a-z-]+)-objective-small-seed(\d+)", "objective").items():
+        own.setdefault(method, {})[seed] = load(name)
+    added = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    rows = []
+    for method in (m for m in COMPARED if m in own):
+        pairs = {s: (run.last, load(added[method, s]).last) for s, run in own[method].items() if (method, s) in added}
+        if not pairs:
+            continue
+        before, after = (np.mean([pair[place] for pair in pairs.values()], axis=0).tolist() for place in (0, 1))
+        gains = " / ".join(signed(y - x) for x, y in zip(before, after, strict=True))
+        cells = (_three(before, 0), _three(after, 0), gains)
+        rows.append([words.method(method), _from_to(sorted(map(int, pairs))), *cells])
+    return markdown([["method", "seeds", "the paper's objective", "with the additions", "gain"], *rows])
+
+
 def generality(family: str) -> str:
     """Return the table of how returns carry over to other tasks and seeds, of all whole runs of the preset `small`.
 
@@ -185,7 +210,7 @@ def generality(family: str) -> str:
     standard deviation over seeds at the end; the fall the largest loss from one evaluation to the next in the second
     half, as the mean over seeds.
     """
-    members, standing = _whole(family)
+    members, standing = _whole(family, COMPARED)
     still = np.mean([*standing.values()], axis=0)
     whole = np.mean([run.last for run in members[words.ORACLE].values()], axis=0) - still
     rows = []
@@ -245,16 +270,16 @@ def rates_gradient(found: Mapping[str, Mapping[str, Sequence[AblationRun]]]) -> 
     return markdown(shown)
 
 
-def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
+def _whole(family: str, methods: Sequence[str]) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
     """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed.
 
     Methods are compared on the seeds that all of them have.
     """
-    names = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
+    names = _kept(rf"{family}-([a-z0-9-]+)-small-seed(\d+)")
     # Ablations have a table of their own, and fewer seeds.
-    names = {key: name for key, name in names.items() if key[0] in COMPARED}
-    methods = {method for method, _ in names}
-    names = {key: name for key, name in names.items() if all((method, key[1]) in names for method in methods)}
+    names = {key: name for key, name in names.items() if key[0] in methods}
+    there = {method for method, _ in names}
+    names = {key: name for key, name in names.items() if all((method, key[1]) in names for method in there)}
     runs = {m: {int(seed): load(name) for (of, seed), name in names.items() if of == m} for m in words.ALGORITHMS}
     still = {int(seed): _standing_still(name) for (_, seed), name in names.items()}
     return {method: of_seeds for method, of_seeds in runs.items() if of_seeds}, still

@@ -98,7 +98,7 @@ def gains(family: Family) -> str:
         for name, (more, less) in asked.items():
             if found := gained(variants, more, less):
                 means = [float(np.mean([each[task_set] for each in found])) for task_set in SETS]
-                cells.setdefault(name, {})[method] = f"{' / '.join(map(_signed, means))} ({len(found)})"
+                cells.setdefault(name, {})[method] = f"{' / '.join(map(signed, means))} ({len(found)})"
     order = sorted(cells, key=lambda name: (name != _gain("all together"), "η" in name))
     rows = [["gain", *map(words.method, family)]]
     return markdown([*rows, *([name, *(cells[name].get(method, "–") for method in family)] for name in order)])
@@ -130,6 +130,7 @@ def _mean(values: Sequence[float]) -> str:
     return words.number(float(np.mean(values)), 0)
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Return a difference with its sign; what rounds to nothing has none."""
     text = f"{value:+.0f}"
     return "0" if text[1:] == "0" else text.replace("-", "−")

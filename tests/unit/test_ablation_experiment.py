@@ -396,3 +396,19 @@ class TestPages:
         table = kept.campaign("reacher2")
         assert rows_of(table, "standing still") == ["100–101", *["−90"] * 3, "–"]
         assert rows_of(table, "MAML") == ["100–101", *["−15 [−20, −10]"] * 3, "1.00 / 1.00 / 1.00"]
+
+    def test_the_papers_objective_beside_the_additions(self, load, monkeypatch):
+        kept = load("kept_runs")
+        ends = {"own-100": -40.0, "own-101": -20.0, "added-100": -10.0, "added-102": -90.0}
+        names = {
+            "objective": {("tesp", "100"): "own-100", ("tesp", "101"): "own-101"},
+            "campaign": {("tesp", "100"): "added-100", ("tesp", "102"): "added-102", ("maml", "100"): "added-100"},
+        }
+        monkeypatch.setattr(kept, "_kept", lambda _, folder="campaign": names[folder])
+        monkeypatch.setattr(
+            kept, "load", lambda name: kept.Run({}, 100, {120: dict.fromkeys(TASK_SETS, ends[name])}, 1.0)
+        )
+        table = kept.objective("reacher2")
+        # Only seed 100 has both, and MAML has none of its own.
+        assert rows_of(table, "TESP") == ["100", "−40 / −40 / −40", "−10 / −10 / −10", "+30 / +30 / +30"]
+        assert "MAML" not in table
