@@ -58,8 +58,6 @@ SMALL = (
 
 #: The paper's methods, and the line that frames them.
 COMPARED = ("tesp", "maml", "meta-sgd", "adapt-sv", words.ORACLE)
-#: The paper's ablations of TESP.
-ABLATIONS = ("tesp", *(f"tesp-v{number}" for number in range(1, 6)), words.ORACLE)
 
 
 @dataclass(frozen=True)
@@ -168,9 +166,9 @@ def longer(names: Sequence[str]) -> str:
     return markdown([["method", "seed", "best", "mean of the last quarter", "share"], *rows])
 
 
-def campaign(family: str, methods: Sequence[str] = COMPARED) -> str:
+def campaign(family: str) -> str:
     """Return the table of all whole runs of the preset `small`: means over seeds, and the least and greatest."""
-    found, still = _whole(family, methods)
+    found, still = _whole(family)
     means = [words.number(float(x), 0) for x in np.mean([*still.values()], axis=0)]
     rows = [[words.STANDING_STILL, _from_to(sorted(still)), *means, "–"]]
     for method, members in found.items():
@@ -193,14 +191,30 @@ def objective(family: str) -> str:
     added = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
     rows = []
     for method in (m for m in COMPARED if m in own):
-        pairs = {s: (run.last, load(added[method, s]).last) for s, run in own[method].items() if (method, s) in added}
-        if not pairs:
-            continue
-        before, after = (np.mean([pair[place] for pair in pairs.values()], axis=0).tolist() for place in (0, 1))
-        gains = " / ".join(signed(y - x) for x, y in zip(before, after, strict=True))
-        cells = (_three(before, 0), _three(after, 0), gains)
-        rows.append([words.method(method), _from_to(sorted(map(int, pairs))), *cells])
+        others = {seed: load(added[method, seed]) for seed in own[method] if (method, seed) in added}
+        if others:
+            rows.append([words.method(method), *_seed_by_seed(own[method], others)])
     return markdown([["method", "seeds", "the paper's objective", "with the additions", "gain"], *rows])
+
+
+def ablations(family: str) -> str:
+    """Return the table of the paper's ablations with the preset `small`, each beside TESP on the seeds that it has."""
+    runs: dict[str, dict[str, Run]] = {}
+    for (method, seed), name in _kept(rf"{family}-(tesp|tesp-v\d)-small-seed(\d+)").items():
+        runs.setdefault(method, {})[seed] = load(name)
+    whole = runs.pop("tesp")
+    rows = [[words.method(method), *_seed_by_seed(of_seeds, whole)] for method, of_seeds in sorted(runs.items())]
+    return markdown([["variant", "seeds", "variant", "TESP", "TESP is ahead by"], *rows])
+
+
+def _seed_by_seed(first: Mapping[str, Run], second: Mapping[str, Run]) -> list[str]:
+    """Return the seeds that both have, what both end with, and how much higher the second is, with its range."""
+    seeds = sorted(first.keys() & second.keys(), key=int)
+    ends = [np.array([of[seed].last for seed in seeds]) for of in (first, second)]
+    gains = [[signed(x) for x in (each.mean(), each.min(), each.max())] for each in (ends[1] - ends[0]).T]
+    shown = [mean if len(seeds) == 1 else f"{mean} [{least}, {most}]" for mean, least, most in gains]
+    means = [_three(end.mean(axis=0).tolist(), 0) for end in ends]
+    return [_from_to(list(map(int, seeds))), *means, " / ".join(shown)]
 
 
 def generality(family: str) -> str:
@@ -210,7 +224,7 @@ def generality(family: str) -> str:
     standard deviation over seeds at the end; the fall the largest loss from one evaluation to the next in the second
     half, as the mean over seeds.
     """
-    members, standing = _whole(family, COMPARED)
+    members, standing = _whole(family)
     still = np.mean([*standing.values()], axis=0)
     whole = np.mean([run.last for run in members[words.ORACLE].values()], axis=0) - still
     rows = []
@@ -270,16 +284,16 @@ def rates_gradient(found: Mapping[str, Mapping[str, Sequence[AblationRun]]]) -> 
     return markdown(shown)
 
 
-def _whole(family: str, methods: Sequence[str]) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
+def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
     """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed.
 
     Methods are compared on the seeds that all of them have.
     """
-    names = _kept(rf"{family}-([a-z0-9-]+)-small-seed(\d+)")
+    names = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
     # Ablations have a table of their own, and fewer seeds.
-    names = {key: name for key, name in names.items() if key[0] in methods}
-    there = {method for method, _ in names}
-    names = {key: name for key, name in names.items() if all((method, key[1]) in names for method in there)}
+    names = {key: name for key, name in names.items() if key[0] in COMPARED}
+    methods = {method for method, _ in names}
+    names = {key: name for key, name in names.items() if all((method, key[1]) in names for method in methods)}
     runs = {m: {int(seed): load(name) for (of, seed), name in names.items() if of == m} for m in words.ALGORITHMS}
     still = {int(seed): _standing_still(name) for (_, seed), name in names.items()}
     return {method: of_seeds for method, of_seeds in runs.items() if of_seeds}, still

@@ -397,18 +397,35 @@ class TestPages:
         assert rows_of(table, "standing still") == ["100–101", *["−90"] * 3, "–"]
         assert rows_of(table, "MAML") == ["100–101", *["−15 [−20, −10]"] * 3, "1.00 / 1.00 / 1.00"]
 
-    def test_the_papers_objective_beside_the_additions(self, load, monkeypatch):
-        kept = load("kept_runs")
-        ends = {"own-100": -40.0, "own-101": -20.0, "added-100": -10.0, "added-102": -90.0}
+    @pytest.fixture
+    def ending(self, load, monkeypatch):
+        """What reads kept runs, of which these names exist and end at these returns."""
+
+        def pretend(names, ends):
+            kept = load("kept_runs")
+            monkeypatch.setattr(kept, "_kept", lambda _, folder="campaign": names[folder])
+            monkeypatch.setattr(
+                kept, "load", lambda name: kept.Run({}, 100, {120: dict.fromkeys(TASK_SETS, ends[name])}, 1.0)
+            )
+            return kept
+
+        return pretend
+
+    def test_the_papers_objective_beside_the_additions(self, ending):
         names = {
-            "objective": {("tesp", "100"): "own-100", ("tesp", "101"): "own-101"},
-            "campaign": {("tesp", "100"): "added-100", ("tesp", "102"): "added-102", ("maml", "100"): "added-100"},
+            "objective": {("tesp", "100"): "own 100", ("tesp", "101"): "own 101", ("maml", "103"): "own 101"},
+            "campaign": {("tesp", "100"): "added 100", ("tesp", "102"): "added 102"},
         }
-        monkeypatch.setattr(kept, "_kept", lambda _, folder="campaign": names[folder])
-        monkeypatch.setattr(
-            kept, "load", lambda name: kept.Run({}, 100, {120: dict.fromkeys(TASK_SETS, ends[name])}, 1.0)
-        )
+        kept = ending(names, {"own 100": -40.0, "own 101": -20.0, "added 100": -10.0, "added 102": -90.0})
         table = kept.objective("reacher2")
-        # Only seed 100 has both, and MAML has none of its own.
+        # Only seed 100 has both, and MAML has none.
         assert rows_of(table, "TESP") == ["100", "−40 / −40 / −40", "−10 / −10 / −10", "+30 / +30 / +30"]
         assert "MAML" not in table
+
+    def test_ablations_beside_tesp_on_their_seeds(self, ending):
+        names = {("tesp", "100"): "a", ("tesp", "101"): "b", ("tesp-v4", "100"): "c", ("tesp-v4", "101"): "d"}
+        kept = ending({"campaign": names}, {"a": -10.0, "b": -30.0, "c": -50.0, "d": -20.0})
+        both = "+15 [−10, +40]"
+        assert rows_of(kept.ablations("reacher2"), "V4: no fast-update") == [
+            *("100–101", "−35 / −35 / −35", "−20 / −20 / −20", f"{both} / {both} / {both}")
+        ]
