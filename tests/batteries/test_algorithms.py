@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from helpers.data import condition_of, random_batch, random_context
-from helpers.running import any_parameter_differs, assert_same_run, records, shared_learner, tiny_config
+from helpers.running import any_parameter_differs, assert_same_run, records, shared_learner, tesp, tiny_config
 from helpers.trees import assert_identical, named_leaves, random_like
-from tesp import runs
+from tesp import compare, runs
 from tesp.adaptation.fast_update import fast_update
 from tesp.adaptation.settings import MetaUpdateSettings
 from tesp.adaptation.task_objective import Experience, Past, task_objective
+from tesp.agents.adapting import AdaptedAgent
 from tesp.building import build_method
 from tesp.interface import Interface
 from tesp.methods.gradient.algorithm import rates_like
 from tesp.methods.registry import METHODS, options_of
+from tesp.report import words
 from tesp.task_sets import TASK_SETS
 from tesp.types import Parameters
 
@@ -106,6 +108,25 @@ class TestARun:
         runs.train(dataclasses.replace(whole, schedule=dataclasses.replace(whole.schedule, meta_updates=2)), halves)
         runs.resume(halves, meta_updates=whole.schedule.meta_updates)
         assert_same_run(halves, trained[0])
+
+    # Two steps tell nothing.
+    @pytest.mark.filterwarnings("ignore::tesp.AdaptationWarning")
+    def test_an_agent_is_adapted_and_saved_and_acts_the_same(self, trained, tmp_path, monkeypatch):
+        monkeypatch.setattr("tesp.building.build_learner", shared_learner)
+        run = runs.load_run(trained[0], "latest")
+        agent = run.adapt((0.3, -0.2))
+        seen, acted = np.zeros(run.family.observation_size), []
+        for one in (agent, AdaptedAgent.load(agent.save(tmp_path / "agent.safetensors"))):
+            action, state = one.predict(seen, deterministic=True)
+            acted.append((action, one.predict(seen, state, deterministic=True, reward=-1.0)[0]))
+        np.testing.assert_array_equal(*acted)
+        assert [stage.fast_update for stage in agent.history][-1] == run.config.method.last_round
+
+    def test_it_is_compared_and_reported(self, name, trained, tmp_path):
+        table = compare.write_comparison([trained[0]], tmp_path)[0].read_text()
+        assert sum(f"| {words.method(name)} |" in line for line in table.splitlines()) >= len(TASK_SETS)
+        assert tesp("report", trained[0], "--output", tmp_path / "report.html").code == 0
+        assert words.method(name) in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("float64")

@@ -53,3 +53,10 @@ def test_presets_of_version_0_1_are_told_of():
 
 def test_an_instance_has_the_presets_of_its_name():
     assert presets_of(PointFamily(horizon=9)) == presets_of("point")
+
+
+@pytest.mark.parametrize(("method", "steps"), [("rl2", 16 * 800), ("varibad", 3200)])
+def test_methods_that_remember_train_as_published_in_paper(method, steps):
+    config = preset_config("point", "paper", method)
+    trial = config.method.trial.episodes_per_trial * 200
+    assert (config.sampling.tasks_per_update * trial, config.method.ppo.epochs) == (steps, 2)
