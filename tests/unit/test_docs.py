@@ -74,3 +74,11 @@ def test_every_page_is_in_the_navigation_once():
 
 def test_examples_are_found():
     assert len(examples(ROOT / "docs" / "adapting.md")) > 5
+
+
+def test_the_home_page_claims_what_the_readme_does():
+    claims = [
+        re.search(r"\| Claim \|.*\n(?:\|.*\n)+", (ROOT / page).read_text(encoding="utf-8"))[0]
+        for page in ("README.md", "docs/index.md")
+    ]
+    assert claims[0].replace("(docs/", "(") == claims[1]
