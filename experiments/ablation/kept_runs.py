@@ -284,6 +284,30 @@ def rates_gradient(found: Mapping[str, Mapping[str, Sequence[AblationRun]]]) -> 
     return markdown(shown)
 
 
+def cost(ablation: Mapping[str, Mapping[str, Mapping[str, Sequence[AblationRun]]]]) -> str:
+    """Return the table of what all kept runs cost: their number, and the processor time of their meta-updates.
+
+    Args:
+        ablation: The runs of the ablation, by family, method and variant.
+    """
+    spent: dict[str, list[float]] = {}
+    for (name,), path in [*_kept(r"(.+)").items(), *_kept(r"(.+)", "objective").items()]:
+        family = name.split("-")[0]
+        title = "rules for the step size" if family == "steps" else f"`small`, {family}"
+        spent.setdefault(title, []).append(_seconds(path))
+    runs = [run for f in ablation.values() for m in f.values() for variant in m.values() for run in variant]
+    spent["the additions one by one"] = [sum(run.seconds.values()) for run in runs]
+    spent["leads and tuning"] = [_seconds(path) for path in _kept(r"(.+)", "leads").values()]
+    rows = [[title, len(seconds), sum(seconds) / 3600] for title, seconds in spent.items()]
+    rows.append(["all", *(sum(row[place] for row in rows) for place in (1, 2))])
+    return markdown([["what", "runs", "core-hours"], *([t, str(n), words.number(h, 1)] for t, n, h in rows)])
+
+
+def _seconds(name: str) -> float:
+    rows = _stored(name).records["train"]
+    return float(sum(row["seconds"] if row.get("seconds_cpu") is None else row["seconds_cpu"] for row in rows))
+
+
 def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:
     """Return the whole runs of the preset `small` by method and seed, and what standing still returns by seed.
 

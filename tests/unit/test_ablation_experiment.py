@@ -429,3 +429,20 @@ class TestPages:
         assert rows_of(kept.ablations("reacher2"), "V4: no fast-update") == [
             *("100–101", "−35 / −35 / −35", "−20 / −20 / −20", f"{both} / {both} / {both}")
         ]
+
+    def test_what_all_kept_runs_cost(self, load, invented, analysis, monkeypatch):
+        kept = load("kept_runs")
+        names = {
+            "campaign": ["reacher2-tesp-small-seed100", "steps-reacher2-x"],
+            "objective": ["reacher2-y"],
+            "leads": [],
+        }
+        monkeypatch.setattr(kept, "_kept", lambda _, folder="campaign": {(name,): name for name in names[folder]})
+        monkeypatch.setattr(kept, "_seconds", lambda name: 3600.0 if name.startswith("steps") else 1800.0)
+        runs = analysis.by_variant(invented(("none", 10, 40.0, -20.0), ("A", 10, 40.0, -12.0)))
+        table = kept.cost({"point": {"tesp": runs}})
+        assert rows_of(table, "`small`, reacher2") == ["2", "1.0"]
+        assert rows_of(table, "rules for the step size") == ["1", "1.0"]
+        # Two runs of 39 meta-updates of 40 s and one that is compiled in, of 50 times as many.
+        assert rows_of(table, "the additions one by one") == ["2", "2.0"]
+        assert rows_of(table, "all") == ["5", "4.0"]
