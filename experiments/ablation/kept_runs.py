@@ -204,7 +204,7 @@ def ablations(family: str) -> str:
         runs.setdefault(method, {})[seed] = load(name)
     whole = runs.pop("tesp")
     rows = [[words.method(method), *_seed_by_seed(of_seeds, whole)] for method, of_seeds in sorted(runs.items())]
-    return markdown([["variant", "seeds", "variant", "TESP", "TESP is ahead by"], *rows])
+    return markdown([["ablation", "seeds", "its returns", "TESP", "TESP is ahead by"], *rows])
 
 
 def _seed_by_seed(first: Mapping[str, Run], second: Mapping[str, Run]) -> list[str]:
