@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from analysis import LATE, markdown, mean_and_range
 from overview import signed
-from stored import AblationRun
+from stored import AblationRun, seconds_of
 from variants import flat
 
 from tesp.report import words
@@ -185,9 +185,7 @@ def objective(family: str) -> str:
     The first have the last round alone in their loss, and the embedding beside the observation; the step size finds
     itself in both. Means over the seeds that a method has of both, and how much higher the second is.
     """
-    own: dict[str, dict[str, Run]] = {}
-    for (method, seed), name in _kept(rf"{family}-([a-z-]+)-objective-small-seed(\d+)", "objective").items():
-        own.setdefault(method, {})[seed] = load(name)
+    own = _by_method(rf"{family}-([a-z-]+)-objective-small-seed(\d+)", "objective")
     added = _kept(rf"{family}-([a-z-]+)-small-seed(\d+)")
     rows = []
     for method in (m for m in COMPARED if m in own):
@@ -199,12 +197,18 @@ def objective(family: str) -> str:
 
 def ablations(family: str) -> str:
     """Return the table of the paper's ablations with the preset `small`, each beside TESP on the seeds that it has."""
-    runs: dict[str, dict[str, Run]] = {}
-    for (method, seed), name in _kept(rf"{family}-(tesp|tesp-v\d)-small-seed(\d+)").items():
-        runs.setdefault(method, {})[seed] = load(name)
+    runs = _by_method(rf"{family}-(tesp|tesp-v\d)-small-seed(\d+)")
     whole = runs.pop("tesp")
     rows = [[words.method(method), *_seed_by_seed(of_seeds, whole)] for method, of_seeds in sorted(runs.items())]
     return markdown([["ablation", "seeds", "its returns", "TESP", "TESP is ahead by"], *rows])
+
+
+def _by_method(pattern: str, folder: str = "campaign") -> dict[str, dict[str, Run]]:
+    """Return the kept runs by the method and the seed that a pattern finds in their names."""
+    runs: dict[str, dict[str, Run]] = {}
+    for (method, seed), name in _kept(pattern, folder).items():
+        runs.setdefault(method, {})[seed] = load(name)
+    return runs
 
 
 def _seed_by_seed(first: Mapping[str, Run], second: Mapping[str, Run]) -> list[str]:
@@ -304,8 +308,7 @@ def cost(ablation: Mapping[str, Mapping[str, Mapping[str, Sequence[AblationRun]]
 
 
 def _seconds(name: str) -> float:
-    rows = _stored(name).records["train"]
-    return float(sum(row["seconds"] if row.get("seconds_cpu") is None else row["seconds_cpu"] for row in rows))
+    return float(sum(map(seconds_of, _stored(name).records["train"])))
 
 
 def _whole(family: str) -> tuple[dict[str, dict[int, Run]], dict[int, list[float]]]:

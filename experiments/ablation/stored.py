@@ -124,7 +124,7 @@ def load(path: Path) -> AblationRun:
         fields["meta_updates"],
         last,
         _whole({key: record["average_return"] for key, record in evaluations.items()}, last),
-        {row["meta_update"]: _seconds(row) for row in tables["train"]},
+        {row["meta_update"]: seconds_of(row) for row in tables["train"]},
         all(row.get("seconds_cpu") is not None for row in tables["train"]),
         max((row["tasks"] for row in tables["evaluation"] if row.get("tasks") is not None), default=None),
         _others(config, options_of(fields["algorithm"], variant).keys()),
@@ -142,7 +142,8 @@ def _rows(table: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
 
 
-def _seconds(row: dict[str, Any]) -> float:
+def seconds_of(row: Mapping[str, Any]) -> float:
+    """Return the CPU seconds of a meta-update by its record, or its seconds where the record lacks those."""
     cpu = row.get("seconds_cpu")
     return row["seconds"] if cpu is None else cpu
 

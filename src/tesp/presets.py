@@ -19,7 +19,7 @@ Values = Mapping[str, Any]
 
 #: Methods that remember, and what they were published with where families have values for all methods.
 REMEMBERING_AS_PUBLISHED: dict[str, Values] = {
-    # As many trials as there are steps in a meta-update there: 16 · 800 and 3,200, with a horizon of 200.
+    # Trials of two episodes that make the steps of a meta-update there, 16 · 800 and 3,200, with a horizon of 200.
     "rl2": {"policy_units": (128,), "epochs": 2, "tasks_per_update": 32},
     "varibad": {"policy_units": (128, 128), "epochs": 2, "tasks_per_update": 8},
 }
