@@ -9,12 +9,13 @@ common.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
+from tesp.config import of_today
 from tesp.report import words
 from tesp.report.comparison import comparison_markdown, comparison_rows
 from tesp.report.figures.learning_curves import plot_learning_curves
@@ -45,7 +46,9 @@ def found(records: Path, preset: str = "small") -> dict[str, list[RunRecords]]:
     runs: dict[str, list[RunRecords]] = {}
     for path in sorted(records.glob(f"*{ARCHIVED}")):
         if (named := pattern.fullmatch(path.name)) and named[2] in words.ALGORITHMS:
-            runs.setdefault(named[1], []).append(read_archived(path))
+            run = read_archived(path)
+            # Runs of one seed were trained when there were options that those of another did not know.
+            runs.setdefault(named[1], []).append(replace(run, config=of_today(run.config)))
     return runs
 
 

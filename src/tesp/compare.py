@@ -21,12 +21,11 @@ from tesp.report.comparison import comparison_csv, comparison_markdown, comparis
 from tesp.report.figures.by_episodes import plot_by_episodes
 from tesp.report.figures.learning_curves import plot_learning_curves
 from tesp.report.figures.score_profiles import plot_score_profiles
-from tesp.report.records import read_run
 from tesp.report.scores import read_scores, write_score_matrices
 from tesp.report.words import ORACLE
 from tesp.runs.memory import check_memory
 from tesp.runs.scores import EPISODES, checked_episodes, is_scored, score
-from tesp.runs.stored import stored_config
+from tesp.runs.stored import run_of_today, stored_config
 from tesp.storage.files import write_whole
 from tesp.storage.run_folder import RunFolder
 from tesp.task_sets import TASK_SETS
@@ -213,7 +212,7 @@ def write_comparison(folders: Sequence[Path], output: Path, left_out: Mapping[Pa
         output: Where the files are written.
         left_out: What went wrong in runs that the table lacks, by their names.
     """
-    drawn = [read_run(folder) for folder in folders]
+    drawn = [run_of_today(folder) for folder in folders]
     rows = comparison_rows(drawn)
     notes = "".join(f"\n**Left out:** {folder.name}: {reason}\n" for folder, reason in (left_out or {}).items())
     if len({row.count for row in rows}) > 1:

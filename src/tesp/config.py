@@ -1,7 +1,7 @@
 """The typed configuration of a run, its presets, and how it is stored."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -281,6 +281,21 @@ def from_dict(stored: Any) -> Config:
         return made.structure(stored, Config)
     except Exception as error:
         raise ConfigurationError(f"The configuration cannot be read: {reasons(error)}.") from error
+
+
+def of_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is stored of a configuration as it would be stored today.
+
+    Options that came later have their default value, with which they change nothing, so that runs of two revisions
+    can be compared. What cannot be read here, such as the options of a method that is not registered, stays as it is.
+
+    Args:
+        stored: What a ``config.json`` of this revision or an earlier one holds.
+    """
+    try:
+        return loads(to_json(from_dict(stored)))
+    except ConfigurationError:
+        return stored
 
 
 #: Groups of options that version 0.1 had beside one another, and in ``sampling``; they are the method's now.

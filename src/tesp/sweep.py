@@ -26,8 +26,8 @@ from tesp.config import Config, override, preset_config, refuse_options
 from tesp.errors import ConfigurationError
 from tesp.methods.registry import absent_from, entry_of
 from tesp.report.comparison import comparison_csv, comparison_rows
-from tesp.report.records import read_run
 from tesp.runs.scores import EPISODES, checked_episodes
+from tesp.runs.stored import run_of_today
 from tesp.storage.files import write_whole
 from tesp.storage.strict_json import structured
 from tesp.tasks import family_files
@@ -163,7 +163,7 @@ def write_tables(tables: Sequence[Table], output: Path, failed: Mapping[Path, st
             continue
         left_out = {folder: failed[folder] for folder in table.runs if folder in failed}
         paths += write_comparison(finished, table.folder, left_out)
-        head, *rows = comparison_csv(comparison_rows([read_run(folder) for folder in finished])).splitlines()
+        head, *rows = comparison_csv(comparison_rows([run_of_today(folder) for folder in finished])).splitlines()
         lines = lines or [f"family,choice,{head}"]
         lines += [f"{table.family},{_quoted(table.choice)},{row}" for row in rows]
     if lines:

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
@@ -115,14 +115,12 @@ def _source(folder: Path, drawn: Path, oracle: Sequence[Path]):
     from tesp.commands.showing import draw, draw_details, stored_details
     from tesp.config import preset_config, to_json
     from tesp.report.page.page import Source
-    from tesp.report.records import read_run
-    from tesp.runs.stored import stored_config
+    from tesp.runs.stored import run_of_today, stored_config
     from tesp.storage.run_folder import RunFolder
     from tesp.storage.strict_json import loads
 
-    run, config = read_run(folder), stored_config(RunFolder.open(folder))
     # In the form of today, in which runs of version 0.1 differ from their preset in nothing but values.
-    run = replace(run, config=loads(to_json(config)))
+    run, config = run_of_today(folder), stored_config(RunFolder.open(folder))
     draw([folder], "meta_updates", drawn, Console(quiet=True), oracle=oracle)
     details = stored_details(folder / "details.jsonl")
     if details:
@@ -141,8 +139,8 @@ def _combined(folders: Sequence[Path], drawn: Path, oracle: Sequence[Path]) -> P
     """Draw the learning curves of all runs in one figure, with a bootstrap interval over seeds like the table's."""
     from tesp.report.figures.learning_curves import plot_learning_curves
     from tesp.report.oracles import oracles_of
-    from tesp.report.records import read_run
+    from tesp.runs.stored import run_of_today
 
-    path, runs = drawn / "learning_curves.png", [read_run(folder) for folder in folders]
+    path, runs = drawn / "learning_curves.png", [run_of_today(folder) for folder in folders]
     plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs, oracle))
     return path

@@ -79,8 +79,9 @@ def draw(
     from tesp.report.figures.fast_updates import plot_fast_updates
     from tesp.report.figures.learning_curves import plot_learning_curves
     from tesp.report.oracles import oracles_of
+    from tesp.runs.stored import run_of_today
 
-    drawn = [read_run(folder) for folder in folders]
+    drawn = [run_of_today(folder) for folder in folders]
     evaluations = [read_records(folder / "evaluations.jsonl", empty=True) for folder in folders]
     noisy = any(record.get("dynamics_noise") for records in evaluations for record in records)
     oracles = oracles_of(folders, drawn, oracle)

@@ -11,7 +11,7 @@ import scipy
 
 from tesp import trust
 from tesp.errors import ConfigurationError
-from tesp.report.records import RunRecords
+from tesp.report.records import RunRecords, groups_of
 
 #: What a learning curve can be drawn against, and the field of an evaluation that holds it.
 FIELDS = {
@@ -202,9 +202,7 @@ _WITHOUT_EFFECT = frozenset(
 
 def _settings(run: RunRecords) -> dict[str, Any]:
     """Return what determines a run but for its seed, flat."""
-    flat = {}
-    for name, value in run.config.items():
-        flat |= value if isinstance(value, dict) else {name: value}
+    flat = {name: value for values in groups_of(run.config).values() for name, value in values.items()}
     if isinstance(file := flat.get("family_file"), str):
         # Every run has a copy of its own.
         flat["family_file"] = trust.digest_of(Path(file).parent)

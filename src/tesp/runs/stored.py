@@ -1,8 +1,12 @@
 """What is stored of a run, read without what it takes to go on with it."""
 
-from tesp.config import Config, from_dict
+from dataclasses import replace
+from pathlib import Path
+
+from tesp.config import Config, from_dict, of_today
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.methods.registry import METHODS
+from tesp.report.records import RunRecords, read_run
 from tesp.storage.run_folder import RunFolder
 from tesp.tasks import family_files
 
@@ -32,3 +36,13 @@ def stored_config(folder: RunFolder, with_family: bool = False) -> Config:
         return from_dict(stored)
     except ConfigurationError as error:
         raise RunFolderError(f"{folder.path / 'config.json'} is damaged. {error}") from error
+
+
+def run_of_today(folder: Path) -> RunRecords:
+    """Return the run that a folder holds, with its configuration as `tesp.config.of_today` has it.
+
+    Raises:
+        RunFolderError: As `tesp.report.records.read_run`.
+    """
+    run = read_run(folder)
+    return replace(run, config=of_today(run.config))
