@@ -195,6 +195,29 @@ def objective(family: str) -> str:
     return markdown([["method", "seeds", "the paper's objective", "with the additions", "gain"], *rows])
 
 
+def begun(family: str, every: int = 5) -> str:
+    """Return the table of runs of the preset `paper` as far as all of them have come.
+
+    What the last round of every few meta-updates returned in training, which is on the same tasks for all methods; the
+    return on D, D′ and D″ after the last evaluation that all have; and the median of the CPU seconds of a meta-update,
+    which compilation does not move.
+    """
+    names = {method: name for (method,), name in _kept(rf"{family}-([a-z-]+)-paper-seed\d+", "paper").items()}
+    trained = {method: _stored(name).records["train"] for method, name in names.items()}
+    evaluated = {method: load(name).returns for method, name in names.items()}
+    common = range(every, min(rows[-1]["meta_update"] for rows in trained.values()) + 1, every)
+    last = max(set.intersection(*map(set, evaluated.values())))
+    shown = [["method", *map(str, common), f"D / D′ / D″ at {last}", "CPU-s"]]
+    for method in (m for m in COMPARED if m in names):
+        returns = {row["meta_update"]: row["round_returns"][-1] for row in trained[method]}
+        seconds = float(np.median([seconds_of(row) for row in trained[method]]))
+        cells = [words.number(returns[update], 0) for update in common]
+        shown.append(
+            [words.method(method), *cells, _three([*evaluated[method][last].values()], 0), words.number(seconds, 0)]
+        )
+    return markdown(shown)
+
+
 def ablations(family: str) -> str:
     """Return the table of the paper's ablations with the preset `small`, each beside TESP on the seeds that it has."""
     runs = _by_method(rf"{family}-(tesp|tesp-v\d)-small-seed(\d+)")
@@ -295,9 +318,11 @@ def cost(ablation: Mapping[str, Mapping[str, Mapping[str, Sequence[AblationRun]]
         ablation: The runs of the ablation, by family, method and variant.
     """
     spent: dict[str, list[float]] = {}
-    for (name,), path in [*_kept(r"(.+)").items(), *_kept(r"(.+)", "objective").items()]:
+    kept = [of for folder in ("campaign", "objective", "paper") for of in _kept(r"(.+)", folder).items()]
+    for (name,), path in kept:
         family = name.split("-")[0]
-        title = "rules for the step size" if family == "steps" else f"`small`, {family}"
+        preset = "paper" if path.startswith("paper/") else "small"
+        title = "rules for the step size" if family == "steps" else f"`{preset}`, {family}"
         spent.setdefault(title, []).append(_seconds(path))
     runs = [run for f in ablation.values() for m in f.values() for variant in m.values() for run in variant]
     spent["the additions one by one"] = [sum(run.seconds.values()) for run in runs]

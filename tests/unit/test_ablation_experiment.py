@@ -1,5 +1,6 @@
 """The ablation's plan, how it is continued, and what its analysis makes of records."""
 
+import gzip
 import importlib
 import json
 import re
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import tesp
+from helpers.stored import evaluation
 from tesp.config import to_json
 from tesp.task_sets import TASK_SETS
 
@@ -422,6 +424,34 @@ class TestPages:
         assert rows_of(table, "TESP") == ["100", "−40 / −40 / −40", "−10 / −10 / −10", "+30 / +30 / +30"]
         assert "MAML" not in table
 
+    def test_begun_runs_as_far_as_all_have_come(self, load, tmp_path, monkeypatch):
+        kept = load("kept_runs")
+
+        def write(method, updates, evaluated):
+            rows = [
+                {
+                    "kind": "train",
+                    "meta_update": m,
+                    "round_returns": [-90.0, m - 50.0],
+                    "seconds_cpu": 9.0 if m == 1 else 2.0,
+                }
+                for m in range(1, updates + 1)
+            ]
+            rows += [evaluation(m, k, m + k - 50.0, task_set=s) for m in evaluated for s in TASK_SETS for k in (0, 1)]
+            name = f"reacher2-{method}-paper-seed100"
+            (tmp_path / "paper").mkdir(exist_ok=True)
+            with gzip.open(tmp_path / "paper" / f"{name}.jsonl.gz", "wt") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+            (tmp_path / "paper" / f"{name}.config.json").write_text(json.dumps({"algorithm": method}))
+
+        write("tesp", 13, (0, 10))
+        write("maml", 11, (0, 10, 11))
+        monkeypatch.setattr(kept, "RECORDS", tmp_path)
+        table = kept.begun("reacher2")
+        # In training after the last round; evaluated after the last fast-update; and without the one that compiles.
+        assert rows_of(table, "method") == ["5", "10", "D / D′ / D″ at 10", "CPU-s"]
+        assert rows_of(table, "TESP") == rows_of(table, "MAML") == ["−45", "−40", "−39 / −39 / −39", "2"]
+
     def test_ablations_beside_tesp_on_their_seeds(self, ending):
         names = {("tesp", "100"): "a", ("tesp", "101"): "b", ("tesp-v4", "100"): "c", ("tesp-v4", "101"): "d"}
         kept = ending({"campaign": names}, {"a": -10.0, "b": -30.0, "c": -50.0, "d": -20.0})
@@ -435,14 +465,18 @@ class TestPages:
         names = {
             "campaign": ["reacher2-tesp-small-seed100", "steps-reacher2-x"],
             "objective": ["reacher2-y"],
+            "paper": ["reacher2-z"],
             "leads": [],
         }
-        monkeypatch.setattr(kept, "_kept", lambda _, folder="campaign": {(name,): name for name in names[folder]})
-        monkeypatch.setattr(kept, "_seconds", lambda name: 3600.0 if name.startswith("steps") else 1800.0)
+        monkeypatch.setattr(
+            kept, "_kept", lambda _, folder="campaign": {(name,): f"{folder}/{name}" for name in names[folder]}
+        )
+        monkeypatch.setattr(kept, "_seconds", lambda name: 3600.0 if "steps" in name else 1800.0)
         runs = analysis.by_variant(invented(("none", 10, 40.0, -20.0), ("A", 10, 40.0, -12.0)))
         table = kept.cost({"point": {"tesp": runs}})
         assert rows_of(table, "`small`, reacher2") == ["2", "1.0"]
+        assert rows_of(table, "`paper`, reacher2") == ["1", "0.5"]
         assert rows_of(table, "rules for the step size") == ["1", "1.0"]
         # Two runs of 39 meta-updates of 40 s and one that is compiled in, of 50 times as many.
         assert rows_of(table, "the additions one by one") == ["2", "2.0"]
-        assert rows_of(table, "all") == ["5", "4.0"]
+        assert rows_of(table, "all") == ["6", "4.5"]
