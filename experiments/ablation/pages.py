@@ -53,6 +53,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "generality, wheeled": partial(kept_runs.generality, "wheeled"),
     "ablations, reacher2": partial(kept_runs.ablations, "reacher2"),
     "objective, reacher2": partial(kept_runs.objective, "reacher2"),
+    "objective, wheeled": partial(kept_runs.objective, "wheeled"),
     "cost": lambda: kept_runs.cost(ablation()),
     "step sizes": lambda: kept_runs.step_sizes({m: ablation()["reacher2"][m][x] for m, x in LETTERS.items()}),
     "rates": lambda: kept_runs.rates_gradient(
