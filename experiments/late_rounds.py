@@ -53,7 +53,7 @@ def row(folder: Path, done: int) -> str:
     run = read_run(folder)
     trained = [record for record in run.records["train"] if record["meta_update"] > done]
     steps, seconds = (np.mean([record[name] for record in trained]) for name in ("steps_sampled", "seconds_cpu"))
-    found, last = run.evaluations(), run.config["fast"]["fast_updates"]
+    found, last = run.evaluations(), run.fast_updates
     updates = sorted({update for update, _, _ in found if update >= done})
     cells = [" / ".join(f"{found[update, name, last]['average_return']:.1f}" for name in SETS) for update in updates]
     return f"| {folder.name} | {steps:,.0f} | {seconds:.1f} | {' | '.join(cells)} |"

@@ -100,7 +100,9 @@ def load(name: str) -> Run:
     last = max(fast_update for _, _, fast_update in found)
     returns: dict[int, dict[str, float]] = {}
     for update in sorted({update for update, _, _ in found}):
-        returns[update] = {name: found[update, name, last]["average_return"] for name in words.TASK_SETS}
+        # An evaluation that was interrupted lacks some.
+        if all((update, name, last) in found for name in words.TASK_SETS):
+            returns[update] = {name: found[update, name, last]["average_return"] for name in words.TASK_SETS}
     seconds = sum(row["seconds_cpu"] for row in run.records["train"])
     return Run(run.config, run.records["evaluation"][-1]["tasks"], returns, seconds)
 
@@ -195,14 +197,14 @@ def objective(family: str) -> str:
     return markdown([["method", "seeds", "the paper's objective", "with the additions", "gain"], *rows])
 
 
-def begun(family: str, every: int = 5) -> str:
-    """Return the table of runs of the preset `paper` as far as all of them have come.
+def so_far(family: str, seed: int = 100, every: int = 5) -> str:
+    """Return the table of runs of the preset `paper` with one seed, as far as all of them have come.
 
     What the last round of every few meta-updates returned in training, which is on the same tasks for all methods; the
     return on D, D′ and D″ after the last evaluation that all have; and the median of the CPU seconds of a meta-update,
     which compilation does not move.
     """
-    names = {method: name for (method,), name in _kept(rf"{family}-([a-z-]+)-paper-seed\d+", "paper").items()}
+    names = {method: name for (method,), name in _kept(rf"{family}-([a-z-]+)-paper-seed{seed}", "paper").items()}
     trained = {method: _stored(name).records["train"] for method, name in names.items()}
     evaluated = {method: load(name).returns for method, name in names.items()}
     common = range(every, min(rows[-1]["meta_update"] for rows in trained.values()) + 1, every)

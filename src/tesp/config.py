@@ -208,8 +208,11 @@ def _replaced(holder: Any, values: dict[str, Any]) -> Any:
     return dataclasses.replace(holder, **changed) if changed else holder
 
 
+#: Weighted the loss on early rounds of version 0.1, in which their embeddings were constants.
+_OTHER_LOSS = "early_rounds_weight"
+
 #: Fields of version 0.1 and what they are called today.
-_RENAMED = {"learning_rate_decay": "learning_rate_schedule", "early_rounds_weight": "early_loss_weight"}
+_RENAMED = {"learning_rate_decay": "learning_rate_schedule", _OTHER_LOSS: "early_loss_weight"}
 
 
 def _successor(name: str) -> str:
@@ -271,7 +274,7 @@ def from_dict(stored: Any) -> Config:
     try:
         # The identity of a run stands beside its configuration.
         stored = {name: x for name, x in stored.items() if name != "run"} if isinstance(stored, dict) else stored
-        stored = _of_today(stored)
+        stored = _from_version_0_1(stored)
         name = stored.get("algorithm", Config.algorithm) if isinstance(stored, dict) else Config.algorithm
         kind = entry_of(name).kind
         # Of exactly this class: a hook of the other kind would be asked for its subclasses too.
@@ -286,16 +289,20 @@ def from_dict(stored: Any) -> Config:
 def of_today(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what is stored of a configuration as it would be stored today.
 
-    Options that came later have their default value, with which they change nothing, so that runs of two revisions
-    can be compared. What cannot be read here, such as the options of a method that is not registered, stays as it is.
+    Options that came later have their default value: those of the library change nothing with it, so that runs of two
+    revisions can be compared. The loss on early rounds of version 0.1 keeps its name, for it is another one than
+    today's. What cannot be read here, such as the options of a method that is not registered, stays as it is.
 
     Args:
         stored: What a ``config.json`` of this revision or an earlier one holds.
     """
     try:
-        return loads(to_json(from_dict(stored)))
+        found = loads(to_json(from_dict(stored)))
     except ConfigurationError:
         return stored
+    if weight := stored.get("meta", {}).get(_OTHER_LOSS):
+        found["method"]["meta"] |= {_RENAMED[_OTHER_LOSS]: 0.0, _OTHER_LOSS: weight}
+    return found
 
 
 #: Groups of options that version 0.1 had beside one another, and in ``sampling``; they are the method's now.
@@ -303,7 +310,7 @@ _GROUPS = ("network", "fast", "meta", "estimation", "ablation")
 _OF_ROUNDS = ("buffer_size", "extra_episodes")
 
 
-def _of_today(stored: Any) -> Any:
+def _from_version_0_1(stored: Any) -> Any:
     """Bring a configuration of version 0.1 into the form of today; what is of another form is left for the converter.
 
     Its methods were stored with all options, whether they had a meaning or not.

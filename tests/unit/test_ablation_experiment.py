@@ -427,7 +427,7 @@ class TestPages:
     def test_begun_runs_as_far_as_all_have_come(self, load, tmp_path, monkeypatch):
         kept = load("kept_runs")
 
-        def write(method, updates, evaluated):
+        def write(method, updates, evaluated, seed=100):
             rows = [
                 {
                     "kind": "train",
@@ -438,7 +438,7 @@ class TestPages:
                 for m in range(1, updates + 1)
             ]
             rows += [evaluation(m, k, m + k - 50.0, task_set=s) for m in evaluated for s in TASK_SETS for k in (0, 1)]
-            name = f"reacher2-{method}-paper-seed100"
+            name = f"reacher2-{method}-paper-seed{seed}"
             (tmp_path / "paper").mkdir(exist_ok=True)
             with gzip.open(tmp_path / "paper" / f"{name}.jsonl.gz", "wt") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -446,8 +446,9 @@ class TestPages:
 
         write("tesp", 13, (0, 10))
         write("maml", 11, (0, 10, 11))
+        write("maml", 99, (0, 99), seed=101)
         monkeypatch.setattr(kept, "RECORDS", tmp_path)
-        table = kept.begun("reacher2")
+        table = kept.so_far("reacher2")
         # In training after the last round; evaluated after the last fast-update; and without the one that compiles.
         assert rows_of(table, "method") == ["5", "10", "D / D′ / D″ at 10", "CPU-s"]
         assert rows_of(table, "TESP") == rows_of(table, "MAML") == ["−45", "−40", "−39 / −39 / −39", "2"]

@@ -1,25 +1,36 @@
 """Runs that were stored before an option existed, beside runs that have it."""
 
+import functools
 import json
+from dataclasses import replace
 
 import pytest
 
 from helpers.reported import make_run
 from helpers.running import as_json, tesp, tiny_config
+from tesp.compare import write_comparison
 from tesp.config import of_today
+from tesp.errors import ConfigurationError
+from tesp.report.seeds import group_runs
 from tesp.runs.stored import run_of_today
 
 #: An option that came late. With its default everything is as it was before.
 LATE, DEFAULT, OTHER = "rates_gradient", "every_epoch", "first_epoch"
 
 
+def forget(folder, *groups, option=LATE, default=DEFAULT):
+    """Make a run as it would have been stored before there was an option."""
+    stored = json.loads((folder / "config.json").read_text())
+    group = functools.reduce(dict.__getitem__, groups, stored)
+    assert group.pop(option) == default
+    (folder / "config.json").write_text(json.dumps(stored))
+
+
 @pytest.fixture
 def two(tmp_path):
     """A run that never heard of the option, and one of another seed that has it."""
     folders = [make_run(tmp_path / f"seed{seed}", seed=seed) for seed in (0, 1)]
-    stored = json.loads((folders[0] / "config.json").read_text())
-    assert stored["method"]["meta"].pop(LATE) == DEFAULT
-    (folders[0] / "config.json").write_text(json.dumps(stored))
+    forget(folders[0], "method", "meta")
     return folders
 
 
@@ -37,6 +48,25 @@ def test_another_value_of_the_option_is_refused_by_its_name(two, tmp_path):
     assert not (tmp_path / "shown").exists()
 
 
+@pytest.mark.parametrize("named", [[], ["--oracle"]], ids=["beside", "named"])
+def test_their_oracles_are_of_two_revisions_too(two, tmp_path, named):
+    folder = tmp_path if not named else tmp_path / "elsewhere"
+    oracles = [make_run(folder / f"oracle{seed}", last=0, seed=seed, algorithm="oracle") for seed in (0, 1)]
+    forget(oracles[1], "method", "network", option="least_std", default=0.0)
+    # Of the tasks as well, by which a run finds its oracle.
+    forget(oracles[0], "task", option="when_unhealthy", default=None)
+    words = [word for oracle in oracles for word in ("--oracle", oracle)] if named else []
+    finished = tesp("report", *two, *words, "--output", tmp_path / "report.html")
+    assert finished.code == 0, finished
+    assert "oracle (knows the task)" in (tmp_path / "report.html").read_text()
+    assert tesp("plot", *two, *words, "--output", tmp_path / "figures").code == 0
+
+
+def test_a_comparison_has_both_and_says_so(two, tmp_path):
+    (written, *_) = write_comparison(two, tmp_path / "comparison")
+    assert "| 2 |" in written.read_text()
+
+
 def test_the_run_has_the_option_at_its_default(two):
     assert run_of_today(two[0]).config["method"]["meta"][LATE] == DEFAULT
 
@@ -44,3 +74,11 @@ def test_the_run_has_the_option_at_its_default(two):
 def test_what_cannot_be_read_here_stays_as_it_is():
     stored = as_json(tiny_config()) | {"algorithm": "mine"}
     assert of_today(stored) is stored
+
+
+def test_groups_of_one_name_inside_others_are_told_apart(two):
+    one, other = (replace(run_of_today(folder), config={"seed": seed}) for seed, folder in enumerate(two))
+    for run, width in ((one, 1), (other, 2)):
+        run.config["method"] = {"actor": {"net": {"width": width}}, "critic": {"net": {"width": 3}}}
+    with pytest.raises(ConfigurationError, match="differ in width, not"):
+        group_runs([one, other])

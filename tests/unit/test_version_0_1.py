@@ -15,7 +15,7 @@ from helpers.running import as_json, records, shared_learner, tiny_config
 from helpers.trees import assert_identical
 from tesp import runs
 from tesp.building import build_family
-from tesp.config import from_json, override, to_json
+from tesp.config import from_json, of_today, override, to_json
 from tesp.errors import ConfigurationError
 from tesp.storage import checkpoint
 from tesp.storage.checkpoint import Checkpoints, initial_state
@@ -64,6 +64,13 @@ def test_its_configurations_are_read(then, now):
     assert (meta.early_loss_ratio, meta.early_loss_final, meta.parameter_average) == (1, 1, 0)
     assert config.method.network.conditioning == "concatenate"
     assert from_json(to_json(config)) == config
+
+
+def test_beside_runs_of_today_its_loss_is_another_one():
+    config = tiny_config(**OPTIONS | {"early_loss_weight": 0.0})
+    assert of_today(json.loads(of_version_0_1(config))) == as_json(config)
+    meta = of_today(json.loads(of_version_0_1(config, early_rounds_weight=0.3)))["method"]["meta"]
+    assert (meta["early_loss_weight"], meta["early_rounds_weight"]) == (0.0, 0.3)
 
 
 def test_a_name_of_then_and_the_one_of_today_together_are_refused():

@@ -79,12 +79,14 @@ def _evaluate_all(
 
 def _references(run, sigma: float, named: Sequence[Path]):
     """Return the records of standing still, and the oracle as a run or None: both on the run's tasks and under σ."""
+    from tesp.config import of_today
     from tesp.report.oracles import oracle_folders
     from tesp.report.records import RunRecords
+    from tesp.runs.stored import run_of_today
 
     still = [{"kind": "reference", "reference": "stand_still", **row} for row in run.stand_still(sigma)]
-    config = run.folder.read_config()
-    (place,) = oracle_folders([run.folder.path], [RunRecords(run.folder.path.name, config, {})], named)
+    told = RunRecords(run.folder.path.name, of_today(run.folder.read_config()), {})
+    (place,) = oracle_folders([run.folder.path], [told], named, run_of_today)
     if place is None:
         return still, None
     try:

@@ -54,6 +54,7 @@ def write_report(folders: Sequence[Path], output: Path, oracle: Sequence[Path] =
         ConfigurationError: The runs are of several families or cannot be compared, or the file cannot be written.
     """
     from tesp.report.page.page import render
+    from tesp.runs.stored import run_of_today
     from tesp.storage.files import write_whole
     from tesp.trust import allow
 
@@ -65,7 +66,7 @@ def write_report(folders: Sequence[Path], output: Path, oracle: Sequence[Path] =
     with tempfile.TemporaryDirectory() as drawn:
         sources = [_source(folder, Path(drawn) / str(number), own[number]) for number, folder in enumerate(folders)]
         combined = _combined(folders, Path(drawn), oracle) if len(folders) > 1 else None
-        text = render(sources, combined)
+        text = render(sources, combined, run_of_today)
     try:
         write_whole(output, text)
     except OSError as error:
@@ -102,12 +103,12 @@ def _check_runs(folders: Sequence[Path]) -> None:
 def _own_oracles(folders: Sequence[Path], named: Sequence[Path]) -> list[list[Path]]:
     """Return for each run the oracle of its own among those that are named; nothing for any if none is."""
     from tesp.report.oracles import oracle_folders
-    from tesp.report.records import read_run
+    from tesp.runs.stored import run_of_today
 
     if not named:
         return [[] for _ in folders]
-    runs = [read_run(folder) for folder in folders]
-    return [[found] for found in oracle_folders(folders, runs, named) if found is not None]
+    runs = [run_of_today(folder) for folder in folders]
+    return [[found] for found in oracle_folders(folders, runs, named, run_of_today) if found is not None]
 
 
 def _source(folder: Path, drawn: Path, oracle: Sequence[Path]):
@@ -119,8 +120,9 @@ def _source(folder: Path, drawn: Path, oracle: Sequence[Path]):
     from tesp.storage.run_folder import RunFolder
     from tesp.storage.strict_json import loads
 
-    # In the form of today, in which runs of version 0.1 differ from their preset in nothing but values.
-    run, config = run_of_today(folder), stored_config(RunFolder.open(folder))
+    config = stored_config(RunFolder.open(folder))
+    # Of today, for there runs of version 0.1 differ from their preset in nothing but values.
+    run = run_of_today(folder)
     draw([folder], "meta_updates", drawn, Console(quiet=True), oracle=oracle)
     details = stored_details(folder / "details.jsonl")
     if details:
@@ -142,5 +144,5 @@ def _combined(folders: Sequence[Path], drawn: Path, oracle: Sequence[Path]) -> P
     from tesp.runs.stored import run_of_today
 
     path, runs = drawn / "learning_curves.png", [run_of_today(folder) for folder in folders]
-    plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs, oracle))
+    plot_learning_curves(runs, path, band="bootstrap", oracles=oracles_of(folders, runs, oracle, run_of_today))
     return path

@@ -9,16 +9,17 @@ from pathlib import Path
 from rich.console import Console
 
 from tesp.errors import ConfigurationError, RunFolderError
-from tesp.report.records import groups_of, read_run
+from tesp.report.records import groups_of
 from tesp.storage.records import read_records
 
 
 def finish(folder: Path, console: Console) -> None:
     """Show where the run ended: the table and the figures."""
     from tesp.report.oracles import oracle_beside
+    from tesp.runs.stored import run_of_today
 
-    run = read_run(folder)
-    print_table(run, folder, console, oracle=oracle_beside(folder, run))
+    run = run_of_today(folder)
+    print_table(run, folder, console, oracle=oracle_beside(folder, run, read=run_of_today))
     draw([folder], "meta_updates", folder / "figures", console)
 
 
@@ -84,7 +85,7 @@ def draw(
     drawn = [run_of_today(folder) for folder in folders]
     evaluations = [read_records(folder / "evaluations.jsonl", empty=True) for folder in folders]
     noisy = any(record.get("dynamics_noise") for records in evaluations for record in records)
-    oracles = oracles_of(folders, drawn, oracle)
+    oracles = oracles_of(folders, drawn, oracle, run_of_today)
     paths = [output / "learning_curves.png"]
     plot_learning_curves(drawn, paths[0], x=x, oracles=oracles, published=published)
     if len(drawn) == 1:

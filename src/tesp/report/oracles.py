@@ -1,7 +1,7 @@
 """The oracle that frames the results of a run from above, found among the folders beside it."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,31 @@ from tesp.report.words import ORACLE
 from tesp.storage.config_file import read_config
 from tesp.trust import digest_of
 
+#: What reads the folder of a run.
+Reader = Callable[[Path], RunRecords]
 
-def oracle_beside(folder: str | Path, run: RunRecords, named: Sequence[Path] = ()) -> RunRecords | None:
+
+def oracle_beside(
+    folder: str | Path, run: RunRecords, named: Sequence[Path] = (), read: Reader = read_run
+) -> RunRecords | None:
     """Return the finished oracle of the same tasks, if one lies beside a run's folder; or one that is named.
 
     Args:
         folder: The run's folder.
         run: The run.
         named: As for `oracle_folders`.
+        read: As for `oracle_folders`.
 
     Raises:
         ConfigurationError: As for `oracle_folders`.
         RunFolderError: As for `oracle_folders`.
     """
-    (found,) = oracle_folders([folder], [run], named)
-    return None if found is None else read_run(found)
+    (found,) = oracle_folders([folder], [run], named, read)
+    return None if found is None else read(found)
 
 
 def oracle_folders(
-    folders: Sequence[str | Path], runs: Sequence[RunRecords], named: Sequence[Path] = ()
+    folders: Sequence[str | Path], runs: Sequence[RunRecords], named: Sequence[Path] = (), read: Reader = read_run
 ) -> list[Path | None]:
     """Return for each run the folder of a finished oracle of its tasks: one that is named, or one beside the run.
 
@@ -42,6 +48,7 @@ def oracle_folders(
         folders: The runs' folders.
         runs: The runs.
         named: Runs of the oracle, or folders of runs, where the user names some; then every run must have one of them.
+        read: What reads a folder; as the runs were read, for their configurations are compared.
 
     Raises:
         ConfigurationError: A run that is named is no oracle of the tasks of any run, a run has none among them, or is
@@ -50,13 +57,13 @@ def oracle_folders(
     """
     pairs = list(zip(map(Path, folders), runs, strict=True))
     if not named:
-        return [_most_alike(_runs_in(folder.resolve().parent), run, folder) for folder, run in pairs]
+        return [_most_alike(_runs_in(folder.resolve().parent, read), run, folder) for folder, run in pairs]
     if own := [folder for folder, run in pairs if run.is_oracle]:
         raise ConfigurationError(f"{own[0]} is an oracle itself; leave out this run, or --oracle.")
     given: dict[Path, RunRecords] = {}
     for place in named:
-        inside = {} if (place / "config.json").is_file() else _runs_in(place)
-        given |= inside or {place: read_run(place)}
+        inside = {} if (place / "config.json").is_file() else _runs_in(place, read)
+        given |= inside or {place: read(place)}
         if not inside and not any(_is_oracle_of(given[place], place, run, folder) for folder, run in pairs):
             raise ConfigurationError(
                 f"{place} is no finished oracle of the tasks of {_listed(folders)}; give --oracle a run of the "
@@ -71,13 +78,16 @@ def oracle_folders(
     return found
 
 
-def oracles_of(folders: Sequence[Path], runs: Sequence[RunRecords], named: Sequence[Path] = ()) -> list[RunRecords]:
+def oracles_of(
+    folders: Sequence[Path], runs: Sequence[RunRecords], named: Sequence[Path] = (), read: Reader = read_run
+) -> list[RunRecords]:
     """Return the oracles of runs, one for each seed; none if the runs hold oracles of their own.
 
     Args:
         folders: The folders of the runs.
         runs: The runs.
         named: As for `oracle_folders`.
+        read: As for `oracle_folders`.
 
     Raises:
         ConfigurationError: As for `oracle_folders`.
@@ -85,18 +95,19 @@ def oracles_of(folders: Sequence[Path], runs: Sequence[RunRecords], named: Seque
     """
     if not named and any(run.is_oracle for run in runs):
         return []
-    found = [read_run(folder) for folder in dict.fromkeys(oracle_folders(folders, runs, named)) if folder is not None]
+    beside = dict.fromkeys(oracle_folders(folders, runs, named, read))
+    found = [read(folder) for folder in beside if folder is not None]
     return list({oracle.config["seed"]: oracle for oracle in found}.values())
 
 
-def _runs_in(place: Path) -> dict[Path, RunRecords]:
+def _runs_in(place: Path, read: Reader) -> dict[Path, RunRecords]:
     """Return the runs of the oracle in a folder; whatever else is there, damaged runs included, is passed over."""
     found = {}
     for config in sorted(place.glob("[!.]*/config.json")):
         with contextlib.suppress(TespError, OSError, ValueError, KeyError, TypeError):
             # Most folders are of other methods: their records need not be read.
             if read_config(config.parent).get("algorithm") == ORACLE:
-                found[config.parent] = read_run(config.parent)
+                found[config.parent] = read(config.parent)
     return found
 
 

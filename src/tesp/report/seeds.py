@@ -1,7 +1,7 @@
 """Learning curves as numbers: runs grouped by algorithm, then mean and band over seeds."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import scipy
 
 from tesp import trust
 from tesp.errors import ConfigurationError
-from tesp.report.records import RunRecords, groups_of
+from tesp.report.records import RunRecords
 
 #: What a learning curve can be drawn against, and the field of an evaluation that holds it.
 FIELDS = {
@@ -186,7 +186,7 @@ def _check_group(algorithm: str, runs: Sequence[RunRecords]) -> None:
         )
     for run in runs[1:]:
         one, other = _settings(runs[0]), _settings(run)
-        different = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+        different = sorted({path[-1] for path in one.keys() | other.keys() if one.get(path) != other.get(path)})
         if different:
             raise ConfigurationError(
                 f"Runs {runs[0].name!r} and {run.name!r} of {algorithm!r} differ in {', '.join(different)}, not in the "
@@ -200,13 +200,22 @@ _WITHOUT_EFFECT = frozenset(
 )
 
 
-def _settings(run: RunRecords) -> dict[str, Any]:
-    """Return what determines a run but for its seed, flat."""
-    flat = {name: value for values in groups_of(run.config).values() for name, value in values.items()}
-    if isinstance(file := flat.get("family_file"), str):
+def _settings(run: RunRecords) -> dict[tuple[str, ...], Any]:
+    """Return what determines a run but for its seed, by where it stands."""
+    flat = _by_path(run.config)
+    if isinstance(file := flat.get(("family_file",)), str):
         # Every run has a copy of its own.
-        flat["family_file"] = trust.digest_of(Path(file).parent)
-    return {name: value for name, value in flat.items() if name not in _WITHOUT_EFFECT}
+        flat["family_file",] = trust.digest_of(Path(file).parent)
+    # An option of a method may have any name.
+    return {path: value for path, value in flat.items() if path[0] == "method" or path[-1] not in _WITHOUT_EFFECT}
+
+
+def _by_path(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Return the values of nested groups by the names of the groups and their own."""
+    found: dict[tuple[str, ...], Any] = {}
+    for name, value in values.items():
+        found |= _by_path(value, (*path, name)) if isinstance(value, Mapping) else {(*path, name): value}
+    return found
 
 
 def _points(run: RunRecords, task_set: str, x: str) -> dict[int, tuple[float, float]]:

@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from tesp.errors import ConfigurationError, RunFolderError
 from tesp.report.comparison import comparison_rows
-from tesp.report.oracles import oracle_beside, oracles_of
+from tesp.report.oracles import Reader, oracle_beside, oracles_of
 from tesp.report.page import sentences, tables
 from tesp.report.page.media import read_figures, read_films, read_medium
-from tesp.report.records import Record, RunRecords, has_embeddings, has_paths, learned_rates
+from tesp.report.records import Record, RunRecords, has_embeddings, has_paths, learned_rates, read_run
 from tesp.report.results import Result, in_metres, results_of_run
 from tesp.storage.identity import FIELD
 from tesp.storage.records import read_records
@@ -51,19 +51,20 @@ class Source:
     oracle: Sequence[Path] = ()
 
 
-def render(sources: Sequence[Source], combined: Path | None = None) -> str:
+def render(sources: Sequence[Source], combined: Path | None = None, read: Reader = read_run) -> str:
     """Return the report of one run, or of several runs of one family, as HTML that loads nothing from elsewhere.
 
     Args:
         sources: The runs.
         combined: A figure with the learning curves of all runs.
+        read: What reads the folder of an oracle; as the runs were read.
 
     Raises:
         RunFolderError: A run has no evaluation, or one of its files is damaged.
         ConfigurationError: Several runs cannot be compared: see `tesp.report.comparison.comparison_rows`.
     """
     runs = [source.run for source in sources]
-    results = _results(sources)
+    results = _results(sources, read)
     metres = in_metres(results)
     environment = Environment(
         loader=PackageLoader("tesp.report.page"),
@@ -87,19 +88,20 @@ def render(sources: Sequence[Source], combined: Path | None = None) -> str:
         note=f"{sentences.UNITS[metres]} {sentences.OVER_TASKS if len(sources) == 1 else sentences.OVER_SEEDS}",
         note_of_one=sentences.OVER_TASKS,
         combined=None if combined is None else read_medium(combined),
-        sections=[_section(source) for source in sources],
+        sections=[_section(source, read) for source in sources],
     )
 
 
-def _results(sources: Sequence[Source]) -> list[Result]:
+def _results(sources: Sequence[Source], read: Reader) -> list[Result]:
     runs = [source.run for source in sources]
     if len(sources) == 1:
-        return results_of_run(runs[0], oracle_beside(sources[0].folder, runs[0], sources[0].oracle))
+        return results_of_run(runs[0], oracle_beside(sources[0].folder, runs[0], sources[0].oracle, read))
     rows = comparison_rows(runs)
     named = [oracle for source in sources for oracle in source.oracle]
     # Oracles that lie beside the runs were not asked for, so one that does not fit is left out rather than refused.
     with contextlib.nullcontext() if named else contextlib.suppress(ConfigurationError):
-        rows = comparison_rows([*runs, *oracles_of([source.folder for source in sources], runs, named)])
+        oracles = oracles_of([source.folder for source in sources], runs, named, read)
+        rows = comparison_rows([*runs, *oracles])
     return tables.over_seeds(rows)
 
 
@@ -117,7 +119,7 @@ def _facts(sources: Sequence[Source]) -> list[tuple[str, str]]:
     ]
 
 
-def _section(source: Source) -> dict[str, Any]:
+def _section(source: Source, read: Reader) -> dict[str, Any]:
     """Return what the report says about one run, by the names that the template uses; every table may be None."""
     run, folder = source.run, source.folder
     names = {path.name for path in source.drawn}
@@ -131,7 +133,7 @@ def _section(source: Source) -> dict[str, Any]:
         "name": run.name,
         "training": sentences.training_of(run),
         "date": _date(folder),
-        "results": tables.results_table(results_of_run(run, oracle_beside(folder, run, source.oracle))),
+        "results": tables.results_table(results_of_run(run, oracle_beside(folder, run, source.oracle, read))),
         "figures": read_figures(paths),
         "films": read_films(paths),
         "missing": _missing(source, paths),
