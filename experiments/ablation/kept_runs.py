@@ -264,7 +264,8 @@ def generality(family: str) -> str:
         gaps = ends.mean(axis=0)[1:] - ends.mean(axis=0)[0]
         parts = [words.percent(float(x)) for x in (ends.mean(axis=0) - still) / whole]
         spread = _three(ends.std(axis=0, ddof=1).tolist()) if len(ends) > 1 else "–"
-        fall = _three(np.minimum(falls, 0).mean(axis=0).tolist())
+        # Adding nothing takes the sign off what rounds to −0.
+        fall = _three((np.minimum(falls, 0).mean(axis=0).round(1) + 0.0).tolist())
         # Rounded before they are written: nothing is −0.
         shown = [words.number(float(round(x)), 0) for x in gaps]
         rows.append([words.method(method), _from_to(sorted(of_seeds)), *shown, " / ".join(parts), spread, fall])

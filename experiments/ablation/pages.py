@@ -51,6 +51,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "small, whole, reacher4": partial(kept_runs.campaign, "reacher4"),
     "generality, reacher2": partial(kept_runs.generality, "reacher2"),
     "generality, wheeled": partial(kept_runs.generality, "wheeled"),
+    "generality, reacher4": partial(kept_runs.generality, "reacher4"),
     "ablations, reacher2": partial(kept_runs.ablations, "reacher2"),
     "objective, reacher2": partial(kept_runs.objective, "reacher2"),
     "objective, wheeled": partial(kept_runs.objective, "wheeled"),
