@@ -52,6 +52,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "generality, reacher2": partial(kept_runs.generality, "reacher2"),
     "generality, wheeled": partial(kept_runs.generality, "wheeled"),
     "generality, reacher4": partial(kept_runs.generality, "reacher4"),
+    "so far, reacher2": partial(kept_runs.so_far, "reacher2"),
     "ablations, reacher2": partial(kept_runs.ablations, "reacher2"),
     "objective, reacher2": partial(kept_runs.objective, "reacher2"),
     "objective, wheeled": partial(kept_runs.objective, "wheeled"),
