@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 from variants import flat, options_of, variant_of
 
-from tesp.config import of_today
+from tesp.config import from_json, to_json
 from tesp.errors import RunFolderError
 from tesp.report.records import RunRecords, read_run
 from tesp.report.words import TASK_SETS
@@ -133,7 +133,7 @@ def load(path: Path) -> AblationRun:
 
 def _others(config: Mapping[str, Any], varied: Set[str]) -> dict[str, Any]:
     """Return what the library reads of a stored configuration: options of the method only, and defaults of new ones."""
-    whole = of_today(config)
+    whole = json.loads(to_json(from_json(json.dumps(config))))
     groups = {name: value for name, value in whole.items() if name not in ("schedule", "log", "seed")}
     return {name: value for name, value in flat(groups).items() if name not in varied}
 
