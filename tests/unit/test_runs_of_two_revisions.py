@@ -14,6 +14,7 @@ from tesp.config import of_today
 from tesp.errors import ConfigurationError
 from tesp.report.seeds import group_runs
 from tesp.runs.stored import run_of_today
+from tesp.task_sets import TASK_SETS
 
 #: An option that came late. With its default everything is as it was before.
 LATE, DEFAULT, OTHER = "rates_gradient", "every_epoch", "first_epoch"
@@ -59,7 +60,8 @@ def test_their_oracles_are_of_two_revisions_too(two, tmp_path, named):
     words = [word for oracle in oracles for word in ("--oracle", oracle)] if named else []
     finished = tesp("report", *two, *words, "--output", tmp_path / "report.html")
     assert finished.code == 0, finished
-    assert "oracle (knows the task)" in (tmp_path / "report.html").read_text()
+    # In the table of both, and in that of each.
+    assert (tmp_path / "report.html").read_text().count("<td>oracle (knows the task)") == 3 * len(TASK_SETS)
     assert tesp("plot", *two, *words, "--output", tmp_path / "figures").code == 0
 
 
